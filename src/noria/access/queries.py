@@ -1,0 +1,53 @@
+"""All SQL of access."""
+
+from sqlalchemy import Connection, delete, func, insert, select
+
+from noria.access.model import Grant, Role
+from noria.access.tables import grants
+from noria.core.context import Actor, ActorKind
+
+
+def has_owner(connection: Connection, project: str) -> bool:
+    """Say whether anybody owns the project."""
+    query = select(func.count()).where(grants.c.project == project, grants.c.role == Role.OWNER.value)
+    return connection.execute(query).scalar_one() > 0
+
+
+def role_of(connection: Connection, project: str, actor: Actor) -> Role | None:
+    """Return the actor's role in the project, if it has one."""
+    query = select(grants.c.role).where(grants.c.project == project, grants.c.actor == str(actor))
+    role = connection.execute(query).scalar_one_or_none()
+    return None if role is None else Role(role)
+
+
+def put(connection: Connection, project: str, grant: Grant) -> None:
+    """Store the actor's role in place of the one it had."""
+    remove(connection, project, grant.actor)
+    connection.execute(
+        insert(grants).values(
+            project=project,
+            actor=str(grant.actor),
+            role=grant.role.value,
+            granted_by=grant.granted_by,
+            granted_at=grant.granted_at,
+        ),
+    )
+
+
+def remove(connection: Connection, project: str, actor: Actor) -> None:
+    """Take the actor's role away, if it has one."""
+    connection.execute(delete(grants).where(grants.c.project == project, grants.c.actor == str(actor)))
+
+
+def all_of(connection: Connection, project: str) -> list[Grant]:
+    """Return all roles granted in the project."""
+    rows = connection.execute(select(grants).where(grants.c.project == project).order_by(grants.c.actor))
+    return [
+        Grant(actor=_actor(row.actor), role=Role(row.role), granted_by=row.granted_by, granted_at=row.granted_at)
+        for row in rows
+    ]
+
+
+def _actor(spelled: str) -> Actor:
+    kind, _, name = spelled.partition(":")
+    return Actor(name=name, kind=ActorKind(kind))

@@ -1,0 +1,67 @@
+"""The port through which values become bytes and come back; what cannot say how is refused, never pickled."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from noria.core.errors import Invalid, NotFound
+
+
+class Codec(Protocol):
+    """Turns one kind of value into bytes and back."""
+
+    @property
+    def name(self) -> str:
+        """Return the stable name that is stored beside the bytes, for example `arrow`."""
+        ...
+
+    def accepts(self, value: object) -> bool:
+        """Say whether this codec can carry the value; cheap, and never raises."""
+        ...
+
+    def encode(self, value: object) -> bytes:
+        """Return the bytes of an accepted value. Raises `Invalid` if a part of it cannot be carried."""
+        ...
+
+    def decode(self, payload: bytes) -> object:
+        """Return the value; equal in meaning to what was encoded. Raises `Invalid` on bytes it will not trust."""
+        ...
+
+    def digest(self, value: object, payload: bytes) -> str:
+        """Return the digest of the value's logical content; `payload` is its encoding, for codecs whose bytes are canonical."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """A value as bytes, with what is needed to find and read it again."""
+
+    codec: str
+    digest: str
+    payload: bytes
+
+
+class Codecs:
+    """The codecs of a platform, asked in order: the first that accepts a value carries it."""
+
+    def __init__(self, codecs: Sequence[Codec]) -> None:
+        self._codecs = tuple(codecs)
+
+    def encode(self, value: object) -> Encoded:
+        """Carry the value by the first codec that accepts it; raises `Invalid` when none does."""
+        for codec in self._codecs:
+            if codec.accepts(value):
+                payload = codec.encode(value)
+                return Encoded(codec=codec.name, digest=codec.digest(value, payload), payload=payload)
+        kind = f"{type(value).__module__}.{type(value).__qualname__}"
+        raise Invalid(
+            f"no codec carries a {kind}",
+            hint="return plain values, a Polars frame, a NumPy array, a scikit-learn model, or a list or dictionary of plain values",
+        )
+
+    def decode(self, name: str, payload: bytes) -> object:
+        """Read bytes that the codec of that name wrote."""
+        for codec in self._codecs:
+            if codec.name == name:
+                return codec.decode(payload)
+        raise NotFound("codec", name, known=[codec.name for codec in self._codecs])

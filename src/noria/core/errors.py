@@ -1,0 +1,152 @@
+"""Every error Noria raises on purpose, in one tree.
+
+NoriaError
+|-- Invalid            what was given cannot be used as it is          422
+|   |-- BadData        a frame or file that a dataset refuses
+|   `-- BadPipeline    a step or pipeline that cannot be what it says
+|-- NotFound           nothing has that name                           404
+|-- Denied             the actor lacks a permission                    403
+|-- Conflict           the world moved, or says otherwise              409
+|   |-- Stale          a compare-and-set lost its race
+|   |-- LeaseLost      somebody else holds the work now
+|   `-- CodeChanged    a finished step's code is not what it was
+|-- StepFailed         a user's step raised                            500
+|-- Unavailable        worth trying again: busy, timed out             503
+|-- NotInstalled       an optional extra is missing                    501
+`-- Corrupt            stored bytes are not what was stored            500
+
+Each has a stable `code`, an HTTP `status`, a sentence, and a `hint` that names the way out.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import ClassVar
+
+
+class NoriaError(Exception):
+    """Any error that Noria raises on purpose: a sentence, and a hint that names the way out."""
+
+    code: ClassVar[str] = "noria"
+    status: ClassVar[int] = 500
+    retriable: ClassVar[bool] = False
+
+    def __init__(self, sentence: str, *, hint: str = "") -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.sentence}\nhint: {self.hint}" if self.hint else self.sentence
+
+
+class Invalid(NoriaError):
+    """What was given cannot be used as it is."""
+
+    code = "invalid"
+    status = 422
+
+
+class BadData(Invalid):
+    """A frame or a file that a dataset refuses; nothing was committed."""
+
+    code = "bad-data"
+
+
+class BadPipeline(Invalid):
+    """A step or a pipeline that cannot be what it says."""
+
+    code = "bad-pipeline"
+
+
+class NotFound(NoriaError):
+    """Nothing of that kind has that name."""
+
+    code = "not-found"
+    status = 404
+
+    def __init__(self, kind: str, name: object, *, known: Iterable[object] = (), hint: str = "") -> None:
+        super().__init__(f"no {kind} named {str(name)!r}", hint=hint or nearest(str(name), known))
+        self.kind = kind
+        self.name = name
+
+
+class Denied(NoriaError):
+    """The actor lacks the permission that the verb asks for."""
+
+    code = "denied"
+    status = 403
+
+    def __init__(self, actor: str, permission: str, project: str) -> None:
+        super().__init__(
+            f"{actor} may not {permission} in project {project!r}",
+            hint="ask an owner of the project for a role that includes it",
+        )
+
+
+class Conflict(NoriaError):
+    """The world moved on, or says otherwise."""
+
+    code = "conflict"
+    status = 409
+
+
+class Stale(Conflict):
+    """A compare-and-set lost its race: what was read is no longer so."""
+
+    code = "stale"
+    retriable = True
+
+
+class LeaseLost(Conflict):
+    """Somebody else holds the work now; nothing of ours may be committed."""
+
+    code = "lease-lost"
+
+
+class CodeChanged(Conflict):
+    """The code of a finished step is not what it was when the step finished."""
+
+    code = "code-changed"
+
+
+class StepFailed(NoriaError):
+    """A user's step raised on its last attempt; the cause is chained and its traceback kept."""
+
+    code = "step-failed"
+
+
+class Unavailable(NoriaError):
+    """Worth trying again: busy, timed out, not reachable."""
+
+    code = "unavailable"
+    status = 503
+    retriable = True
+
+
+class NotInstalled(NoriaError):
+    """An optional extra is missing."""
+
+    code = "not-installed"
+    status = 501
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} is not installed", hint=f"pip install 'noria[{extra}]'")
+
+
+class Corrupt(NoriaError):
+    """Stored bytes are not what was stored."""
+
+    code = "corrupt"
+
+
+def nearest(name: str, known: Iterable[object]) -> str:
+    """Offer the closest known name, or the names there are, or nothing.
+
+    >>> nearest("frauds", ["fraud", "churn"])
+    "did you mean 'fraud'?"
+    """
+    names = [str(other) for other in known]
+    close = get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return "known: " + ", ".join(sorted(names)[:10]) if names else ""

@@ -1,0 +1,42 @@
+"""Ids as an argument: sortable by birth, unguessable in the rest, or drawn from a seed so that a replay repeats them."""
+
+import random
+import secrets
+import threading
+from typing import Protocol
+
+from noria.core.clock import Clock
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_TIME_DIGITS = 9  # milliseconds since 1970, enough until the year 3084
+_CHANCE_BITS = 60
+
+
+class Ids(Protocol):
+    """Makes ids that never repeat."""
+
+    def new(self, prefix: str) -> str:
+        """Return a fresh id such as `run_0dk3v5w2m-1x8...`; ids made later by one source sort later."""
+        ...
+
+
+class TimedIds:
+    """Ids of a millisecond and sixty bits of chance; within one millisecond they count up, so order is kept."""
+
+    def __init__(self, clock: Clock, chance: random.Random | None = None) -> None:
+        self._clock = clock
+        self._bits = secrets.randbits if chance is None else chance.getrandbits
+        self._lock = threading.Lock()
+        self._last = (0, 0)
+
+    def new(self, prefix: str) -> str:
+        """Return a fresh id with this prefix."""
+        with self._lock:
+            moment = max(int(self._clock.now().timestamp() * 1000), self._last[0])
+            tail = self._last[1] + 1 if moment == self._last[0] else self._bits(_CHANCE_BITS - 1)
+            self._last = (moment, tail)
+        return f"{prefix}_{_spell(moment, _TIME_DIGITS)}{_spell(tail, _CHANCE_BITS // 5)}"
+
+
+def _spell(number: int, digits: int) -> str:
+    return "".join(_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(digits)))

@@ -1,0 +1,1 @@
+"""The metadata database with its migrations, work leases, and blobs by digest."""

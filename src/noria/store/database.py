@@ -1,0 +1,54 @@
+"""The port to the metadata database: closures go in, committed answers come out."""
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import IntEnum
+from typing import Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+
+__all__ = ["Answer", "Connection", "Database", "Durability"]
+
+Answer = TypeVar("Answer")
+
+
+class Durability(IntEnum):
+    """What a commit survives when it returns; a group of commits takes the strictest of its members."""
+
+    STEP = 1
+    """Survives kill -9 at once, loss of power within 100 ms on SQLite and at once on PostgreSQL."""
+    DECISION = 2
+    """Survives loss of power: synced to disk before it returns."""
+
+
+class Database(Protocol):
+    """The metadata database, SQLite or PostgreSQL; safe to share between threads."""
+
+    @property
+    def engine(self) -> Engine:
+        """Return the engine, for migrations and tests; verbs use `write` and `read`."""
+        ...
+
+    def write(self, work: Callable[[Connection], Answer], *, durability: Durability = Durability.DECISION) -> Answer:
+        """Run the closure in a transaction, commit, and return its answer.
+
+        What the closure raises is raised here, and nothing of it stays. The closure may be run in one transaction
+        with those of other threads. It does nothing but database work, and never calls `write`.
+
+        Raises:
+            Unavailable: the database stayed locked, or could not be reached; nothing was committed.
+
+        """
+        ...
+
+    def read(self, query: Callable[[Connection], Answer]) -> Answer:
+        """Run the closure on one consistent view and return its answer; nothing it changes is kept."""
+        ...
+
+    def lease_time(self, connection: Connection) -> datetime:
+        """Return the database's own time in UTC, the only time that leases go by."""
+        ...
+
+    def close(self) -> None:
+        """Sync what is not yet synced and let go of all connections; calling it twice is fine."""
+        ...

@@ -1,0 +1,87 @@
+"""Who holds which work, for how long, and with which fencing token.
+
+A lease is held until the database's own time passes its end. Each new holder gets a higher token, and every decision
+checks its lease in the transaction that makes it: a holder that was frozen and comes back can commit nothing.
+(The recipe: Kleppmann, "How to do distributed locking", 2016.)
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from noria.core.errors import LeaseLost
+from noria.store.holders import is_dead
+from noria.store.tables import leases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The right to do one piece of work until it ends; `token` grows with each new holder."""
+
+    name: str
+    holder: str
+    token: int
+    expires_at: datetime
+
+
+def acquire(connection: Connection, now: datetime, *, name: str, holder: str, seconds: float) -> Lease | None:
+    """Take the lease if it is free, run out, already ours, or its holder is dead; None while somebody else holds it.
+
+    Taking our own lease again renews it and keeps its token. `now` is the database's `lease_time`.
+    """
+    row = connection.execute(select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
+    expires_at = now + timedelta(seconds=seconds)
+    if row is None:
+        return _first(connection, Lease(name=name, holder=holder, token=1, expires_at=expires_at))
+    if row.holder != holder and row.expires_at > now and not is_dead(row.holder):
+        return None
+    ours = row.holder == holder and row.expires_at > now
+    lease = Lease(name=name, holder=holder, token=row.token if ours else row.token + 1, expires_at=expires_at)
+    connection.execute(
+        update(leases).where(leases.c.name == name).values(holder=holder, token=lease.token, expires_at=expires_at),
+    )
+    return lease
+
+
+def check(connection: Connection, lease: Lease, now: datetime) -> None:
+    """Raise `LeaseLost` unless the lease is still ours; until the transaction ends nobody else can take it."""
+    row = connection.execute(select(leases).where(leases.c.name == lease.name).with_for_update()).one_or_none()
+    if row is None or row.token != lease.token or row.holder != lease.holder or row.expires_at <= now:
+        raise LeaseLost(
+            f"the lease on {lease.name!r} was lost to {row.holder if row else 'nobody'}",
+            hint="another worker goes on with it; nothing of this one was committed",
+        )
+
+
+def renew(connection: Connection, lease: Lease, now: datetime, *, seconds: float) -> Lease:
+    """Keep a held lease for `seconds` from now; raises `LeaseLost` if it is ours no more."""
+    check(connection, lease, now)
+    expires_at = now + timedelta(seconds=seconds)
+    connection.execute(update(leases).where(leases.c.name == lease.name).values(expires_at=expires_at))
+    return Lease(name=lease.name, holder=lease.holder, token=lease.token, expires_at=expires_at)
+
+
+def release(connection: Connection, lease: Lease) -> None:
+    """Let go, so that the next one need not wait; the token is kept, and a lease that is not ours is left alone."""
+    ended = datetime(1970, 1, 1, tzinfo=lease.expires_at.tzinfo)
+    connection.execute(
+        update(leases).where(leases.c.name == lease.name, leases.c.token == lease.token).values(expires_at=ended),
+    )
+
+
+def _first(connection: Connection, lease: Lease) -> Lease | None:
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                insert(leases).values(
+                    name=lease.name,
+                    holder=lease.holder,
+                    token=lease.token,
+                    expires_at=lease.expires_at,
+                ),
+            )
+    except IntegrityError:  # another one was first
+        return None
+    return lease

@@ -1,0 +1,217 @@
+"""SQLite as the metadata database: one writer at a time in each process, and commits that share a sync.
+
+A thread that wants to write queues its closure and takes the writer's lock; whoever has the lock commits everything
+that is queued by then in one transaction, a savepoint each. A lone writer pays for no second thread, and many writers
+share one sync (measured: 2.8-4.0 thousand synced commits a second against 127-413 one by one).
+"""
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
+
+from noria.core.clock import Clock
+from noria.core.errors import Invalid, Unavailable
+from noria.store.database import Answer, Durability
+
+_BUSY_SECONDS = 30.0
+_SYNC_AFTER_SECONDS = 0.1
+_SYNCHRONOUS = {Durability.STEP: "NORMAL", Durability.DECISION: "FULL"}
+
+
+@dataclass(slots=True)
+class _Queued(Generic[Answer]):
+    """A closure that waits for the writer, and what came of it."""
+
+    work: Callable[[Connection], Answer]
+    durability: Durability
+    done: bool = False
+    answers: list[Answer] = field(default_factory=list[Answer])
+    failure: BaseException | None = None
+
+    def outcome(self) -> Answer:
+        if self.failure is not None:
+            raise self.failure
+        return self.answers[0]
+
+
+class SqliteDatabase:
+    """A metadata database in one file."""
+
+    def __init__(self, path: Path, *, lease_clock: Clock | None = None) -> None:
+        self._path = path
+        self._lease_clock = lease_clock
+        self._engine = _engine(path)
+        self._queue: deque[_Queued[Any]] = deque()
+        self._lock = threading.Lock()
+        self._leader: int | None = None
+        self._writer: Connection | None = None
+        self._level: Durability | None = None
+        self._syncer = _WalSyncer(path.with_name(path.name + "-wal"))
+
+    @property
+    def engine(self) -> Engine:
+        """Return the engine, for migrations and tests."""
+        return self._engine
+
+    def write(self, work: Callable[[Connection], Answer], *, durability: Durability = Durability.DECISION) -> Answer:
+        """Commit the closure, together with whatever else is queued when the writer is free."""
+        if self._leader == threading.get_ident():
+            raise Invalid("a write inside a write", hint="do both in one closure")
+        queued = _Queued(work, durability)
+        self._queue.append(queued)
+        with self._lock:
+            if not queued.done:
+                self._leader = threading.get_ident()
+                try:
+                    self._commit_all()
+                finally:
+                    self._leader = None
+        return queued.outcome()
+
+    def read(self, query: Callable[[Connection], Answer]) -> Answer:
+        """Run the closure on one consistent view."""
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN")
+            try:
+                return query(connection)
+            finally:
+                connection.exec_driver_sql("ROLLBACK")
+
+    def lease_time(self, connection: Connection) -> datetime:
+        """Return the machine's time as SQLite sees it, or the simulated one that tests handed in."""
+        if self._lease_clock is not None:
+            return self._lease_clock.now()
+        spelled = connection.execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
+        return datetime.fromisoformat(spelled).replace(tzinfo=UTC)
+
+    def close(self) -> None:
+        """Sync, and let go of all connections."""
+        with self._lock:
+            self._syncer.close()
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+                self._level = None
+            self._engine.dispose()
+
+    def _commit_all(self) -> None:
+        batch = [self._queue.popleft() for _ in range(len(self._queue))]
+        try:
+            connection = self._begin(max(queued.durability for queued in batch))
+            try:
+                self._run(connection, batch)
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                with contextlib.suppress(OperationalError):
+                    connection.exec_driver_sql("ROLLBACK")
+                raise
+            if self._level is Durability.STEP:
+                self._syncer.soon()
+        except BaseException as problem:  # noqa: BLE001 - nothing was committed: each one that asked is told why
+            for queued in batch:
+                queued.failure = queued.failure or _translated(problem)
+        for queued in batch:
+            queued.done = True
+
+    def _begin(self, durability: Durability) -> Connection:
+        if self._writer is None:
+            self._writer = self._engine.connect()
+        if self._level is not durability:
+            self._writer.exec_driver_sql(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
+            self._level = durability
+        self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+        return self._writer
+
+    @staticmethod
+    def _run(connection: Connection, batch: list[_Queued[Any]]) -> None:
+        if len(batch) == 1:  # alone: the transaction itself is the savepoint
+            batch[0].answers.append(batch[0].work(connection))
+            return
+        for queued in batch:
+            connection.exec_driver_sql("SAVEPOINT verb")
+            try:
+                queued.answers.append(queued.work(connection))
+            except BaseException as problem:  # noqa: BLE001 - it belongs to the thread that asked
+                connection.exec_driver_sql("ROLLBACK TO verb")
+                queued.failure = problem
+            connection.exec_driver_sql("RELEASE verb")
+
+
+def _translated(problem: BaseException) -> BaseException:
+    if isinstance(problem, OperationalError) and "locked" in str(problem.orig):
+        return Unavailable(
+            f"the metadata database stayed locked for {_BUSY_SECONDS:.0f} seconds",
+            hint="another process holds a long transaction; end it, or use PostgreSQL",
+        )
+    return problem
+
+
+def _engine(path: Path) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}",
+        poolclass=QueuePool,
+        pool_size=8,
+        max_overflow=24,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS, "isolation_level": None},
+    ).execution_options(isolation_level="AUTOCOMMIT")  # transactions are begun in so many words, never by the driver
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no public type
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-32000", "wal_autocheckpoint=4000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    assert prepare is not None
+    return engine
+
+
+class _WalSyncer:
+    """Syncs the write-ahead log within 100 ms of a commit that did not."""
+
+    def __init__(self, wal: Path) -> None:
+        self._wal = wal
+        self._wanted = threading.Event()
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def soon(self) -> None:
+        self._wanted.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._loop, name="noria-wal-sync", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+            self._sync()
+        self._closing.clear()
+        self._wanted.clear()
+
+    def _loop(self) -> None:
+        while self._wanted.wait() and not self._closing.wait(_SYNC_AFTER_SECONDS):
+            self._wanted.clear()
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            handle = os.open(self._wal, os.O_RDONLY)
+        except FileNotFoundError:  # the log was folded into the database, which syncs it
+            return
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
