@@ -1,1 +1,81 @@
-"""Noria: continuous training for Python."""
+"""Noria: continuous training for Python.
+
+Everything public is here: `import noria as nr`. Importing it loads nothing heavy; each name is fetched when first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from noria.version import __version__
+
+if TYPE_CHECKING:
+    from noria.boot import Platform as Platform
+    from noria.boot import open_home as open
+    from noria.core.clock import SimulatedClock as SimulatedClock
+    from noria.core.errors import NoriaError as NoriaError
+    from noria.datasets.model import Dataset as Dataset
+    from noria.evaluation.spec import Evaluation as Evaluation
+    from noria.evaluation.spec import Gate as Gate
+    from noria.loop.spec import Loop as Loop
+    from noria.loop.triggers import all_of as all_of
+    from noria.loop.triggers import any_of as any_of
+    from noria.loop.triggers import data_arrival as data_arrival
+    from noria.loop.triggers import drift as drift
+    from noria.loop.triggers import manual as manual
+    from noria.loop.triggers import metric_drop as metric_drop
+    from noria.loop.triggers import new_labels as new_labels
+    from noria.loop.triggers import new_rows as new_rows
+    from noria.loop.triggers import schedule as schedule
+    from noria.pipelines import branch as branch
+    from noria.pipelines import pipeline as pipeline
+    from noria.pipelines import step as step
+    from noria.pipelines import value as value
+    from noria.registry.model import Model as Model
+    from noria.runs.recorder import log_metric as log_metric
+    from noria.runs.recorder import log_param as log_param
+
+_HOMES = {
+    "open": ("noria.boot", "open_home"),
+    "Platform": ("noria.boot", "Platform"),
+    "SimulatedClock": ("noria.core.clock", "SimulatedClock"),
+    "NoriaError": ("noria.core.errors", "NoriaError"),
+    "Dataset": ("noria.datasets.model", "Dataset"),
+    "Evaluation": ("noria.evaluation.spec", "Evaluation"),
+    "Gate": ("noria.evaluation.spec", "Gate"),
+    "Loop": ("noria.loop.spec", "Loop"),
+    "Model": ("noria.registry.model", "Model"),
+    "log_metric": ("noria.runs.recorder", "log_metric"),
+    "log_param": ("noria.runs.recorder", "log_param"),
+    **{name: ("noria.pipelines", name) for name in ("step", "pipeline", "value", "branch")},
+    **{
+        name: ("noria.loop.triggers", name)
+        for name in (
+            "schedule",
+            "new_rows",
+            "new_labels",
+            "data_arrival",
+            "drift",
+            "metric_drop",
+            "manual",
+            "any_of",
+            "all_of",
+        )
+    },
+}
+
+__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    """Fetch a public name from the room where it lives."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'noria' has no attribute {name!r}")
+    room, inside = _HOMES[name]
+    found = getattr(import_module(room), inside)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -5,6 +5,7 @@ import sys
 from datetime import timedelta
 
 import pytest
+
 from noria.core.errors import LeaseLost
 from noria.store import leases
 from noria.store.holders import this_process

@@ -1,9 +1,11 @@
 """All SQL of the ledger."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from noria.ledger.model import Checkpoint, Fact, FactKind
 from noria.ledger.tables import checkpoints, facts, ledger_heads, ledger_nodes
@@ -31,10 +33,12 @@ def insert_fact(connection: Connection, fact: Fact) -> None:
 
 def lock_head(connection: Connection) -> tuple[int, str]:
     """Return the tree's size and root, and keep other sequencers out until the transaction ends."""
-    row = connection.execute(select(ledger_heads).where(ledger_heads.c.name == _HEAD).with_for_update()).one_or_none()
+    locked = select(ledger_heads).where(ledger_heads.c.name == _HEAD).with_for_update()
+    row = connection.execute(locked).one_or_none()
     if row is None:
-        connection.execute(insert(ledger_heads).values(name=_HEAD, size=0, root=""))
-        return 0, ""
+        with contextlib.suppress(IntegrityError), connection.begin_nested():  # another sequencer may be first
+            connection.execute(insert(ledger_heads).values(name=_HEAD, size=0, root=""))
+        row = connection.execute(locked).one()
     return row.size, row.root
 
 

@@ -1,0 +1,47 @@
+# Two commands are all that a newcomer needs: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+SETTLED := .venv/.settled
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: demo test lint types contracts tests bench soak clean
+
+demo: .venv/.demo ## replay the flights of 2013 through the loop
+	$(BIN)/noria demo
+
+test: lint types contracts tests ## everything that CI runs
+
+lint: $(SETTLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(SETTLED)
+	$(BIN)/pyright
+
+contracts: $(SETTLED)
+	$(BIN)/lint-imports
+
+tests: $(SETTLED)
+	$(BIN)/pytest -n 2 --dist loadfile
+
+bench: $(SETTLED) ## import time, and the cost of a step
+	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/chain.py
+
+soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
+	$(BIN)/pytest -m soak
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --upgrade "pip>=25.1"
+
+.venv/.demo: pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install -q -e ".[demo]"
+	touch $@
+
+$(SETTLED): pyproject.toml | .venv/bin/pip
+	$(BIN)/pip install -q -e ".[demo,postgres]" --group dev
+	touch $@ .venv/.demo
+
+clean:
+	rm -rf .venv .noria demo-report.json demo-report.html

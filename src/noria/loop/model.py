@@ -1,0 +1,109 @@
+"""A cycle is one turn of a loop: why it was opened, what was decided on the way, how it settled."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class CycleState(StrEnum):
+    """Where in its turn a cycle is."""
+
+    OPENED = "opened"
+    GUARDING = "guarding"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    GATING = "gating"
+    REVIEWING = "reviewing"
+    ROLLING_OUT = "rolling_out"
+    SETTLED = "settled"
+
+
+class Outcome(StrEnum):
+    """How a cycle settled."""
+
+    PROMOTED = "promoted"
+    REJECTED = "rejected"
+    QUARANTINED = "quarantined"
+    DECLINED = "declined"
+    ROLLED_BACK = "rolled_back"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+class LoopState(StrEnum):
+    """Whether a loop answers facts."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a cycle was opened: the trigger, and its words with the numbers it saw."""
+
+    trigger: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What has come to a loop since its last cycle was opened; this is how triggers are coalesced, never lost."""
+
+    rows: int = 0
+    labels: int = 0
+    commits: int = 0
+    due: tuple[str, ...] = ()
+    signals: tuple[Mapping[str, Any], ...] = ()
+    requests: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopRow:
+    """A loop as the database knows it; `cursor` is the position of the last fact it has answered."""
+
+    name: str
+    project: str
+    state: LoopState
+    dataset: str
+    spec: Mapping[str, Any]
+    digest: str
+    started_at: datetime
+    started_by: str
+    cursor: int
+    scheduled_through: datetime
+    standing: Standing
+    watch: Mapping[str, Any]
+    cycles: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cycle:
+    """One turn of a loop."""
+
+    id: str
+    project: str
+    loop: str
+    number: int
+    state: CycleState
+    reasons: tuple[Reason, ...]
+    opened_at: datetime
+    snapshot: str
+    outcome: Outcome | None = None
+    settled_at: datetime | None = None
+    words: str = ""
+    run: str | None = None
+    candidate: int | None = None
+    champion: int | None = None
+    promoted: int | None = None
+    deadline: datetime | None = None
+    looks: int = 0
+    evidence: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    verdict: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    charged_cpu_seconds: float = 0.0
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether the cycle still turns."""
+        return self.state is not CycleState.SETTLED

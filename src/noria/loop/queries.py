@@ -1,0 +1,161 @@
+"""All SQL of the loop."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from noria.core.errors import Stale
+from noria.loop import rules
+from noria.loop.model import Cycle, CycleState, LoopRow, LoopState, Outcome, Reason
+from noria.loop.tables import cycles, loops
+
+
+def put_loop(connection: Connection, row: LoopRow) -> None:
+    """Store a loop's declaration; of one that is known already, what it has answered stays."""
+    declared = {"state": row.state.value, "dataset": row.dataset, "spec": dict(row.spec), "digest": row.digest}
+    if loop(connection, row.project, row.name) is None:
+        begun = {
+            "project": row.project,
+            "name": row.name,
+            "started_at": row.started_at,
+            "started_by": row.started_by,
+            "cursor": row.cursor,
+            "scheduled_through": row.scheduled_through,
+            "standing": rules.to_plain(row.standing),
+            "watch": dict(row.watch),
+            "cycles": 0,
+        }
+        connection.execute(insert(loops), declared | begun)
+    else:
+        connection.execute(_this(row.project, row.name).values(declared))
+
+
+def loop(connection: Connection, project: str, name: str) -> LoopRow | None:
+    """Return a loop, if there is one of that name."""
+    found = connection.execute(select(loops).where(loops.c.project == project, loops.c.name == name)).one_or_none()
+    return None if found is None else _loop(found)
+
+
+def all_loops(connection: Connection, project: str) -> list[LoopRow]:
+    """Return all loops of a project, by name."""
+    return [
+        _loop(row) for row in connection.execute(select(loops).where(loops.c.project == project).order_by(loops.c.name))
+    ]
+
+
+def set_state(connection: Connection, project: str, name: str, state: LoopState) -> None:
+    """Pause a loop, or let it run."""
+    connection.execute(_this(project, name).values(state=state.value))
+
+
+def move_cursor(connection: Connection, row: LoopRow, *, to: int) -> None:
+    """Mark a fact as answered; raises `Stale` if somebody else has answered it."""
+    moved = connection.execute(_this(row.project, row.name).where(loops.c.cursor == row.cursor).values(cursor=to))
+    if moved.rowcount != 1:
+        raise Stale(f"loop {row.name!r} has already answered fact {to}", hint="another worker goes on with it")
+
+
+def set_scheduled(connection: Connection, row: LoopRow, *, through: datetime) -> None:
+    """Mark all schedule times up to a moment as told; raises `Stale` if somebody else has told them."""
+    same = loops.c.scheduled_through == row.scheduled_through
+    if connection.execute(_this(row.project, row.name).where(same).values(scheduled_through=through)).rowcount != 1:
+        raise Stale(f"the schedule of loop {row.name!r} was told already", hint="another worker goes on with it")
+
+
+def set_notice(connection: Connection, row: LoopRow, **changes: Any) -> None:  # noqa: ANN401 - columns of several types
+    """Store what has come to the loop (standing, watch, cycles)."""
+    connection.execute(_this(row.project, row.name).values(**changes))
+
+
+def insert_cycle(connection: Connection, cycle: Cycle) -> None:
+    """Store a new cycle."""
+    connection.execute(
+        insert(cycles),
+        {
+            "id": cycle.id,
+            "project": cycle.project,
+            "loop": cycle.loop,
+            "number": cycle.number,
+            "state": cycle.state.value,
+            "reasons": [[reason.trigger, reason.words] for reason in cycle.reasons],
+            "opened_at": cycle.opened_at,
+            "snapshot": cycle.snapshot,
+            "words": cycle.words,
+            "looks": cycle.looks,
+            "evidence": dict(cycle.evidence),
+            "verdict": dict(cycle.verdict),
+            "charged_cpu_seconds": cycle.charged_cpu_seconds,
+        },
+    )
+
+
+def move_cycle(connection: Connection, cycle: Cycle, *, state: CycleState, **changes: Any) -> Cycle:  # noqa: ANN401 - columns of several types
+    """Move a cycle on from the state it was read in; raises `Stale` if it is no longer there."""
+    here = update(cycles).where(cycles.c.id == cycle.id, cycles.c.state == cycle.state.value)
+    if connection.execute(here.values(state=state.value, **changes)).rowcount != 1:
+        raise Stale(f"cycle {cycle.number} of loop {cycle.loop!r} has left the state {cycle.state.value!r}")
+    return one_cycle(connection, cycle.id)
+
+
+def one_cycle(connection: Connection, cycle_id: str) -> Cycle:
+    """Return a cycle that is known to be there."""
+    return _cycle(connection.execute(select(cycles).where(cycles.c.id == cycle_id)).one())
+
+
+def find_cycle(connection: Connection, project: str, cycle_id: str) -> Cycle | None:
+    """Return a cycle, if it is there."""
+    found = connection.execute(select(cycles).where(cycles.c.project == project, cycles.c.id == cycle_id)).one_or_none()
+    return None if found is None else _cycle(found)
+
+
+def open_cycle(connection: Connection, project: str, loop_name: str) -> Cycle | None:
+    """Return the loop's open cycle, if there is one."""
+    here = (cycles.c.project == project) & (cycles.c.loop == loop_name) & (cycles.c.state != CycleState.SETTLED.value)
+    found = connection.execute(select(cycles).where(here)).one_or_none()
+    return None if found is None else _cycle(found)
+
+
+def last_opened(connection: Connection, project: str, loop_name: str) -> datetime | None:
+    """Return when the loop's newest cycle was opened."""
+    query = select(func.max(cycles.c.opened_at)).where(cycles.c.project == project, cycles.c.loop == loop_name)
+    return connection.execute(query).scalar_one_or_none()
+
+
+def all_cycles(connection: Connection, project: str, loop_name: str | None = None) -> list[Cycle]:
+    """Return the cycles of a loop, or of all loops, oldest first."""
+    query = select(cycles).where(cycles.c.project == project).order_by(cycles.c.opened_at, cycles.c.id)
+    if loop_name is not None:
+        query = query.where(cycles.c.loop == loop_name)
+    return [_cycle(row) for row in connection.execute(query)]
+
+
+def cycle_of_version(connection: Connection, project: str, loop_name: str, number: int) -> Cycle | None:
+    """Return the cycle that made a model version, as its candidate or as the one it promoted."""
+    made = (cycles.c.candidate == number) | (cycles.c.promoted == number)
+    here = select(cycles).where(cycles.c.project == project, cycles.c.loop == loop_name, made)
+    found = connection.execute(here.order_by(cycles.c.number)).first()
+    return None if found is None else _cycle(found)
+
+
+def _this(project: str, name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's Update is generic over nothing useful
+    return update(loops).where(loops.c.project == project, loops.c.name == name)
+
+
+def _loop(row: Row[Any]) -> LoopRow:
+    told: Mapping[str, Any] = row._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row's names
+    values = dict(told)
+    return LoopRow(
+        **(values | {"state": LoopState(row.state), "standing": rules.from_plain(row.standing)}),
+    )
+
+
+def _cycle(row: Row[Any]) -> Cycle:
+    told: Mapping[str, Any] = row._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row's names
+    typed = {
+        "state": CycleState(row.state),
+        "outcome": None if row.outcome is None else Outcome(row.outcome),
+        "reasons": tuple(Reason(trigger=trigger, words=words) for trigger, words in row.reasons),
+    }
+    return Cycle(**(dict(told) | typed))

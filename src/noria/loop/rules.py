@@ -1,0 +1,135 @@
+"""Pure decisions of the loop: how facts add up, whether a cycle is due, which rows it learns from and is judged on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from noria.ledger.model import Fact, FactKind
+from noria.loop.model import Cycle, CycleState, LoopRow, Reason, Standing
+from noria.loop.spec import Loop
+from noria.loop.triggers import Schedule
+
+_KEPT_SIGNALS = 20
+
+_BEFORE = {
+    CycleState.GUARDING: (CycleState.OPENED,),
+    CycleState.TRAINING: (CycleState.GUARDING,),
+    CycleState.EVALUATING: (CycleState.TRAINING, CycleState.GATING),
+    CycleState.GATING: (CycleState.EVALUATING,),
+    CycleState.REVIEWING: (CycleState.GATING,),
+    CycleState.ROLLING_OUT: (CycleState.GATING, CycleState.REVIEWING),
+    CycleState.SETTLED: tuple(CycleState),
+}
+
+
+def may_enter(now_in: CycleState, wanted: CycleState) -> bool:
+    """Say whether a cycle may go into that state, or is in it already because a crash made the verb start again."""
+    return now_in is wanted or now_in in _BEFORE.get(wanted, ())
+
+
+def add(standing: Standing, fact: Fact) -> Standing:
+    """Return what has come to the loop, this fact included."""
+    told = fact.payload
+    match fact.kind:
+        case FactKind.DATASET_COMMITTED:
+            rows = standing.rows + int(told["rows"])
+            return replace(standing, rows=rows, commits=standing.commits + 1)
+        case FactKind.FEEDBACK_LANDED:
+            return replace(standing, labels=standing.labels + int(told["labels"]))
+        case FactKind.SIGNAL_RAISED:
+            heard = {"kind": told["kind"], "value": told["value"], "words": told["words"]}
+            return replace(standing, signals=(*standing.signals, heard)[-_KEPT_SIGNALS:])
+        case FactKind.SCHEDULE_DUE:
+            return replace(standing, due=tuple(sorted({*standing.due, *told["schedules"]})))
+        case FactKind.CYCLE_REQUESTED:
+            return replace(standing, requests=(*standing.requests, f"{fact.actor} asked: {told['reason']}"))
+        case _:
+            return standing
+
+
+def due(loop: Loop, standing: Standing) -> tuple[Reason, ...]:
+    """Return why a cycle is due, or nothing; a request by hand is always a reason."""
+    asked = tuple(Reason(trigger="manual", words=words) for words in standing.requests)
+    return asked + loop.when.reasons(standing)
+
+
+def may_open(loop: Loop, row: LoopRow, *, now: datetime, last_opened: datetime | None) -> bool:
+    """Say whether the cooldown has passed and the loop runs; a request by hand does not wait."""
+    rested = last_opened is None or now - last_opened >= loop.pause or bool(row.standing.requests)
+    return rested
+
+
+def schedules_due(loop: Loop, *, after: datetime, now: datetime) -> tuple[str, ...]:
+    """Return the schedules with a time in (after, now]; many missed times of one schedule are one."""
+    schedules = [leaf for leaf in loop.when.leaves() if isinstance(leaf, Schedule)]
+    return tuple(schedule.words() for schedule in schedules if schedule.next_after(after) <= now)
+
+
+def next_due(loop: Loop, *, after: datetime) -> datetime | None:
+    """Return when the loop's schedules are due next."""
+    times = [leaf.next_after(after) for leaf in loop.when.leaves() if isinstance(leaf, Schedule)]
+    return min(times, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Rows with event times in [since, until), labels as known at `as_of`."""
+
+    since: datetime | None
+    until: datetime
+    as_of: datetime
+
+
+def training_window(loop: Loop, *, as_of: datetime, held_back: bool) -> Window:
+    """Return which rows a candidate learns from: those before the held-back tail, as far back as the loop reaches."""
+    holdout = loop.evaluate.holdout if held_back else None
+    until = as_of if holdout is None else as_of - holdout
+    return Window(since=None if loop.reach is None else until - loop.reach, until=until, as_of=as_of)
+
+
+def judging_window(*trained_through: datetime, as_of: datetime) -> Window:
+    """Return which rows may judge: those after everything that any of the rivals was trained on."""
+    return Window(since=max(trained_through), until=as_of, as_of=as_of)
+
+
+def to_plain(standing: Standing) -> dict[str, Any]:
+    """Return a standing as plain values."""
+    return {
+        "rows": standing.rows,
+        "labels": standing.labels,
+        "commits": standing.commits,
+        "due": list(standing.due),
+        "signals": [dict(signal) for signal in standing.signals],
+        "requests": list(standing.requests),
+    }
+
+
+def from_plain(plain: Mapping[str, Any]) -> Standing:
+    """Read a standing back."""
+    return Standing(
+        rows=plain["rows"],
+        labels=plain["labels"],
+        commits=plain["commits"],
+        due=tuple(plain["due"]),
+        signals=tuple(plain["signals"]),
+        requests=tuple(plain["requests"]),
+    )
+
+
+def shortage(loop: Loop, rows: pl.DataFrame) -> str | None:
+    """Say why these labelled rows cannot be learned from, or None when they can."""
+    label = loop.dataset.label
+    if rows.height < loop.min_rows:
+        return f"{rows.height:,} labelled rows in the training window, {loop.min_rows:,} wanted"
+    if label is not None and rows[label].n_unique() < 2:  # noqa: PLR2004 - two classes, or a target that varies
+        return f"all {rows.height:,} labels in the training window are {rows[label][0]}"
+    return None
+
+
+def labels_suffice(cycle: Cycle, *, landed: int) -> bool:
+    """Say whether the labels that an unsure gate asked for have landed by now."""
+    wanted = cycle.verdict.get("more_labels")
+    return wanted is not None and int(cycle.verdict.get("labels_landed", 0)) + landed >= int(wanted)

@@ -1,0 +1,52 @@
+"""The circle, on one page: which verb a fact starts.
+
+A verb writes its state and the next fact in one transaction, and the next fact starts the next verb. Nothing else
+ties the rooms together: read this table from top to bottom and you have gone round once.
+"""
+
+from collections.abc import Callable, Mapping
+
+from noria.ledger.model import Fact, FactKind
+from noria.loop import noticing, turning
+from noria.loop.spec import Loop
+from noria.loop.turn import Turn
+
+Verb = Callable[[Turn], None]
+
+STARTS: Mapping[FactKind, Verb] = {
+    # The world reaches the loop: its triggers are asked, and a due loop opens a cycle.
+    FactKind.DATASET_COMMITTED: noticing.take_note,
+    FactKind.FEEDBACK_LANDED: noticing.take_note,
+    FactKind.SIGNAL_RAISED: noticing.take_note,
+    FactKind.SCHEDULE_DUE: noticing.take_note,
+    FactKind.LOOP_RESTED: noticing.take_note,
+    FactKind.CYCLE_REQUESTED: noticing.take_note,
+    # One turn of the wheel.
+    FactKind.CYCLE_OPENED: turning.guard,
+    FactKind.DATA_PASSED: turning.train,
+    FactKind.DATA_STOPPED: turning.settle_quarantined,
+    FactKind.RUN_SUCCEEDED: turning.evaluate,
+    FactKind.RUN_FAILED: turning.settle_failed,
+    FactKind.MODEL_EVALUATED: turning.judge,
+    FactKind.GATE_PASSED: turning.roll_out,
+    FactKind.GATE_FAILED: turning.settle_rejected,
+    FactKind.GATE_UNSURE: turning.wait,
+    FactKind.GATE_REOPENED: turning.evaluate,
+    FactKind.GATE_EXPIRED: turning.settle_rejected,
+    FactKind.ROLLOUT_FINISHED: turning.settle_promoted,
+    # What came while the wheel turned is asked about now.
+    FactKind.CYCLE_SETTLED: noticing.take_note,
+}
+
+
+def concerns(loop: Loop, fact: Fact) -> bool:
+    """Say whether the loop has to answer the fact."""
+    match fact.kind:
+        case FactKind.DATASET_COMMITTED | FactKind.FEEDBACK_LANDED:
+            return fact.subject == loop.dataset.name
+        case FactKind.SIGNAL_RAISED | FactKind.SCHEDULE_DUE | FactKind.LOOP_RESTED | FactKind.CYCLE_REQUESTED:
+            return fact.subject == loop.name
+        case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:
+            return turning.is_training_of(loop, fact)
+        case _:
+            return fact.kind in STARTS and fact.payload.get("loop") == loop.name

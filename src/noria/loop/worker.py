@@ -1,0 +1,197 @@
+"""The worker follows the ledger and lets each loop answer its facts, one after the other, exactly once each."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from types import TracebackType
+
+from noria.core.context import Context
+from noria.core.errors import LeaseLost, NotFound
+from noria.ledger.model import FactKind
+from noria.loop import queries, rules
+from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
+from noria.loop.spec import Loop
+from noria.loop.table import STARTS, concerns
+from noria.loop.turn import Rooms, Turn
+from noria.store import leases
+from noria.store.database import Connection, Durability
+from noria.store.holders import this_process
+from noria.store.leases import Lease
+
+_LEASE_SECONDS = 30.0
+_SERVICE = "loop-worker"
+
+
+class Worker(AbstractContextManager["Worker"]):
+    """Turns the loops it is given. Several workers may share loops: each loop has one holder at a time.
+
+    A worker that dies is replaced by the next one that asks: on the same machine at once, elsewhere when its lease
+    has run out. Facts that were being answered are answered again; what was decided stays decided.
+    """
+
+    def __init__(
+        self, rooms: Rooms, context: Context, loops: Sequence[Loop], *, on_turn: Callable[[Turn], None] | None = None
+    ) -> None:
+        self._rooms = rooms
+        self._context = context.acting_as(_SERVICE)
+        self._loops = {loop.name: loop for loop in loops}
+        self._on_turn = on_turn
+        self._holder = f"{this_process()}"
+        self._leases: dict[str, Lease] = {}
+        self._read: dict[str, int] = {}
+        self._closing = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="noria-lease-heartbeat", daemon=True)
+        self._heart.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let go of all loops."""
+        self.close()
+
+    def close(self) -> None:
+        """Stop and let go of all loops; calling it twice is fine."""
+        self._closing.set()
+        self._heart.join()
+        held, self._leases = self._leases, {}
+        for lease in held.values():
+            self._rooms.database.write(lambda connection, lease=lease: leases.release(connection, lease))
+
+    def run_until_quiet(self) -> int:
+        """Answer facts until no loop has anything to do now; return how many were answered."""
+        answered = 0
+        while True:
+            self._rooms.ledger.seal()
+            count = sum(self._answer(loop) for loop in self._loops.values())
+            count += sum(self._tick(loop) for loop in self._loops.values())
+            if not count:
+                return answered
+            answered += count
+
+    def next_due(self) -> datetime | None:
+        """Return when a schedule or a deadline is due next."""
+        times: list[datetime] = []
+        for loop in self._loops.values():
+            row = self._row(loop)
+            scheduled = rules.next_due(loop, after=row.scheduled_through)
+            times += [moment for moment in (scheduled, self._deadline(loop)) if moment is not None]
+        return min(times, default=None)
+
+    def _answer(self, loop: Loop) -> int:
+        row = self._row(loop)
+        if row.state is LoopState.PAUSED or (lease := self._lease(loop)) is None:
+            return 0
+        answered = 0
+        read = max(row.cursor, self._read.get(loop.name, -1))
+        facts = self._rooms.ledger.after(read, project=self._context.project)
+        for fact in facts:
+            if concerns(loop, fact):
+                self._take(
+                    Turn(
+                        rooms=self._rooms, context=self._context, loop=loop, row=self._row(loop), lease=lease, fact=fact
+                    )
+                )
+                answered += 1
+            self._read[loop.name] = fact.position if fact.position is not None else read
+        return answered + (len(facts) > 0)
+
+    def _take(self, turn: Turn) -> None:
+        STARTS[turn.fact.kind](turn)
+        if self._on_turn is not None:
+            self._on_turn(turn)
+
+    def _tick(self, loop: Loop) -> int:
+        """Tell what time alone brings about: schedules that are due, rests that are over, deadlines that passed."""
+        row, now, lease = self._row(loop), self._rooms.clock.now(), self._leases.get(loop.name)
+        if lease is None or row.state is LoopState.PAUSED:
+            return 0
+        cycle = self._rooms.database.read(lambda c: queries.open_cycle(c, row.project, row.name))
+        told = self._due(loop, row, now) | self._rested(loop, row, cycle, now) | self._expired(cycle, now)
+        if not told:
+            return 0
+
+        def work(connection: Connection) -> None:
+            leases.check(connection, lease, self._rooms.database.lease_time(connection))
+            if FactKind.SCHEDULE_DUE in told:
+                queries.set_scheduled(connection, row, through=now)
+            if FactKind.GATE_EXPIRED in told and cycle is not None:
+                queries.move_cycle(connection, cycle, state=cycle.state, deadline=None)
+            for kind, (subject, payload) in told.items():
+                self._rooms.ledger.record(connection, self._context, kind, subject=subject, payload=payload)
+
+        self._rooms.database.write(work)
+        return 1
+
+    @staticmethod
+    def _due(loop: Loop, row: LoopRow, now: datetime) -> dict[FactKind, tuple[str, Mapping[str, object]]]:
+        schedules = rules.schedules_due(loop, after=row.scheduled_through, now=now)
+        return (
+            {FactKind.SCHEDULE_DUE: (loop.name, {"loop": loop.name, "schedules": list(schedules)})} if schedules else {}
+        )
+
+    def _rested(
+        self,
+        loop: Loop,
+        row: LoopRow,
+        cycle: Cycle | None,
+        now: datetime,
+    ) -> dict[FactKind, tuple[str, Mapping[str, object]]]:
+        if cycle is not None or not rules.due(loop, row.standing):
+            return {}
+        last = self._rooms.database.read(lambda c: queries.last_opened(c, row.project, row.name))
+        if last is None or not rules.may_open(loop, row, now=now, last_opened=last):
+            return {}
+        return {FactKind.LOOP_RESTED: (loop.name, {"loop": loop.name, "since": last.isoformat()})}
+
+    @staticmethod
+    def _expired(cycle: Cycle | None, now: datetime) -> dict[FactKind, tuple[str, Mapping[str, object]]]:
+        if cycle is None or cycle.deadline is None or cycle.deadline > now:
+            return {}
+        words = f"the labels it waited for had not landed by {cycle.deadline:%Y-%m-%d %H:%M}"
+        told = {"loop": cycle.loop, "cycle": cycle.id, "number": cycle.number, "words": words}
+        return {FactKind.GATE_EXPIRED: (cycle.id, told)}
+
+    def _deadline(self, loop: Loop) -> datetime | None:
+        cycle = self._rooms.database.read(lambda c: queries.open_cycle(c, self._context.project, loop.name))
+        return cycle.deadline if cycle is not None and cycle.state is CycleState.GATING else None
+
+    def _row(self, loop: Loop) -> LoopRow:
+        row = self._rooms.database.read(lambda c: queries.loop(c, self._context.project, loop.name))
+        if row is None:
+            raise NotFound("loop", loop.name, hint="start it first: noria loop start FILE")
+        return row
+
+    def _lease(self, loop: Loop) -> Lease | None:
+        held = self._leases.get(loop.name)
+        if held is not None:
+            return held
+        taken = self._rooms.database.write(
+            lambda connection: leases.acquire(
+                connection,
+                self._rooms.database.lease_time(connection),
+                name=f"loop/{self._context.project}/{loop.name}",
+                holder=self._holder,
+                seconds=_LEASE_SECONDS,
+            ),
+            durability=Durability.STEP,
+        )
+        if taken is not None:
+            self._leases[loop.name] = taken
+        return taken
+
+    def _beat(self) -> None:
+        """Keep the leases while the worker lives."""
+        while not self._closing.wait(_LEASE_SECONDS / 3):
+            for name, lease in list(self._leases.items()):
+                try:
+                    self._leases[name] = self._renew(lease)
+                except LeaseLost:
+                    self._leases.pop(name, None)
+
+    def _renew(self, lease: Lease) -> Lease:
+        def work(connection: Connection) -> Lease:
+            now = self._rooms.database.lease_time(connection)
+            return leases.renew(connection, lease, now, seconds=_LEASE_SECONDS)
+
+        return self._rooms.database.write(work, durability=Durability.STEP)

@@ -1,0 +1,52 @@
+"""Brings a database's schema up to the newest revision."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, inspect, text
+
+from noria.core.errors import Conflict
+from noria.store.database import Database
+
+NEWEST = "0001"
+"""The newest revision; a database that has it is opened without loading Alembic."""
+
+
+def upgrade(database: Database) -> None:
+    """Make all tables, or change them to the newest schema; does nothing to a database that has it.
+
+    Raises:
+        Conflict: a newer Noria has written this database.
+
+    """
+    if database.read(revision) != NEWEST:
+        database.write(_upgrade)
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the revision of the schema that the database has, None for an empty one."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
+
+
+def configuration(connection: Connection, **attributes: Any) -> Any:  # noqa: ANN401 - Alembic is loaded only here
+    """Return Alembic's configuration for this connection."""
+    from alembic.config import Config  # noqa: PLC0415 - 100 ms that a database with the newest schema does not pay
+
+    config = Config(attributes={"connection": connection, **attributes})
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - see configuration
+
+    found = revision(connection)  # another process may have been first
+    if found is not None and found > NEWEST:
+        raise Conflict(
+            f"this home has schema {found}, and this Noria knows {NEWEST}",
+            hint="pip install --upgrade noria",
+        )
+    if found != NEWEST:
+        command.upgrade(configuration(connection), "head")

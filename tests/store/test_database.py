@@ -1,0 +1,136 @@
+"""One contract for both databases: what a write promises, what a read sees."""
+
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import func, insert, select
+
+from noria.core.errors import Corrupt, Invalid, NotFound
+from noria.store import migrating
+from noria.store.database import Durability
+from noria.store.opening import open_database
+from noria.store.tables import leases, metadata
+
+
+def put(connection, name):
+    row = {"name": name, "holder": "x", "token": 1}
+    connection.execute(insert(leases), row | {"expires_at": datetime(2026, 1, 1, tzinfo=UTC)})
+
+
+def names(database):
+    return database.read(lambda c: set(c.execute(select(leases.c.name)).scalars()))
+
+
+@pytest.mark.parametrize("durability", list(Durability))
+def test_what_was_written_is_read_by_all(any_database, durability):
+    any_database.write(lambda c: put(c, "a"), durability=durability)
+
+    assert names(any_database) == {"a"}
+
+
+def test_nothing_stays_of_a_closure_that_raises(any_database):
+    def half(connection):
+        put(connection, "half")
+        raise KeyError("half")
+
+    with pytest.raises(KeyError, match="half"):
+        any_database.write(half)
+
+    assert names(any_database) == set()
+
+
+def test_a_read_keeps_nothing_that_it_changes(any_database):
+    any_database.read(lambda c: put(c, "changed"))
+
+    assert names(any_database) == set()
+
+
+def test_of_many_writers_at_once_each_gets_its_own_answer_and_only_the_failed_ones_raise(any_database):
+    outcomes = {}
+
+    def work(number):
+        def closure(connection):
+            put(connection, str(number))
+            if number % 5 == 0:
+                raise ValueError(number)
+            return number
+
+        try:
+            outcomes[number] = any_database.write(closure)
+        except ValueError as problem:
+            outcomes[number] = problem.args
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert outcomes == {number: (number,) if number % 5 == 0 else number for number in range(50)}
+    assert names(any_database) == {str(number) for number in range(50) if number % 5}
+
+
+def test_two_processes_worth_of_databases_on_one_file_wait_for_each_other(tmp_path):
+    address = f"sqlite:///{tmp_path / 'shared.db'}"
+    homes = [open_database(address) for _ in range(2)]
+    metadata.create_all(homes[0].engine)
+
+    def fill(home, start):
+        for number in range(start, start + 100):
+            home.write(lambda c, number=number: put(c, str(number)))
+
+    threads = [threading.Thread(target=fill, args=(home, 100 * place)) for place, home in enumerate(homes)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert homes[0].read(lambda c: c.execute(select(func.count()).select_from(leases)).scalar_one()) == 200
+    for home in homes:
+        home.close()
+
+
+def test_a_write_inside_a_write_is_refused_on_sqlite(database):
+    with pytest.raises(Invalid, match="a write inside a write"):
+        database.write(lambda _: database.write(lambda c: put(c, "inner")))
+
+
+def test_closing_twice_is_fine(database):
+    database.close()
+    database.close()
+
+
+def test_an_address_of_no_known_kind_is_refused_with_the_known_ones():
+    with pytest.raises(Invalid) as caught:
+        open_database("mysql://somewhere")
+
+    assert "postgresql://" in caught.value.hint
+
+
+def test_blobs_come_back_as_they_were_and_a_missing_one_is_said_to_be_missing(blobs):
+    digest = blobs.put(b"abc")
+
+    assert blobs.put(b"abc") == digest
+    assert blobs.get(digest) == b"abc"
+    assert not blobs.has("00" * 32)
+    with pytest.raises(NotFound, match="no blob"):
+        blobs.get("00" * 32)
+
+
+def test_a_damaged_blob_is_never_handed_out(blobs, tmp_path):
+    digest = blobs.put(b"abc")
+    (tmp_path / "blobs" / digest[:2] / digest).write_bytes(b"abd")
+
+    with pytest.raises(Corrupt, match="damaged"):
+        blobs.get(digest)
+
+
+def test_an_empty_database_is_brought_to_the_newest_schema_and_a_second_time_nothing_happens(tmp_path):
+    home = open_database(f"sqlite:///{tmp_path / 'fresh.db'}")
+
+    migrating.upgrade(home)
+    migrating.upgrade(home)
+
+    assert home.read(migrating.revision) == migrating.NEWEST
+    home.close()
