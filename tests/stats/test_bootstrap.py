@@ -34,7 +34,7 @@ def rows(seed, *, groups, per_group=30):
 def test_weights_of_one_give_the_score_of_the_rows(name):
     labels, ours, _, days = rows(1, groups=9)
 
-    found = getattr(grouped, name)(labels, ours, days).at(np.ones((2, 9)))
+    found = getattr(grouped, name)(labels, ours, groups=days).at(np.ones((2, 9)))
 
     assert found == pytest.approx([getattr(scores, name)(labels, ours)] * 2)
 
@@ -46,7 +46,7 @@ def test_a_replicate_is_the_score_of_the_rows_repeated_as_their_groups_are(name,
     labels, ours, _, days = rows(seed, groups=6)
     weights = chance(seed).multinomial(6, [1 / 6] * 6, size=3)
 
-    found = getattr(grouped, name)(labels, ours, days).at(weights.astype(float))
+    found = getattr(grouped, name)(labels, ours, groups=days).at(weights.astype(float))
 
     for weight, replicate in zip(weights, found, strict=True):
         repeated = np.repeat(np.arange(days.size), weight[days])
@@ -59,8 +59,8 @@ def test_auc_by_pairs_of_groups_and_auc_by_rows_are_the_same(seed, groups):
     labels, ours, _, days = rows(seed, groups=groups)
     weights = chance(seed).poisson(1.0, size=(5, groups)).astype(float)
 
-    by_pairs = grouped._auc_by_pairs(labels.astype(float), ours, days)(weights)
-    by_rows = grouped._auc_by_rows(labels.astype(float), ours, days)(weights)
+    by_pairs = grouped._auc_by_pairs(labels.astype(float), ours, codes=days)(weights)
+    by_rows = grouped._auc_by_rows(labels.astype(float), ours, codes=days)(weights)
 
     np.testing.assert_allclose(by_pairs, by_rows, rtol=1e-12)
 
@@ -69,15 +69,15 @@ def test_groups_may_be_any_values_that_can_be_ordered():
     labels, ours, _, days = rows(1, groups=9)
     named = np.array([f"2026-01-0{day + 1}" for day in days], dtype="datetime64[D]")
 
-    by_number = bootstrap.interval(grouped.auc(labels, ours, days), chance=chance())
-    by_day = bootstrap.interval(grouped.auc(labels, ours, named), chance=chance())
+    by_number = bootstrap.interval(grouped.auc(labels, ours, groups=days), chance=chance())
+    by_day = bootstrap.interval(grouped.auc(labels, ours, groups=named), chance=chance())
 
     assert by_number == by_day
 
 
 def test_the_same_chance_gives_the_same_interval():
     labels, ours, theirs, days = rows(2, groups=300, per_group=4)
-    pair = grouped.auc(labels, ours, days), grouped.auc(labels, theirs, days)
+    pair = grouped.auc(labels, ours, groups=days), grouped.auc(labels, theirs, groups=days)
 
     first = bootstrap.paired_difference(*pair, chance=chance(3))
 
@@ -89,7 +89,7 @@ def test_drawing_in_portions_changes_nothing_but_memory(monkeypatch):
     labels, ours, _, days = rows(2, groups=20)
     monkeypatch.setattr(bootstrap, "_CELLS", 20 * 7)
 
-    found = bootstrap.interval(grouped.auc(labels, ours, days), chance=chance(), resamples=100)
+    found = bootstrap.interval(grouped.auc(labels, ours, groups=days), chance=chance(), resamples=100)
 
     assert found.low < found.estimate < found.high
 
@@ -118,7 +118,7 @@ def test_the_difference_of_other_rows_is_welchs():
 
 def test_a_paired_difference_is_narrower_than_an_unpaired_one():
     labels, ours, theirs, days = rows(8, groups=30)
-    pair = grouped.auc(labels, ours, days), grouped.auc(labels, theirs, days)
+    pair = grouped.auc(labels, ours, groups=days), grouped.auc(labels, theirs, groups=days)
 
     paired = bootstrap.paired_difference(*pair, chance=chance())
     unpaired = bootstrap.unpaired_difference(*pair, chance=chance())
@@ -137,7 +137,7 @@ def test_paired_blocks_are_their_differences():
 
 def test_equal_rivals_differ_by_nothing_at_all():
     labels, ours, _, days = rows(8, groups=7)
-    score = grouped.auc(labels, ours, days)
+    score = grouped.auc(labels, ours, groups=days)
 
     found = bootstrap.paired_difference(score, score, chance=chance())
 
@@ -153,8 +153,8 @@ def test_few_groups_keep_their_one_sided_chance_of_error(name, groups):
     for seed in range(tries):
         labels, ours, theirs, days = rows(seed, groups=groups)
         found = bootstrap.paired_difference(
-            score(labels, ours, days),
-            score(labels, theirs, days),
+            score(labels, ours, groups=days),
+            score(labels, theirs, groups=days),
             chance=chance(10_000 + seed),
             tail=0.05,
             resamples=300,
@@ -197,12 +197,12 @@ def test_resamples_without_both_classes_are_left_out_until_they_are_too_many():
     labels, ours, days = np.array([1, 0, 0, 0, 0, 0]), np.linspace(0, 1, 6), np.array([0, 0, 1, 1, 2, 2])
 
     with pytest.raises(Invalid, match="resamples have no score"):
-        bootstrap.interval(grouped.auc(labels, ours, days), chance=chance())
+        bootstrap.interval(grouped.auc(labels, ours, groups=days), chance=chance())
 
 
 def test_a_score_that_is_not_defined_on_the_rows_is_refused():
     with pytest.raises(Invalid, match="not defined"):
-        bootstrap.interval(grouped.auc([1, 1], [0.2, 0.3], [0, 1]), chance=chance())
+        bootstrap.interval(grouped.auc([1, 1], [0.2, 0.3], groups=[0, 1]), chance=chance())
 
 
 def test_groups_that_do_not_fit_and_resamples_that_show_nothing_are_refused():

@@ -54,9 +54,9 @@ def test_the_interval_of_a_difference_is_that_of_resampling_single_rows():
     labels, rivals = rows(4, size=1500, decimals=3)
     each = np.arange(labels.size)
 
-    found = delong.paired_difference(labels, rivals[0], rivals[2])
+    found = delong.paired_difference(labels, first=rivals[0], second=rivals[2])
 
-    pair = grouped.auc(labels, rivals[0], each), grouped.auc(labels, rivals[2], each)
+    pair = grouped.auc(labels, rivals[0], groups=each), grouped.auc(labels, rivals[2], groups=each)
     resampled = bootstrap.paired_difference(*pair, chance=np.random.default_rng(1))
     assert found.estimate == pytest.approx(resampled.estimate)
     assert found.standard_error == pytest.approx(resampled.standard_error, rel=0.06)
@@ -66,7 +66,7 @@ def test_the_interval_of_a_difference_is_that_of_resampling_single_rows():
 def test_a_rival_does_not_differ_from_itself():
     labels, rivals = rows(2)
 
-    found = delong.paired_difference(labels, rivals[0], rivals[0])
+    found = delong.paired_difference(labels, first=rivals[0], second=rivals[0])
 
     assert (found.estimate, found.standard_error) == (0, 0)
 

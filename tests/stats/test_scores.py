@@ -24,7 +24,7 @@ def test_scores_of_two_classes_are_those_of_scikit_learn(seed, levels, weighted)
     labels, score, weight = rows(seed, levels=levels)
     weights = weight if weighted else None
 
-    found = [function(labels, score, weights) for function in TWO_CLASS]
+    found = [function(labels, score, weights=weights) for function in TWO_CLASS]
 
     assert found == pytest.approx(
         [
@@ -43,10 +43,10 @@ def test_errors_of_values_are_those_of_scikit_learn(seed, weighted):
     values, score, weight = rows(seed)
     weights = weight if weighted else None
 
-    assert scores.mae(values, score, weights) == pytest.approx(
+    assert scores.mae(values, score, weights=weights) == pytest.approx(
         metrics.mean_absolute_error(values, score, sample_weight=weights)
     )
-    assert scores.rmse(values, score, weights) == pytest.approx(
+    assert scores.rmse(values, score, weights=weights) == pytest.approx(
         metrics.root_mean_squared_error(values, score, sample_weight=weights)
     )
 
@@ -56,7 +56,7 @@ def test_a_whole_weight_counts_as_that_many_rows():
 
     repeated = scores.auc(np.repeat(labels, weight), np.repeat(score, weight))
 
-    assert scores.auc(labels, score, weight) == pytest.approx(repeated)
+    assert scores.auc(labels, score, weights=weight) == pytest.approx(repeated)
 
 
 def test_ties_count_half():
@@ -76,7 +76,7 @@ def test_auc_of_one_class_is_no_score():
     with pytest.raises(Invalid, match="rows of both classes"):
         scores.auc([1, 1], [0.2, 0.3])
     with pytest.raises(Invalid, match="rows of both classes"):
-        scores.auc([0, 1], [0.2, 0.3], [1, 0])
+        scores.auc([0, 1], [0.2, 0.3], weights=[1, 0])
 
 
 @pytest.mark.parametrize("function", [*TWO_CLASS, scores.mae, scores.rmse])
@@ -94,9 +94,9 @@ def test_what_cannot_be_read_is_never_a_score(function):
     with pytest.raises(Invalid, match="not numbers"):
         function(["late", "not"], [0.1, 0.2])
     with pytest.raises(Invalid, match="weights hold a negative"):
-        function([0, 1], [0.1, 0.2], [1, -1])
+        function([0, 1], [0.1, 0.2], weights=[1, -1])
     with pytest.raises(Invalid, match="weights are zero"):
-        function([0, 1], [0.1, 0.2], [0, 0])
+        function([0, 1], [0.1, 0.2], weights=[0, 0])
 
 
 @pytest.mark.parametrize("function", TWO_CLASS)

@@ -188,6 +188,15 @@ def test_distinct_values_merge_exactly(columns, size):
         assert at_once.count() == len(set(everything))
 
 
+def test_a_value_that_comes_often_is_one_value():
+    few = distinct.hashes_of_numbers(np.arange(10) % 5)
+
+    assert distinct.summarise(np.repeat(few, 10_000), size=50).count() == 5
+    assert distinct.summarise(np.r_[np.repeat(few, 10_000), distinct.hashes_of_numbers(np.arange(60))], size=50) == (
+        distinct.summarise(distinct.hashes_of_numbers(np.arange(60)), size=50)
+    )
+
+
 @pytest.mark.parametrize("true", [2000, 50_000, 1_000_000])
 def test_distinct_counts_are_true_to_three_standard_errors(true):
     numbers = distinct.summarise(distinct.hashes_of_numbers(np.arange(true)))

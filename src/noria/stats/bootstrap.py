@@ -8,6 +8,16 @@ normal curve has thinner tails than the spread of G groups. Three methods, of wh
 - `expanded`: percentiles at a tail chosen so that the same two corrections apply (Hesterberg 2015); keeps skewness;
 - `percentile`: as it is, for many groups.
 
+Measured, as the share of 1500 simulations in which a bound with tail=0.05 lay on the wrong side of a true difference
+(AUC and log loss of two rivals with effects of the day, days of equal and of 4-fold unequal size):
+
+    groups       t            expanded     percentile
+    7            0.037-0.067  0.031-0.069  0.070-0.116
+    14           0.041-0.065  0.039-0.069  0.056-0.085
+
+Where a few groups hold most of the rows no method is nominal: with sizes of log-normal spread 1.5, `t` errs in up to
+0.066 (7 groups) and 0.079 (14 and 28). Choose groups of like size where you can.
+
 Chance is an argument: the same numpy Generator gives the same interval.
 """
 
@@ -99,7 +109,7 @@ def paired_difference_of_blocks(
 ) -> Interval:
     """Return the interval of the mean of first minus second, one value of each for each block, shape (G,)."""
     ours, theirs = some_numbers(first, "first"), some_numbers(second, "second")
-    of_equal_length(ours, theirs, "first and second")
+    of_equal_length(ours, theirs, names="first and second")
     return mean_of_blocks(ours - theirs, chance=chance, tail=tail, resamples=resamples, method=method)
 
 

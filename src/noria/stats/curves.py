@@ -20,7 +20,7 @@ def t_point(area: float, freedom: float) -> float:
     return float(stdtrit(freedom, inside(area, "an area")))
 
 
-def binomial_area(successes: int, trials: int, chance: float) -> float:
+def binomial_area(successes: int, *, trials: int, chance: float) -> float:
     """Return the chance of at most so many successes in so many independent trials."""
     return float(bdtr(successes, trials, chance))
 

@@ -43,7 +43,7 @@ def areas(labels: ArrayLike, rivals: Sequence[ArrayLike]) -> Areas:
     return Areas(aucs=of_ones.mean(axis=1), covariance=covariance, rows=truth.size)
 
 
-def paired_difference(labels: ArrayLike, first: ArrayLike, second: ArrayLike, *, tail: float = 0.025) -> Interval:
+def paired_difference(labels: ArrayLike, *, first: ArrayLike, second: ArrayLike, tail: float = 0.025) -> Interval:
     """Return the normal interval of the first rival's AUC minus the second's, on the same rows."""
     found = areas(labels, [first, second])
     contrast = np.array([1.0, -1.0])

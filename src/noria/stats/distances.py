@@ -123,7 +123,7 @@ def _with_rare(often: Floats, rare: NDArray[np.bool_]) -> Floats:
 
 def _in_use(reference: ArrayLike, current: ArrayLike) -> tuple[Floats, Floats]:
     before, after = counts(reference, "counts"), counts(current, "counts")
-    of_equal_length(before, after, "counts")
+    of_equal_length(before, after, names="counts")
     if before.sum() <= 0 or after.sum() <= 0:
         raise Invalid("a column without rows has no distance", hint="wait for rows on both sides")
     used = before + after > 0

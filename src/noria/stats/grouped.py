@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from noria.stats import scores as row_scores
 from noria.stats.vectors import Floats, Ints, group_codes, run_starts, some_numbers
 
-_MATRIX_GROUPS = 256
+_MATRIX_GROUPS = 1500
 """Up to here the matrix of group pairs is cheaper than weighing each row; measured for 20,000 rows."""
 
 
@@ -33,54 +33,56 @@ def mean(values: ArrayLike, groups: ArrayLike) -> Grouped:
     """Group the mean of one value for each row: log loss, Brier, accuracy and MAE by `scores.*_of_rows`."""
     rows = some_numbers(values, "values")
     names, codes = group_codes(groups, rows.size)
-    sums, sizes = _sums(rows, codes, names.size), _sums(np.ones_like(rows), codes, names.size)
+    sums, sizes = _sums(rows, codes, size=names.size), _sums(np.ones_like(rows), codes, size=names.size)
     return Grouped(groups=names, at=lambda weights: _ratio(weights @ sums, weights @ sizes))
 
 
-def log_loss(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Grouped:
+def log_loss(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike) -> Grouped:
     """Group the log loss of rows."""
     return mean(row_scores.log_loss_of_rows(labels, scores), groups)
 
 
-def brier(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Grouped:
+def brier(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike) -> Grouped:
     """Group the Brier score of rows."""
     return mean(row_scores.brier_of_rows(labels, scores), groups)
 
 
-def accuracy(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Grouped:
+def accuracy(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike) -> Grouped:
     """Group the accuracy of rows at the threshold 0.5."""
     return mean(row_scores.accuracy_of_rows(labels, scores), groups)
 
 
-def mae(values: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Grouped:
+def mae(values: ArrayLike, scores: ArrayLike, *, groups: ArrayLike) -> Grouped:
     """Group the mean absolute error of rows."""
     return mean(row_scores.absolute_error_of_rows(values, scores), groups)
 
 
-def rmse(values: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Grouped:
+def rmse(values: ArrayLike, scores: ArrayLike, *, groups: ArrayLike) -> Grouped:
     """Group the root of the mean squared error of rows."""
     squares = mean(row_scores.squared_error_of_rows(values, scores), groups)
     return Grouped(groups=squares.groups, at=lambda weights: np.sqrt(squares.at(weights)))
 
 
-def auc(labels: ArrayLike, scores: ArrayLike, groups: ArrayLike) -> Grouped:
+def auc(labels: ArrayLike, scores: ArrayLike, *, groups: ArrayLike) -> Grouped:
     """Group the area under the ROC curve of rows; pairs across groups count as well as pairs within."""
     truth, score = row_scores.two_class(labels, scores)
     names, codes = group_codes(groups, truth.size)
     at = _auc_by_pairs if names.size <= _MATRIX_GROUPS else _auc_by_rows
-    return Grouped(groups=names, at=at(truth, score, codes))
+    return Grouped(groups=names, at=at(truth, score, codes=codes))
 
 
-def _auc_by_pairs(truth: Floats, score: Floats, codes: Ints) -> Callable[[Floats], Floats]:
+def _auc_by_pairs(truth: Floats, score: Floats, *, codes: Ints) -> Callable[[Floats], Floats]:
     """Count ordered pairs once for each pair of groups: memory G * G, a resample costs G * G."""
     size = int(codes.max()) + 1
-    ones, zeros = truth == 1, truth == 0
+    order = np.argsort(score, kind="stable")
+    ones, zeros = order[truth[order] == 1], order[truth[order] == 0]
+    by_group = zeros[np.argsort(codes[zeros], kind="stable")]
+    ends = np.cumsum(np.bincount(codes[zeros], minlength=size))
     pairs = np.empty((size, size))
-    for group in range(size):
-        rivals = np.sort(score[zeros & (codes == group)])
+    for group, rivals in enumerate(np.split(score[by_group], ends[:-1])):
         below = rivals.searchsorted(score[ones], "left") + rivals.searchsorted(score[ones], "right")
-        pairs[:, group] = _sums(below / 2, codes[ones], size)
-    positives, negatives = _sums(truth, codes, size), _sums(1 - truth, codes, size)
+        pairs[:, group] = _sums(below / 2, codes[ones], size=size)
+    positives, negatives = _sums(truth, codes, size=size), _sums(1 - truth, codes, size=size)
 
     def at(weights: Floats) -> Floats:
         ordered = ((weights @ pairs) * weights).sum(axis=1)
@@ -89,18 +91,22 @@ def _auc_by_pairs(truth: Floats, score: Floats, codes: Ints) -> Callable[[Floats
     return at
 
 
-def _auc_by_rows(truth: Floats, score: Floats, codes: Ints) -> Callable[[Floats], Floats]:
-    """Weigh each row in the order of its score: memory and a resample cost R * n."""
+def _auc_by_rows(truth: Floats, score: Floats, *, codes: Ints) -> Callable[[Floats], Floats]:
+    """Weigh each row in the order of its score: a resample costs n."""
     order = np.argsort(score, kind="stable")
     in_order, ones = codes[order], truth[order]
     starts = run_starts(score[order])
 
+    def ordered_and_all(weights: Floats) -> tuple[float, float]:
+        rows = weights[in_order]
+        positives = np.add.reduceat(rows * ones, starts)
+        negatives = np.add.reduceat(rows * (1 - ones), starts)
+        reached = np.cumsum(negatives)
+        return float((positives * (reached - negatives / 2)).sum()), float(positives.sum() * reached[-1])
+
     def at(weights: Floats) -> Floats:
-        rows = weights[:, in_order]
-        positives = np.add.reduceat(rows * ones, starts, axis=1)
-        negatives = np.add.reduceat(rows * (1 - ones), starts, axis=1)
-        ordered = (positives * (np.cumsum(negatives, axis=1) - negatives / 2)).sum(axis=1)
-        return _ratio(ordered, positives.sum(axis=1) * negatives.sum(axis=1))
+        found = np.array([ordered_and_all(resample) for resample in weights]).reshape(-1, 2)
+        return _ratio(found[:, 0], found[:, 1])
 
     return at
 
@@ -110,7 +116,7 @@ def same_groups(first: Grouped, second: Grouped) -> bool:
     return np.array_equal(first.groups, second.groups)
 
 
-def _sums(values: Floats, codes: Ints, size: int) -> Floats:
+def _sums(values: Floats, codes: Ints, *, size: int) -> Floats:
     return np.bincount(codes, weights=values, minlength=size).astype(np.float64)
 
 

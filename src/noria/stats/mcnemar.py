@@ -12,4 +12,4 @@ def exact(*, only_first: int, only_second: int) -> float:
     if min(only_first, only_second) < 0:
         raise Invalid("a number of rows is negative", hint="count the rows that only one of the two had right")
     rows = only_first + only_second
-    return min(1.0, 2 * curves.binomial_area(min(only_first, only_second), rows, 0.5)) if rows else 1.0
+    return min(1.0, 2 * curves.binomial_area(min(only_first, only_second), trials=rows, chance=0.5)) if rows else 1.0

@@ -119,7 +119,7 @@ def summarise(values: ArrayLike, counts: ArrayLike | None = None, *, size: int =
         raise Invalid(f"a summary of {size} values shows nothing", hint=f"{SIZE} are usual")
     found = numbers(values, "values")
     often = np.ones_like(found) if counts is None else read_counts(counts, "counts")
-    of_equal_length(found, often, "values and counts")
+    of_equal_length(found, often, names="values and counts")
     kept = often > 0
     return _built(found[kept], often[kept].astype(np.int64), rank_error=0, size=size)
 
@@ -154,7 +154,7 @@ def _built(
     low, high = ends if ends is not None else (float(distinct[0]), float(distinct[-1]))
     added = 0
     if distinct.size > size:
-        distinct, often, added = _joined(distinct, often, size)
+        distinct, often, added = _joined(distinct, often, size=size)
     return Quantiles(
         values=tuple(distinct.tolist()),
         counts=tuple(often.tolist()),
@@ -165,7 +165,7 @@ def _built(
     )
 
 
-def _joined(values: Floats, counts: Ints, size: int) -> tuple[Floats, Ints, int]:
+def _joined(values: Floats, counts: Ints, *, size: int) -> tuple[Floats, Ints, int]:
     """Join neighbours into at most `size` bins, each kept as its weighted median; return the error that this adds.
 
     Within a bin, ranks before the kept value lose what lies before it, and ranks from it on gain what lies after it.

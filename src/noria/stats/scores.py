@@ -14,7 +14,7 @@ from noria.stats.vectors import Floats, counts, of_equal_length, run_starts, som
 _LEAST = float(np.finfo(np.float64).eps)
 
 
-def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+def auc(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the area under the ROC curve: the chance that a 1 scores above a 0, ties counting half.
 
     Source: Hanley and McNeil 1982. Without both classes (of positive weight) there is no such area: `Invalid`.
@@ -31,29 +31,29 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
     return float((ones * (np.cumsum(zeros) - zeros / 2)).sum() / pairs)
 
 
-def log_loss(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+def log_loss(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the mean negative log likelihood in nats; scores are kept 2.2e-16 away from 0 and 1."""
     return _mean(log_loss_of_rows(labels, scores), weights)
 
 
-def brier(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+def brier(labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the mean squared distance of a probability from its 0 or 1 (Brier 1950)."""
     return _mean(brier_of_rows(labels, scores), weights)
 
 
 def accuracy(
-    labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, threshold: float = 0.5
+    labels: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None, threshold: float = 0.5
 ) -> float:
     """Return the share of rows that fall on the right side of the threshold; at the threshold is a 1."""
     return _mean(accuracy_of_rows(labels, scores, threshold=threshold), weights)
 
 
-def mae(values: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+def mae(values: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the mean absolute error, in the units of the values."""
     return _mean(absolute_error_of_rows(values, scores), weights)
 
 
-def rmse(values: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float:
+def rmse(values: ArrayLike, scores: ArrayLike, *, weights: ArrayLike | None = None) -> float:
     """Return the root of the mean squared error, in the units of the values."""
     return float(np.sqrt(_mean(squared_error_of_rows(values, scores), weights)))
 
@@ -106,7 +106,7 @@ def _two_class_chances(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Fl
 
 def _pair(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     truth, score = some_numbers(labels, "labels"), some_numbers(scores, "scores")
-    of_equal_length(truth, score, "labels and scores")
+    of_equal_length(truth, score, names="labels and scores")
     return truth, score
 
 
@@ -114,7 +114,7 @@ def _weights(weights: ArrayLike | None, rows: Floats) -> Floats:
     if weights is None:
         return np.ones_like(rows)
     found = counts(weights, "weights")
-    of_equal_length(rows, found, "rows and weights")
+    of_equal_length(rows, found, names="rows and weights")
     if found.sum() <= 0:
         raise Invalid("all weights are zero", hint="at least one row must count")
     return found

@@ -48,7 +48,7 @@ def counts(values: ArrayLike, name: str) -> Floats:
     return found
 
 
-def of_equal_length(first: Floats, second: Floats, names: str) -> None:
+def of_equal_length(first: Floats, second: Floats, *, names: str) -> None:
     """Refuse two arrays that do not describe the same rows."""
     if first.shape != second.shape:
         raise Invalid(f"{names} are {first.size} and {second.size} long", hint="give one of each for every row")

@@ -1,0 +1,98 @@
+"""`noria data`: push, list, show and compare datasets."""
+
+from pathlib import Path
+
+import click
+
+from noria.cli.output import home_option, json_option, opened, show, show_one
+from noria.core.errors import Invalid
+from noria.datasets.model import Dataset
+
+
+@click.group()
+def data() -> None:
+    """Push, list, show and compare datasets."""
+
+
+@data.command()
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--key", "key_column", help="Column that names a row; needed at the first push.")
+@click.option("--time", "time_column", help="Column with the time of the event; needed at the first push.")
+@click.option("--label", "label_column", help="Column with what is to be predicted.")
+@click.option("--labels", "only_labels", is_flag=True, help="The file holds labels of rows that are there: key, label, known_at.")
+@click.option("--source", help="Where the rows come from; the file's name if not given.")
+@click.option("--once", help="A key: pushing the same rows again under it changes nothing.")
+@home_option
+@json_option
+def push(
+    name: str, file: Path, *, key_column: str | None, time_column: str | None, label_column: str | None,
+    only_labels: bool, source: str | None, once: str | None, home: str | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Commit FILE (Parquet, CSV or Arrow) to the dataset NAME as a new snapshot."""
+    with opened(home) as platform:
+        known = {dataset.name: dataset for dataset in platform.datasets.datasets(platform.context)}
+        dataset = known.get(name) or _first(name, key=key_column, time=time_column, label=label_column)
+        commit = platform.datasets.land_labels if only_labels else platform.datasets.commit
+        snapshot = commit(platform.context, dataset, file, source=source or file.name, key=once)
+    told = {
+        "dataset": name,
+        "snapshot": f"{name}@{snapshot.number}",
+        "rows": snapshot.rows,
+        "labels": snapshot.labels,
+        "digest": snapshot.digest,
+    }
+    show_one(told, as_json=as_json)
+
+
+@data.command()
+@home_option
+@json_option
+def ls(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """List datasets, with their newest snapshots."""
+    with opened(home) as platform:
+        rows = [
+            {
+                "dataset": dataset.name,
+                "snapshots": 0 if newest is None else newest.number,
+                "newest": None if newest is None else newest.committed_at,
+                "source": None if newest is None else newest.source,
+                "key": dataset.key,
+                "time": dataset.time,
+                "label": dataset.label,
+            }
+            for dataset in platform.datasets.datasets(platform.context)
+            for newest in [platform.datasets.latest(platform.context, dataset.name)]
+        ]
+    show(rows, as_json=as_json, empty="no datasets yet: noria data push NAME FILE --key K --time T --label L")
+
+
+@data.command("show")
+@click.argument("name", metavar="NAME[@N]")
+@home_option
+@json_option
+def show_snapshot(name: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Show the columns of a snapshot: counts, nulls, distinct values, quartiles, most frequent values."""
+    with opened(home) as platform:
+        snapshot = platform.datasets.snapshot(platform.context, name)
+        profile = platform.datasets.profile(platform.context, snapshot.id)
+        rows = [column.summary() for column in profile.columns]
+    show(rows, as_json=as_json, empty=f"{name} has no rows")
+
+
+@data.command()
+@click.argument("before", metavar="NAME@N")
+@click.argument("after", metavar="NAME@M")
+@home_option
+@json_option
+def diff(before: str, after: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Compare two snapshots: rows and labels that came, went or changed, and columns whose distribution moved."""
+    with opened(home) as platform:
+        found = platform.datasets.diff(platform.context, before, after)
+    show_one(found.to_plain(), as_json=as_json)
+
+
+def _first(name: str, *, key: str | None, time: str | None, label: str | None) -> Dataset:
+    if key is None or time is None:
+        raise Invalid(f"dataset {name!r} is new: which column names a row, and which has its time?", hint="add --key COLUMN --time COLUMN, and --label COLUMN if there is one")
+    return Dataset(name, key=key, time=time, label=label)

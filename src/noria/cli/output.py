@@ -1,0 +1,82 @@
+"""What commands print: a table for people, JSON for programs."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from noria.boot import Platform, open_home
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def home_option(command: Command) -> Command:
+    """Let a command say which home it opens."""
+    words = "Folder or postgresql:// address; else NORIA_HOME, noria.toml, or .noria"
+    return click.option("--home", default=None, help=words)(command)
+
+
+def json_option(command: Command) -> Command:
+    """Let a command answer in JSON."""
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(command)
+
+
+def opened(home: str | None) -> Platform:
+    """Open the home that a command works in."""
+    return open_home(home)
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows as a table or as JSON; `empty` says what to do when there are none."""
+    if as_json:
+        click.echo(json.dumps([_plain(row) for row in rows], indent=2, default=str))
+    elif not rows:
+        click.echo(empty)
+    else:
+        _table(rows)
+
+
+def show_one(row: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one thing, a line a field, or as JSON."""
+    if as_json:
+        click.echo(json.dumps(_plain(row), indent=2, default=str))
+        return
+    width = max(len(name) for name in row)
+    for name, value in row.items():
+        click.echo(f"{name.ljust(width)}  {_spelled(value)}")
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - rich is loaded only to draw
+    from rich.table import Table  # noqa: PLC0415 - rich is loaded only to draw
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), overflow="fold")
+    for row in rows:
+        table.add_row(*(_spelled(value) for value in row.values()))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(table)
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
+def _spelled(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, Iterable) and not isinstance(value, str | Path):
+        return ", ".join(str(part) for part in value)
+    return str(value)

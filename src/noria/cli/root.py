@@ -1,0 +1,57 @@
+"""The tree of commands; the module of a command is loaded when it is called."""
+
+from importlib import import_module
+
+import click
+
+from noria.version import __version__
+
+_COMMANDS = {
+    "init": ("noria.cli.init:init", "Write a small loop into this folder, ready to run and to edit."),
+    "demo": ("noria.cli.demo.command:demo", "Replay the flights of 2013 through five retraining policies."),
+    "run": ("noria.cli.runs:run", "Run a pipeline of a Python file."),
+    "data": ("noria.cli.data:data", "Push, list, show and compare datasets."),
+    "loop": ("noria.cli.loops:loop", "Start loops, and see how they stand."),
+    "cycles": ("noria.cli.loops:cycles", "List the turns of the loops, with outcomes and reasons."),
+    "models": ("noria.cli.models:models", "List models and their versions."),
+    "promote": ("noria.cli.models:promote", "Make a version the champion."),
+    "rollback": ("noria.cli.models:rollback", "Give the place back to the champion before."),
+    "why": ("noria.cli.models:why", "Tell in words why a version exists and who decided what about it."),
+    "audit": ("noria.cli.audit:audit", "Check the ledger."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        """Return all names, in the order of the circle."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own signature
+        """Import a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        room, _, name = _COMMANDS[cmd_name][0].partition(":")
+        return getattr(import_module(room), name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's own signature
+        """Describe all commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, words) for name, (_, words) in _COMMANDS.items()])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Offer the nearest name for one that is not there."""
+        from noria.core.errors import nearest  # noqa: PLC0415 - only on the way out
+
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as problem:
+            hint = nearest(args[0], _COMMANDS)
+            raise click.UsageError(f"{problem.message} {hint}", ctx=ctx) from problem
+
+
+@click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="noria %(version)s")
+def noria() -> None:
+    """Continuous training: data arrives, is guarded, trained on, judged, promoted or refused; and again."""
