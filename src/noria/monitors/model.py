@@ -1,0 +1,33 @@
+"""Signals: what a monitor raises when something moved."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """Something moved by `value`, over `threshold`; `kind` is `drift` or `metric:NAME`, `subject` the loop watched."""
+
+    subject: str
+    kind: str
+    value: float
+    threshold: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaisedSignal:
+    """A signal with its id and the time at which it was raised."""
+
+    id: str
+    signal: Signal
+    raised_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drift:
+    """The most drifted column and its effect size: the population stability index less its mean under no drift."""
+
+    column: str
+    psi: float
+    rows: int
