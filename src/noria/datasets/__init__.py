@@ -1,0 +1,1 @@
+"""Datasets as immutable snapshots: rows with event times, labels with the time they became known."""

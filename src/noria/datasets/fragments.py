@@ -1,0 +1,81 @@
+"""Reads fragments, and keeps what was decoded lately in memory, up to a number of bytes."""
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+import polars as pl
+
+from noria.core.digests import canonical_json
+from noria.datasets import frames, profiles
+from noria.datasets.model import Fragment
+from noria.datasets.profiles import Profile
+from noria.store.blobs import Blobs
+
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Value]):
+    """The values used last, up to so many bytes; safe to share between threads."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most = most_bytes
+        self._bytes = 0
+        self._values: OrderedDict[str, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str, make: Callable[[], Value], size: Callable[[Value], int]) -> Value:
+        """Return the kept value, or make it and keep it."""
+        with self._lock:
+            if name in self._values:
+                self._values.move_to_end(name)
+                return self._values[name][0]
+        value = make()
+        with self._lock:
+            if name not in self._values:
+                self._values[name] = (value, size(value))
+                self._bytes += self._values[name][1]
+            while self._bytes > self._most and len(self._values) > 1:
+                self._bytes -= self._values.popitem(last=False)[1][1]
+        return value
+
+
+class FragmentReader:
+    """Decodes fragments from blobs."""
+
+    def __init__(self, blobs: Blobs, *, cache_bytes: int) -> None:
+        self._blobs = blobs
+        self._frames: Kept[pl.DataFrame] = Kept(cache_bytes // 2)
+        self._reads: Kept[pl.DataFrame] = Kept(cache_bytes // 2)
+
+    def frame(self, part: Fragment) -> pl.DataFrame:
+        """Return a fragment's rows or labels."""
+        return self._frames.get(part.blob, lambda: frames.from_parquet(self._blobs.get(part.blob)), _size)
+
+    def together(self, parts: Sequence[Fragment]) -> pl.DataFrame | None:
+        """Return fragments as one frame, in their order; None for none. Numbers of two widths become the wider."""
+        return pl.concat([self.frame(part) for part in parts], how="vertical_relaxed") if parts else None
+
+    def read(self, digest: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
+        """Return a whole read by its digest, made if it is not kept."""
+        return self._reads.get(digest, make, _size)
+
+    def profile(self, part: Fragment) -> Profile:
+        """Return a fragment's profile."""
+        if part.profile is None:
+            return profiles.of_frame(self.frame(part))
+        return Profile.from_plain(json.loads(self._blobs.get(part.profile)))
+
+    def put(self, frame: pl.DataFrame) -> tuple[str, str]:
+        """Store a frame; return its blob and the digest of its content."""
+        return self._blobs.put(frames.to_parquet(frame)), frames.frame_digest(frame)
+
+    def put_profile(self, frame: pl.DataFrame) -> str:
+        """Profile a frame and store the profile; return its blob."""
+        return self._blobs.put(canonical_json(profiles.of_frame(frame).plain()))
+
+
+def _size(frame: pl.DataFrame) -> int:
+    return int(frame.estimated_size())

@@ -1,0 +1,107 @@
+"""Frames at the border: from files and other libraries into Polars, to and from Parquet, and their logical digest."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from polars.exceptions import PolarsError
+
+from noria.core import digests
+from noria.core.errors import BadData, NotFound
+
+_READERS = {
+    ".parquet": pl.read_parquet,
+    ".csv": lambda file: pl.read_csv(file, try_parse_dates=True, infer_schema_length=None),
+    ".arrow": pl.read_ipc,
+    ".feather": pl.read_ipc,
+    ".ipc": pl.read_ipc,
+}
+
+
+def as_frame(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - whatever people hold their rows in
+    """Return a Polars frame from one, from pandas, PyArrow or a path to Parquet, CSV or Arrow; raises `BadData`."""
+    match rows:
+        case pl.DataFrame():
+            return rows
+        case pl.LazyFrame():
+            return rows.collect()
+        case str() | Path():
+            return _from_file(Path(rows))
+        case _:
+            return _from_other(rows)
+
+
+def _from_file(file: Path) -> pl.DataFrame:
+    if not file.exists():
+        raise NotFound(
+            "file", file, known=[other.name for other in file.parent.glob("*")] if file.parent.exists() else []
+        )
+    reader = _READERS.get(file.suffix.lower())
+    if reader is None:
+        raise BadData(f"{file.name} is of no kind that can be read", hint=f"one of {', '.join(_READERS)}")
+    if file.stat().st_size == 0:
+        raise BadData(f"{file.name} is empty", hint="nothing was committed; was its writer cut short?")
+    try:
+        return reader(file)
+    except PolarsError as problem:
+        raise BadData(
+            f"{file.name} cannot be read: {str(problem).splitlines()[0]}", hint="nothing was committed"
+        ) from problem
+
+
+def _from_other(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - see as_frame
+    room = type(rows).__module__.partition(".")[0]
+    try:
+        if room == "pandas":
+            return pl.from_pandas(rows)
+        if room == "pyarrow":
+            found = pl.from_arrow(rows)
+            return found if isinstance(found, pl.DataFrame) else found.to_frame()
+        if isinstance(rows, list | dict):
+            return pl.DataFrame(rows)
+    except (PolarsError, TypeError, ValueError) as problem:
+        raise BadData(f"the rows cannot be read as a frame: {problem}") from problem
+    raise BadData(
+        f"a {type(rows).__name__} is no frame",
+        hint="give a Polars, pandas or PyArrow table, or a path to Parquet, CSV or Arrow",
+    )
+
+
+def to_parquet(frame: pl.DataFrame) -> bytes:
+    """Return the frame as Parquet bytes."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=False)
+    return buffer.getvalue()
+
+
+def from_parquet(payload: bytes) -> pl.DataFrame:
+    """Read Parquet bytes."""
+    return pl.read_parquet(io.BytesIO(payload))
+
+
+def frame_digest(frame: pl.DataFrame) -> str:
+    """Return the digest of a frame's columns, types and values; how it is chunked or written does not matter.
+
+    Missing values and NaN are told apart; all NaN are one.
+    """
+    parts: list[bytes | memoryview] = []
+    for column in frame.iter_columns():
+        parts += [column.name.encode(), str(column.dtype).encode(), *_values(column)]
+    return digests.of_parts([str(frame.height).encode(), *parts])
+
+
+def _values(column: pl.Series) -> list[bytes | memoryview]:
+    missing = np.packbits(column.is_null().to_numpy()).tobytes()
+    if column.dtype.is_float():
+        numbers = column.fill_null(0.0).cast(pl.Float64).to_numpy()
+        numbers = np.where(np.isnan(numbers), np.nan, numbers)  # one NaN for all
+        return [missing, np.ascontiguousarray(numbers).tobytes()]
+    if column.dtype.is_integer() or column.dtype == pl.Boolean or column.dtype.is_temporal():
+        return [missing, column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().tobytes()]
+    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+        texts = column.cast(pl.String).fill_null("")
+        lengths = texts.str.len_bytes().to_numpy().astype(np.uint32).tobytes()
+        return [missing, lengths, "".join(texts.to_list()).encode()]
+    return [missing, *(repr(value).encode() for value in column.to_list())]

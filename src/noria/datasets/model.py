@@ -1,0 +1,134 @@
+"""Nouns of data: datasets, snapshots, the fragments that snapshots share, and reads that are known by their digest."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from noria.core.errors import Invalid
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KNOWN_AT = "known_at"
+"""The column that says when a label became known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Rows about one kind of thing: `key` names a row, `time` is when it happened, `label` is to be predicted.
+
+    Labels may come later than their rows, each with the time it became known. Raises `Invalid` for names that cannot
+    be meant.
+    """
+
+    name: str = field(kw_only=False)
+    key: str
+    time: str
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise Invalid(f"{self.name!r} is no name for a dataset", hint="use letters, digits, '-', '_' and '.'")
+        named = [name for name in (self.key, self.time, self.label) if name is not None]
+        if len(set(named)) < len(named) or KNOWN_AT in named:
+            raise Invalid(
+                f"key, time and label of {self.name!r} are not three columns of their own",
+                hint=f"three different columns, none of them {KNOWN_AT!r}",
+            )
+
+
+class FragmentKind(StrEnum):
+    """What a fragment holds."""
+
+    ROWS = "rows"
+    LABELS = "labels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fragment:
+    """A part of a snapshot as it was committed: a Parquet blob, with what is needed to pass it by unread.
+
+    `first_time` to `last_time` are the event times of its rows, or of the rows that its labels belong to.
+    """
+
+    id: str
+    kind: FragmentKind
+    blob: str
+    digest: str
+    rows: int
+    added_in: int
+    first_time: datetime
+    last_time: datetime
+    first_key: str
+    last_key: str
+    known_from: datetime | None
+    known_through: datetime | None
+    profile: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """An immutable, numbered version of a dataset; `rows` and `labels` are how many it added to the one before."""
+
+    id: str
+    dataset: str
+    number: int
+    parent: str | None
+    digest: str
+    content: str
+    rows: int
+    labels: int
+    source: str
+    arrived_at: datetime
+    committed_at: datetime
+    committed_by: str
+    key: str | None
+
+    def __str__(self) -> str:
+        return f"{self.dataset}@{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """A read that is known by its digest before anything is read: which rows, with labels as known when.
+
+    Equal digests mean equal content, from whichever snapshots: commits that cannot touch the window do not change it.
+    """
+
+    dataset: str
+    snapshot: str
+    as_of: datetime | None
+    since: datetime | None
+    until: datetime | None
+    digest: str
+    reader: "Callable[[], pl.DataFrame]" = field(repr=False, compare=False)
+
+    def load(self) -> "pl.DataFrame":
+        """Return the rows, in order of time and key."""
+        return self.reader()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What changed between two snapshots of one dataset."""
+
+    before: str
+    after: str
+    rows_added: int
+    labels_added: int
+    labels_changed: int
+    drifted: Mapping[str, float]
+    """Columns by how far the rows that were added differ from those before: PSI, largest first."""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "before": self.before,
+            "after": self.after,
+            "rows_added": self.rows_added,
+            "labels_added": self.labels_added,
+            "labels_changed": self.labels_changed,
+            "drifted": {name: round(value, 4) for name, value in self.drifted.items()},
+        }

@@ -1,0 +1,151 @@
+"""All SQL of datasets."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from noria.core.errors import Stale
+from noria.datasets.model import Dataset, Fragment, FragmentKind, Snapshot
+from noria.datasets.tables import datasets, fragments, snapshots
+
+
+def dataset(connection: Connection, project: str, name: str) -> tuple[Dataset, Mapping[str, str]] | None:
+    """Return a dataset with its columns and their types, if it is there."""
+    row = connection.execute(select(datasets).where(_named(project, name))).one_or_none()
+    if row is None:
+        return None
+    return Dataset(row.name, key=row.key, time=row.time, label=row.label), row.columns
+
+
+def all_datasets(connection: Connection, project: str) -> list[Dataset]:
+    """Return all datasets, by name."""
+    rows = connection.execute(select(datasets).where(datasets.c.project == project).order_by(datasets.c.name))
+    return [Dataset(row.name, key=row.key, time=row.time, label=row.label) for row in rows]
+
+
+def insert_dataset(connection: Connection, project: str, new: Dataset, *, at: datetime) -> None:
+    """Store a new dataset; raises `Stale` if somebody else was first."""
+    values = {"project": project, "name": new.name, "key": new.key, "time": new.time, "label": new.label}
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(datasets), values | {"columns": {}, "created_at": at})
+    except IntegrityError as problem:
+        raise Stale(f"dataset {new.name!r} was made by somebody else just now", hint="try again") from problem
+
+
+def set_columns(connection: Connection, project: str, name: str, columns: Mapping[str, str]) -> None:
+    """Store the columns that a dataset's rows have."""
+    connection.execute(update(datasets).where(_named(project, name)).values(columns=dict(columns)))
+
+
+def lock(connection: Connection, project: str, name: str) -> None:
+    """Keep other committers to the dataset out until the transaction ends."""
+    connection.execute(select(datasets.c.name).where(_named(project, name)).with_for_update()).one()
+
+
+def insert_snapshot(connection: Connection, project: str, new: Snapshot, parts: Sequence[Fragment]) -> None:
+    """Store a snapshot with its fragments."""
+    connection.execute(
+        insert(snapshots),
+        {
+            "id": new.id,
+            "project": project,
+            "dataset": new.dataset,
+            "number": new.number,
+            "parent": new.parent,
+            "digest": new.digest,
+            "content": new.content,
+            "rows": new.rows,
+            "labels": new.labels,
+            "source": new.source,
+            "arrived_at": new.arrived_at,
+            "committed_at": new.committed_at,
+            "committed_by": new.committed_by,
+            "key": new.key,
+        },
+    )
+    connection.execute(insert(fragments), [_plain(project, new.dataset, part) for part in parts])
+
+
+def latest(connection: Connection, project: str, name: str, *, by: datetime | None = None) -> Snapshot | None:
+    """Return the newest snapshot, or the newest one committed by a moment."""
+    query = select(snapshots).where(_of(project, name)).order_by(snapshots.c.number.desc()).limit(1)
+    if by is not None:
+        query = query.where(snapshots.c.committed_at <= by)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _snapshot(row)
+
+
+def snapshot(connection: Connection, project: str, snapshot_id: str) -> Snapshot | None:
+    """Return a snapshot by its id."""
+    here = (snapshots.c.project == project) & (snapshots.c.id == snapshot_id)
+    row = connection.execute(select(snapshots).where(here)).one_or_none()
+    return None if row is None else _snapshot(row)
+
+
+def numbered(connection: Connection, project: str, name: str, number: int) -> Snapshot | None:
+    """Return a snapshot by its number."""
+    row = connection.execute(select(snapshots).where(_of(project, name), snapshots.c.number == number)).one_or_none()
+    return None if row is None else _snapshot(row)
+
+
+def keyed(connection: Connection, project: str, name: str, key: str) -> Snapshot | None:
+    """Return the snapshot that was committed under a key."""
+    row = connection.execute(select(snapshots).where(_of(project, name), snapshots.c.key == key)).one_or_none()
+    return None if row is None else _snapshot(row)
+
+
+def all_snapshots(connection: Connection, project: str, name: str) -> list[Snapshot]:
+    """Return a dataset's snapshots, oldest first."""
+    rows = connection.execute(select(snapshots).where(_of(project, name)).order_by(snapshots.c.number))
+    return [_snapshot(row) for row in rows]
+
+
+def fragments_after(connection: Connection, project: str, name: str, number: int) -> list[Fragment]:
+    """Return the fragments that were added after a snapshot's number, in order."""
+    here = (fragments.c.project == project) & (fragments.c.dataset == name) & (fragments.c.added_in > number)
+    rows = connection.execute(select(fragments).where(here).order_by(fragments.c.added_in, fragments.c.id))
+    return [_fragment(row) for row in rows]
+
+
+def _named(project: str, name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's boolean clauses have no simple public type
+    return (datasets.c.project == project) & (datasets.c.name == name)
+
+
+def _of(project: str, name: str) -> Any:  # noqa: ANN401 - see _named
+    return (snapshots.c.project == project) & (snapshots.c.dataset == name)
+
+
+def _plain(project: str, name: str, part: Fragment) -> dict[str, Any]:
+    return {
+        "id": part.id,
+        "project": project,
+        "dataset": name,
+        "added_in": part.added_in,
+        "kind": part.kind.value,
+        "blob": part.blob,
+        "digest": part.digest,
+        "rows": part.rows,
+        "first_time": part.first_time,
+        "last_time": part.last_time,
+        "first_key": part.first_key,
+        "last_key": part.last_key,
+        "known_from": part.known_from,
+        "known_through": part.known_through,
+        "profile": part.profile,
+    }
+
+
+def _snapshot(row: Row[Any]) -> Snapshot:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a row's names
+    del values["project"]
+    return Snapshot(**values)
+
+
+def _fragment(row: Row[Any]) -> Fragment:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a row's names
+    del values["project"], values["dataset"]
+    return Fragment(**(values | {"kind": FragmentKind(row.kind)}))

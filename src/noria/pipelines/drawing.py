@@ -1,0 +1,199 @@
+"""`@pipeline`, `value` and `branch`: calling a function of steps draws a graph, which a run executes."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from noria.core.errors import BadPipeline
+from noria.pipelines import signatures
+from noria.pipelines.code import code_digest
+from noria.pipelines.current import drawing
+from noria.pipelines.model import Choice, Given, Node, Ref
+from noria.pipelines.references import reference_to
+from noria.pipelines.steps import Step, refuse_unless_plain
+
+Params = ParamSpec("Params")
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+
+Waiting = Callable[[object], object]
+
+
+class Drawing:
+    """The graph that a pipeline draws while its function is called.
+
+    `wait` gives the values of references to a pipeline that asks for them by `nr.value`; None when the graph is
+    drawn without being run, and then asking raises `BadPipeline`.
+    """
+
+    def __init__(self, wait: Waiting | None = None) -> None:
+        self.nodes: list[Node] = []
+        self.choices: dict[str, Choice] = {}
+        self._wait = wait
+        self._path = ""
+        self._guards: tuple[tuple[str, bool], ...] = ()
+        self._counts: dict[str, int] = {}
+
+    def given(self, name: str) -> Ref:
+        """Return a reference to a parameter of the run."""
+        return Ref(Given(name=name), self)
+
+    def call(self, step: Step[..., Any], arguments: Mapping[str, object]) -> Ref:
+        """Draw a call of a step."""
+        for argument in arguments.values():
+            for _ in self.references_in(argument, f"{step.what} was given"):
+                pass
+        node = Node(id=self._named(step.name), step=step, arguments=arguments, guards=self._guards)
+        self.nodes.append(node)
+        return Ref(node, self)
+
+    def choose(self, condition: Ref, then: Callable[[], object], otherwise: Callable[[], object]) -> Ref:
+        """Draw both sides of a branch; the run takes one."""
+        name = self._named("branch")
+        sides = [self._side(name, side, draw) for side, draw in ((True, then), (False, otherwise))]
+        choice = Choice(id=name, condition=condition, then=sides[0], otherwise=sides[1])
+        self.choices[name] = choice
+        return Ref(choice, self)
+
+    def wait(self, wanted: object) -> object:
+        """Return the wanted value with every reference in it replaced by what it stands for."""
+        if self._guards:
+            raise BadPipeline(
+                "nr.value inside nr.branch: this side may never be taken", hint="use `if nr.value(condition):` instead"
+            )
+        if self._wait is None:
+            raise BadPipeline("nr.value needs a run: this pipeline is only being drawn", hint="run it: home.run(...)")
+        return self._wait(wanted)
+
+    def references_in(self, structure: object, where: str) -> Iterator[Ref]:
+        """Yield the references inside lists, tuples and dictionaries; one of another drawing raises `BadPipeline`."""
+        if isinstance(structure, Ref):
+            if structure.drawing is not self:
+                raise BadPipeline(f"{where} a reference of another run", hint="wait for the value there: nr.value(...)")
+            yield structure
+        elif type(structure) in {list, tuple}:
+            for item in cast("list[object]", structure):
+                yield from self.references_in(item, where)
+        elif type(structure) is dict:
+            for item in cast("dict[object, object]", structure).values():
+                yield from self.references_in(item, where)
+
+    @contextmanager
+    def inside(self, name: str) -> Iterator[None]:
+        """Draw what follows under a name of its own in the call path."""
+        path, self._path = self._path, f"{self._named(name)}/"
+        try:
+            yield
+        finally:
+            self._path = path
+
+    def _side(self, name: str, side: bool, draw: Callable[[], object]) -> object:  # noqa: FBT001 - which of two sides
+        path, guards = self._path, self._guards
+        self._path, self._guards = f"{name}/{'then' if side else 'otherwise'}/", (*guards, (name, side))
+        try:
+            return draw()
+        finally:
+            self._path, self._guards = path, guards
+
+    def _named(self, name: str) -> str:
+        whole = self._path + name
+        count = self._counts.get(whole, 0) + 1
+        self._counts[whole] = count
+        return whole if count == 1 else f"{whole}#{count}"
+
+
+class Pipeline(Generic[Params, Result]):
+    """A function that calls steps. A run draws it and executes what it drew; called by itself it is the function."""
+
+    def __init__(self, function: Callable[Params, Result], *, name: str | None = None) -> None:
+        refuse_unless_plain(function, "pipeline")
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = name or function.__name__
+        self.signature = inspect.signature(function)
+        self.what = f"pipeline {self.name!r}"
+        if not signatures.takes_only_names(self.signature):
+            raise BadPipeline(f"{self.what} has parameters without a name", hint="write each parameter out by its name")
+
+    def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
+        """Call the function; inside another pipeline, draw it as a part of that one."""
+        current = drawing.get()
+        if not isinstance(current, Drawing):
+            return self.function(*args, **kwargs)
+        with current.inside(self.name):
+            return self.function(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.name}>"
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Return the names of the parameters, in order."""
+        return tuple(self.signature.parameters)
+
+    @functools.cached_property
+    def reference(self) -> str:
+        """Return the module and the name by which the pipeline is found in another process."""
+        return reference_to(self.function)
+
+    def code(self) -> str:
+        """Return the digest of the pipeline's code, its steps' included."""
+        return code_digest(self.function)
+
+    def bind(self, params: Mapping[str, object]) -> dict[str, Any]:
+        """Return a value for each parameter; raises `BadPipeline` for an unknown or a missing one."""
+        return signatures.bind_named(self.what, self.signature, params)
+
+    def draw(self, onto: Drawing, arguments: Mapping[str, object]) -> object:
+        """Call the function with its calls of steps drawn; return what it returned, references and all."""
+        token = drawing.set(onto)
+        try:
+            returned = signatures.call(self.function, self.signature, arguments)
+        finally:
+            drawing.reset(token)
+        for _ in onto.references_in(returned, f"{self.what} returned"):
+            pass
+        return returned
+
+
+def pipeline(function: Callable[Params, Result], /) -> Pipeline[Params, Result]:
+    """Make a function that calls steps a pipeline: `@pipeline`.
+
+    Raises `BadPipeline` for what is not a plain function.
+    """
+    return Pipeline(function)
+
+
+def value(reference: Value) -> Value:
+    """Wait for a step's result and return it; what holds no reference is returned as it is.
+
+    It makes the pipeline a program: what is called afterwards may depend on the value. Such a pipeline is as durable
+    as any other, but its graph is known only when it has run.
+    """
+    current = drawing.get()
+    if not isinstance(current, Drawing):
+        return reference
+    return cast("Value", current.wait(reference))
+
+
+def branch(condition: object, then: Callable[[], Value], otherwise: Callable[[], Value] | None = None) -> Value | None:
+    """Take one of two ways by a condition that is known only when the run gets there, and stay a graph.
+
+    `then` and `otherwise` are functions without arguments that call steps; the result is that of the way taken, None
+    without an `otherwise`. Where a condition is a plain value, only the way taken is drawn.
+    """
+    other = otherwise or _nothing
+    for way in (then, other):
+        if not callable(way):
+            raise BadPipeline(
+                "nr.branch takes two functions", hint="wrap each way: nr.branch(c, lambda: f(x), lambda: g(x))"
+            )
+    if isinstance(condition, Ref) and isinstance(condition.drawing, Drawing):
+        return cast("Value | None", condition.drawing.choose(condition, then, cast("Callable[[], object]", other)))
+    return then() if condition else other()
+
+
+def _nothing() -> None:
+    return None
