@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from noria.evaluation.spec import Evaluation as Evaluation
     from noria.evaluation.spec import Gate as Gate
     from noria.loop.spec import Loop as Loop
+    from noria.loop.triggers import Trigger as Trigger
     from noria.loop.triggers import all_of as all_of
     from noria.loop.triggers import any_of as any_of
     from noria.loop.triggers import data_arrival as data_arrival
@@ -50,6 +51,7 @@ _HOMES = {
     **{
         name: ("noria.loop.triggers", name)
         for name in (
+            "Trigger",
             "schedule",
             "new_rows",
             "new_labels",

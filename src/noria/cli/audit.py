@@ -1,4 +1,4 @@
-"""`noria audit`: does the ledger hold?"""
+"""`noria audit`: whether the ledger holds."""
 
 from pathlib import Path
 
@@ -37,7 +37,10 @@ def verify(home: str | None, as_json: bool, kept: tuple[Path, ...]) -> None:  # 
     }
     show_one(told, as_json=as_json)
     if not found.holds:
-        raise Corrupt(f"the ledger does not hold: {found.problems[0]}", hint="compare with a backup, and with checkpoints kept elsewhere")
+        raise Corrupt(
+            f"the ledger does not hold: {found.problems[0]}",
+            hint="compare with a backup, and with checkpoints kept elsewhere",
+        )
 
 
 @audit.command()

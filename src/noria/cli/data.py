@@ -20,7 +20,9 @@ def data() -> None:
 @click.option("--key", "key_column", help="Column that names a row; needed at the first push.")
 @click.option("--time", "time_column", help="Column with the time of the event; needed at the first push.")
 @click.option("--label", "label_column", help="Column with what is to be predicted.")
-@click.option("--labels", "only_labels", is_flag=True, help="The file holds labels of rows that are there: key, label, known_at.")
+@click.option(
+    "--labels", "only_labels", is_flag=True, help="The file holds labels of rows that are there: key, label, known_at."
+)
 @click.option("--source", help="Where the rows come from; the file's name if not given.")
 @click.option("--once", help="A key: pushing the same rows again under it changes nothing.")
 @home_option
@@ -94,5 +96,8 @@ def diff(before: str, after: str, home: str | None, as_json: bool) -> None:  # n
 
 def _first(name: str, *, key: str | None, time: str | None, label: str | None) -> Dataset:
     if key is None or time is None:
-        raise Invalid(f"dataset {name!r} is new: which column names a row, and which has its time?", hint="add --key COLUMN --time COLUMN, and --label COLUMN if there is one")
+        raise Invalid(
+            f"dataset {name!r} is new: which column names a row, and which has its time?",
+            hint="add --key COLUMN --time COLUMN, and --label COLUMN if there is one",
+        )
     return Dataset(name, key=key, time=time, label=label)

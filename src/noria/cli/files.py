@@ -41,7 +41,9 @@ def one_of(module: ModuleType, kind: type[Kind], name: str | None, *, what: str)
         return found[name]
     if len(found) != 1:
         names = ", ".join(found) or "none"
-        raise Invalid(f"{module.__name__}.py has {len(found)} of kind {what} ({names})", hint=f"name one, as in FILE:{what}")
+        raise Invalid(
+            f"{module.__name__}.py has {len(found)} of kind {what} ({names})", hint=f"name one, as in FILE:{what}"
+        )
     return next(iter(found.values()))
 
 

@@ -50,7 +50,9 @@ def promote(version: str, reason: str, home: str | None) -> None:
     with opened(home) as platform:
         before = platform.registry.alias(platform.context, model, "champion")
         platform.registry.promote(platform.context, model, number, expected=before.version, reason=reason)
-    click.echo(f"{model}@{number} is the champion; before it was {_named(model, before.version)}. Undo: noria rollback {model}")
+    click.echo(
+        f"{model}@{number} is the champion; before it was {_named(model, before.version)}. Undo: noria rollback {model}"
+    )
 
 
 @click.command()

@@ -12,7 +12,14 @@ from noria.pipelines import Pipeline
 
 @click.command()
 @click.argument("target", metavar="FILE[:PIPELINE]")
-@click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; the value is read as JSON if it is JSON.")
+@click.option(
+    "-p",
+    "--param",
+    "params",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter; the value is read as JSON if it is JSON.",
+)
 @click.option("--key", help="Running again under the same key returns the same run.")
 @home_option
 @json_option

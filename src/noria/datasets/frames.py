@@ -56,10 +56,7 @@ def _from_other(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - see as_frame
     try:
         if room == "pandas":
             return pl.from_pandas(rows)
-        if room == "pyarrow":
-            found = pl.from_arrow(rows)
-            return found if isinstance(found, pl.DataFrame) else found.to_frame()
-        if isinstance(rows, list | dict):
+        if room == "pyarrow" or isinstance(rows, list | dict):
             return pl.DataFrame(rows)
     except (PolarsError, TypeError, ValueError) as problem:
         raise BadData(f"the rows cannot be read as a frame: {problem}") from problem
@@ -100,7 +97,7 @@ def _values(column: pl.Series) -> list[bytes | memoryview]:
         return [missing, np.ascontiguousarray(numbers).tobytes()]
     if column.dtype.is_integer() or column.dtype == pl.Boolean or column.dtype.is_temporal():
         return [missing, column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().tobytes()]
-    if column.dtype in (pl.String, pl.Categorical, pl.Enum):
+    if isinstance(column.dtype, pl.String | pl.Categorical | pl.Enum):
         texts = column.cast(pl.String).fill_null("")
         lengths = texts.str.len_bytes().to_numpy().astype(np.uint32).tobytes()
         return [missing, lengths, "".join(texts.to_list()).encode()]

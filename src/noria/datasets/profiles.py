@@ -108,7 +108,7 @@ def drifted(before: Profile, after: Profile) -> dict[str, float]:
         earlier = before.column(column.name)
         if earlier is not None:
             counts = _counts(earlier, column)
-            if counts is not None:
+            if counts is not None and all(np.sum(side) > 0 for side in counts):
                 found[column.name] = distances.psi_excess_of_counts(*counts)
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 

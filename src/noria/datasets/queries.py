@@ -1,15 +1,19 @@
 """All SQL of datasets."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
 from noria.datasets.model import Dataset, Fragment, FragmentKind, Snapshot
 from noria.datasets.tables import datasets, fragments, snapshots
+
+_SNAPSHOT = tuple(entry.name for entry in fields(Snapshot))
+_FRAGMENT = tuple(entry.name for entry in fields(Fragment))
 
 
 def dataset(connection: Connection, project: str, name: str) -> tuple[Dataset, Mapping[str, str]] | None:
@@ -75,40 +79,46 @@ def latest(connection: Connection, project: str, name: str, *, by: datetime | No
     query = select(snapshots).where(_of(project, name)).order_by(snapshots.c.number.desc()).limit(1)
     if by is not None:
         query = query.where(snapshots.c.committed_at <= by)
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _snapshot(row)
 
 
 def snapshot(connection: Connection, project: str, snapshot_id: str) -> Snapshot | None:
     """Return a snapshot by its id."""
     here = (snapshots.c.project == project) & (snapshots.c.id == snapshot_id)
-    row = connection.execute(select(snapshots).where(here)).one_or_none()
+    row = connection.execute(select(snapshots).where(here)).mappings().one_or_none()
     return None if row is None else _snapshot(row)
 
 
 def numbered(connection: Connection, project: str, name: str, number: int) -> Snapshot | None:
     """Return a snapshot by its number."""
-    row = connection.execute(select(snapshots).where(_of(project, name), snapshots.c.number == number)).one_or_none()
+    row = (
+        connection.execute(select(snapshots).where(_of(project, name), snapshots.c.number == number))
+        .mappings()
+        .one_or_none()
+    )
     return None if row is None else _snapshot(row)
 
 
 def keyed(connection: Connection, project: str, name: str, key: str) -> Snapshot | None:
     """Return the snapshot that was committed under a key."""
-    row = connection.execute(select(snapshots).where(_of(project, name), snapshots.c.key == key)).one_or_none()
+    row = (
+        connection.execute(select(snapshots).where(_of(project, name), snapshots.c.key == key)).mappings().one_or_none()
+    )
     return None if row is None else _snapshot(row)
 
 
 def all_snapshots(connection: Connection, project: str, name: str) -> list[Snapshot]:
     """Return a dataset's snapshots, oldest first."""
     rows = connection.execute(select(snapshots).where(_of(project, name)).order_by(snapshots.c.number))
-    return [_snapshot(row) for row in rows]
+    return [_snapshot(row) for row in rows.mappings()]
 
 
 def fragments_after(connection: Connection, project: str, name: str, number: int) -> list[Fragment]:
     """Return the fragments that were added after a snapshot's number, in order."""
     here = (fragments.c.project == project) & (fragments.c.dataset == name) & (fragments.c.added_in > number)
     rows = connection.execute(select(fragments).where(here).order_by(fragments.c.added_in, fragments.c.id))
-    return [_fragment(row) for row in rows]
+    return [_fragment(row) for row in rows.mappings()]
 
 
 def _named(project: str, name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's boolean clauses have no simple public type
@@ -139,13 +149,11 @@ def _plain(project: str, name: str, part: Fragment) -> dict[str, Any]:
     }
 
 
-def _snapshot(row: Row[Any]) -> Snapshot:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a row's names
-    del values["project"]
-    return Snapshot(**values)
+def _snapshot(row: RowMapping) -> Snapshot:
+    return Snapshot(**{name: row[name] for name in _SNAPSHOT})
 
 
-def _fragment(row: Row[Any]) -> Fragment:
-    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public way to a row's names
-    del values["project"], values["dataset"]
-    return Fragment(**(values | {"kind": FragmentKind(row.kind)}))
+def _fragment(row: RowMapping) -> Fragment:
+    values: dict[str, Any] = {name: row[name] for name in _FRAGMENT}
+    values["kind"] = FragmentKind(row["kind"])
+    return Fragment(**values)

@@ -25,7 +25,7 @@ def kind_of(dtype: pl.DataType) -> str:
         return "int"
     if dtype.is_float():
         return "float"
-    if dtype in (pl.String, pl.Categorical, pl.Enum):
+    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
         return "text"
     return "time" if isinstance(dtype, pl.Datetime) and dtype.time_zone else str(dtype)
 

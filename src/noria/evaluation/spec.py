@@ -79,7 +79,7 @@ class Gate:
     margin: float = 0.01
     alpha: float = 0.05
     min_gain: float | None = None
-    guards: tuple[tuple[str, float], ...] = ()
+    guards: tuple[tuple[str, float], ...] | list[tuple[str, float]] = ()
     max_slice_drop: float | None = None
     min_slice_rows: int = 500
     anchor_margin: float | None = None
@@ -94,6 +94,7 @@ class Gate:
             raise Invalid(f"alpha is {self.alpha}, not a chance of error", hint="0.05 is usual")
         if self.margin < 0 or any(margin < 0 for _, margin in self.guards):
             raise Invalid("a margin is how much worse is still accepted, and cannot be negative")
+        object.__setattr__(self, "guards", tuple(self.guards))
         object.__setattr__(self, "patience", as_duration(self.patience))
 
     @property

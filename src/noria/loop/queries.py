@@ -1,15 +1,18 @@
 """All SQL of the loop."""
 
-from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from noria.core.errors import Stale
 from noria.loop import rules
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState, Outcome, Reason
 from noria.loop.tables import cycles, loops
+
+_LOOP = tuple(entry.name for entry in fields(LoopRow))
+_CYCLE = tuple(entry.name for entry in fields(Cycle))
 
 
 def put_loop(connection: Connection, row: LoopRow) -> None:
@@ -34,7 +37,11 @@ def put_loop(connection: Connection, row: LoopRow) -> None:
 
 def loop(connection: Connection, project: str, name: str) -> LoopRow | None:
     """Return a loop, if there is one of that name."""
-    found = connection.execute(select(loops).where(loops.c.project == project, loops.c.name == name)).one_or_none()
+    found = (
+        connection.execute(select(loops).where(loops.c.project == project, loops.c.name == name))
+        .mappings()
+        .one_or_none()
+    )
     return None if found is None else _loop(found)
 
 
@@ -101,19 +108,23 @@ def move_cycle(connection: Connection, cycle: Cycle, *, state: CycleState, **cha
 
 def one_cycle(connection: Connection, cycle_id: str) -> Cycle:
     """Return a cycle that is known to be there."""
-    return _cycle(connection.execute(select(cycles).where(cycles.c.id == cycle_id)).one())
+    return _cycle(connection.execute(select(cycles).where(cycles.c.id == cycle_id)).mappings().one())
 
 
 def find_cycle(connection: Connection, project: str, cycle_id: str) -> Cycle | None:
     """Return a cycle, if it is there."""
-    found = connection.execute(select(cycles).where(cycles.c.project == project, cycles.c.id == cycle_id)).one_or_none()
+    found = (
+        connection.execute(select(cycles).where(cycles.c.project == project, cycles.c.id == cycle_id))
+        .mappings()
+        .one_or_none()
+    )
     return None if found is None else _cycle(found)
 
 
 def open_cycle(connection: Connection, project: str, loop_name: str) -> Cycle | None:
     """Return the loop's open cycle, if there is one."""
     here = (cycles.c.project == project) & (cycles.c.loop == loop_name) & (cycles.c.state != CycleState.SETTLED.value)
-    found = connection.execute(select(cycles).where(here)).one_or_none()
+    found = connection.execute(select(cycles).where(here)).mappings().one_or_none()
     return None if found is None else _cycle(found)
 
 
@@ -128,14 +139,14 @@ def all_cycles(connection: Connection, project: str, loop_name: str | None = Non
     query = select(cycles).where(cycles.c.project == project).order_by(cycles.c.opened_at, cycles.c.id)
     if loop_name is not None:
         query = query.where(cycles.c.loop == loop_name)
-    return [_cycle(row) for row in connection.execute(query)]
+    return [_cycle(row) for row in connection.execute(query).mappings()]
 
 
 def cycle_of_version(connection: Connection, project: str, loop_name: str, number: int) -> Cycle | None:
     """Return the cycle that made a model version, as its candidate or as the one it promoted."""
     made = (cycles.c.candidate == number) | (cycles.c.promoted == number)
     here = select(cycles).where(cycles.c.project == project, cycles.c.loop == loop_name, made)
-    found = connection.execute(here.order_by(cycles.c.number)).first()
+    found = connection.execute(here.order_by(cycles.c.number)).mappings().first()
     return None if found is None else _cycle(found)
 
 
@@ -143,19 +154,19 @@ def _this(project: str, name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's Update
     return update(loops).where(loops.c.project == project, loops.c.name == name)
 
 
-def _loop(row: Row[Any]) -> LoopRow:
-    told: Mapping[str, Any] = row._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row's names
-    values = dict(told)
-    return LoopRow(
-        **(values | {"state": LoopState(row.state), "standing": rules.from_plain(row.standing)}),
-    )
+def _loop(row: RowMapping) -> LoopRow:
+    values: dict[str, Any] = {name: row[name] for name in _LOOP}
+    typed = {"state": LoopState(row["state"]), "standing": rules.from_plain(row["standing"])}
+    values.update(typed)
+    return LoopRow(**values)
 
 
-def _cycle(row: Row[Any]) -> Cycle:
-    told: Mapping[str, Any] = row._mapping  # noqa: SLF001 - SQLAlchemy's public way to a row's names
+def _cycle(row: RowMapping) -> Cycle:
+    values: dict[str, Any] = {name: row[name] for name in _CYCLE}
     typed = {
-        "state": CycleState(row.state),
-        "outcome": None if row.outcome is None else Outcome(row.outcome),
-        "reasons": tuple(Reason(trigger=trigger, words=words) for trigger, words in row.reasons),
+        "state": CycleState(row["state"]),
+        "outcome": None if row["outcome"] is None else Outcome(row["outcome"]),
+        "reasons": tuple(Reason(trigger=trigger, words=words) for trigger, words in row["reasons"]),
     }
-    return Cycle(**(dict(told) | typed))
+    values.update(typed)
+    return Cycle(**values)

@@ -58,8 +58,7 @@ def due(loop: Loop, standing: Standing) -> tuple[Reason, ...]:
 
 def may_open(loop: Loop, row: LoopRow, *, now: datetime, last_opened: datetime | None) -> bool:
     """Say whether the cooldown has passed and the loop runs; a request by hand does not wait."""
-    rested = last_opened is None or now - last_opened >= loop.pause or bool(row.standing.requests)
-    return rested
+    return last_opened is None or now - last_opened >= loop.pause or bool(row.standing.requests)
 
 
 def schedules_due(loop: Loop, *, after: datetime, now: datetime) -> tuple[str, ...]:
@@ -84,15 +83,30 @@ class Window:
 
 
 def training_window(loop: Loop, *, as_of: datetime, held_back: bool) -> Window:
-    """Return which rows a candidate learns from: those before the held-back tail, as far back as the loop reaches."""
-    holdout = loop.evaluate.holdout if held_back else None
+    """Return which rows a candidate learns from: those before the held-back tail, as far back as the loop reaches.
+
+    Labels count as they were known at the end of the rows, as if the candidate had been trained then: so two loops
+    that train through the same moment train the same model, and the cache serves both.
+    """
+    holdout = loop.evaluate.tail if held_back else None
     until = as_of if holdout is None else as_of - holdout
-    return Window(since=None if loop.reach is None else until - loop.reach, until=until, as_of=as_of)
+    return Window(since=None if loop.reach is None else until - loop.reach, until=until, as_of=until)
 
 
 def judging_window(*trained_through: datetime, as_of: datetime) -> Window:
     """Return which rows may judge: those after everything that any of the rivals was trained on."""
     return Window(since=max(trained_through), until=as_of, as_of=as_of)
+
+
+def nothing_to_learn(loop: Loop, *, champion_trained_through: datetime | None, as_of: datetime) -> str | None:
+    """Say that the champion has learned from all that a candidate would, or None when there is something new."""
+    until = training_window(loop, as_of=as_of, held_back=True).until
+    if champion_trained_through is None or champion_trained_through < until:
+        return None
+    return (
+        f"the champion has learned from rows through {champion_trained_through:%Y-%m-%d %H:%M}, "
+        f"and a candidate would learn from rows through {until:%Y-%m-%d %H:%M}: nothing new"
+    )
 
 
 def to_plain(standing: Standing) -> dict[str, Any]:

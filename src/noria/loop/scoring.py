@@ -7,6 +7,8 @@ import numpy as np
 import polars as pl
 
 from noria.core.context import Context
+from noria.loop import queries
+from noria.loop.model import Cycle
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
 
@@ -35,7 +37,13 @@ def reigns(rooms: Rooms, context: Context, model: str) -> list[Reign]:
 
 
 def live_scores(
-    rooms: Rooms, context: Context, loop: Loop, *, since: datetime, until: datetime, as_of: datetime,
+    rooms: Rooms,
+    context: Context,
+    loop: Loop,
+    *,
+    since: datetime,
+    until: datetime,
+    as_of: datetime,
 ) -> pl.DataFrame:
     """Return rows in [since, until) with `score` and `version` of the champion at their time; labels as of then.
 
@@ -54,6 +62,11 @@ def live_scores(
     return pl.concat(parts) if parts else rows.clear().with_columns(pl.lit(None, pl.Float64).alias(_SCORE))
 
 
+def cycle_of(rooms: Rooms, context: Context, loop: str, version: int) -> Cycle | None:
+    """Return the cycle that made a version, None for one that was registered by hand."""
+    return rooms.database.read(lambda connection: queries.cycle_of_version(connection, context.project, loop, version))
+
+
 def labelled(loop: Loop, scored: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and scores, each of shape (n,), of the rows whose label is known."""
     known = scored.filter(pl.col(_label(loop)).is_not_null())
@@ -62,5 +75,3 @@ def labelled(loop: Loop, scored: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def _label(loop: Loop) -> str:
     return loop.dataset.label or ""
-
-

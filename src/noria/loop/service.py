@@ -5,7 +5,7 @@ from noria.access.service import Access
 from noria.core.context import Context
 from noria.core.errors import NotFound
 from noria.ledger.model import FactKind
-from noria.loop import queries
+from noria.loop import queries, telling
 from noria.loop.model import Cycle, LoopRow, LoopState, Standing
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
@@ -95,3 +95,8 @@ class Loops:
         """Return the loop's open cycle, if there is one."""
         self._access.require(context, Permission.LOOP_READ)
         return self._rooms.database.read(lambda c: queries.open_cycle(c, context.project, name))
+
+    def why(self, context: Context, model: str, number: int) -> list[tuple[str, str]]:
+        """Tell in words why a version exists and who decided what about it, as headed lines; raises `NotFound`."""
+        self._access.require(context, Permission.LOOP_READ)
+        return telling.why(self._rooms, context, model, number)

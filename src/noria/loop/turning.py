@@ -12,7 +12,7 @@ from noria.loop import judging, queries, rules
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
-from noria.registry.model import CHAMPION, Model
+from noria.registry.model import CHAMPION, Artifact, Model
 from noria.runs.model import Run
 from noria.store.database import Connection
 
@@ -31,6 +31,11 @@ def guard(turn: Turn) -> None:
     cycle = _entered(turn, CycleState.GUARDING)
     if cycle is None:
         return turn.skip()
+    champion = judging.version_of(turn, CHAMPION)
+    through = None if champion is None else champion.trained_through
+    idle = rules.nothing_to_learn(turn.loop, champion_trained_through=through, as_of=cycle.opened_at)
+    if idle is not None:
+        return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.SKIPPED, words=idle))
     rows = _training_rows(turn, cycle, as_of=cycle.opened_at, held_back=True).load()
     problem = rules.shortage(turn.loop, rows)
 
@@ -103,12 +108,12 @@ def judge(turn: Turn) -> None:
 
 
 def wait(turn: Turn) -> None:
-    """An unsure gate waits for the labels it names until its deadline; after a last look it waits no more."""
+    """Let an unsure gate wait for the labels it names until its deadline; after a last look it waits no more."""
     cycle = turn.cycle()
     gate = turn.loop.gate
     if cycle is None or gate is None:
         return turn.skip()
-    patience = gate.patience
+    patience = gate.waits
     words = "; ".join(cycle.verdict["reasons"])
     if cycle.looks > 1 or not patience:
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.REJECTED, words=f"the gate stayed unsure: {words}"))
@@ -135,23 +140,23 @@ def roll_out(turn: Turn) -> None:
 
 
 def settle_promoted(turn: Turn) -> None:
-    """The new champion is live: the cycle ends."""
+    """End the cycle: the new champion is live."""
     _settle(turn, Outcome.PROMOTED, words=str(turn.fact.payload.get("words", "")))
 
 
 def settle_rejected(turn: Turn) -> None:
-    """The gate refused the candidate, or its deadline passed: the cycle ends."""
+    """End the cycle: the gate refused the candidate, or its deadline passed."""
     reasons = turn.fact.payload.get("reasons") or [turn.fact.payload.get("words", "")]
     _settle(turn, Outcome.REJECTED, words="; ".join(reasons))
 
 
 def settle_failed(turn: Turn) -> None:
-    """Training failed: the cycle ends."""
+    """End the cycle: training failed."""
     _settle(turn, Outcome.FAILED, words=f"training failed: {turn.fact.payload.get('error', '')}")
 
 
 def settle_quarantined(turn: Turn) -> None:
-    """The data was stopped: the cycle ends."""
+    """End the cycle: the data was stopped."""
     _settle(turn, Outcome.QUARANTINED, words=str(turn.fact.payload["words"]))
 
 

@@ -1,5 +1,6 @@
 """All SQL of the registry."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -116,7 +117,9 @@ def moves(connection: Connection, project: str, model: str, name: str) -> list[M
 def put_environment(connection: Connection, digest: str, content: Mapping[str, Any]) -> None:
     """Store an environment once."""
     known = connection.execute(select(environments.c.digest).where(environments.c.digest == digest)).first()
-    if known is None:
+    if known is not None:
+        return
+    with contextlib.suppress(IntegrityError), connection.begin_nested():  # somebody else may be storing the same
         connection.execute(insert(environments), {"digest": digest, "content": dict(content)})
 
 

@@ -30,7 +30,9 @@ def demo(home: str, resume: bool) -> None:  # noqa: FBT001 - click's flags
     began = watch.wall()
     if not resume:
         shutil.rmtree(home, ignore_errors=True)
-    console.print("[bold]noria demo[/]: 336,776 flights of 2013, day by day. Will a flight be late by more than 15 minutes?")
+    console.print(
+        "[bold]noria demo[/]: 336,776 flights of 2013, day by day. Will a flight be late by more than 15 minutes?"
+    )
     plan = Plan()
     loops = policies.all_policies()
     rows = flights.load(flights.folder())
@@ -106,5 +108,8 @@ def _conclude(console: Console, told: dict[str, Any], home: str) -> None:
     console.print(f"\nMay to December 2013, weekly means on true labels; {told['seconds']:.0f} s in all\n")
     console.print(table)
     console.print(f"\n{told['sentence']}\n")
-    console.print(f"Next: open {_PAGE}; read {_REPORT}; noria cycles noria --home {home}; noria why noria@3 --home {home};", soft_wrap=True)
+    console.print(
+        f"Next: open {_PAGE}; read {_REPORT}; noria cycles noria --home {home}; noria why noria@3 --home {home};",
+        soft_wrap=True,
+    )
     console.print(f"noria audit verify --home {home}; docs/tutorial.md builds a loop of your own.", soft_wrap=True)

@@ -6,7 +6,13 @@ from html import escape
 from typing import Any
 
 _COLOURS = {"never": "#8a8f98", "monthly": "#c98500", "weekly": "#2f6fde", "drift": "#b04fc4", "noria": "#0a9b6c"}
-_MARKS = {"promoted": "#0a9b6c", "rejected": "#d9480f", "failed": "#c1121f", "quarantined": "#c98500", "skipped": "#8a8f98"}
+_MARKS = {
+    "promoted": "#0a9b6c",
+    "rejected": "#d9480f",
+    "failed": "#c1121f",
+    "quarantined": "#c98500",
+    "skipped": "#8a8f98",
+}
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 960, 280, 52, 26, 12, 84
 _LANE = 30
 
@@ -50,7 +56,17 @@ def render(report: Mapping[str, Any]) -> str:
 
 
 def _table(policies: Mapping[str, Any]) -> str:
-    head = ("policy", "AUC", "95% interval", "log loss", "95% interval", "trainings", "promoted", "refused", "training CPU s")
+    head = (
+        "policy",
+        "AUC",
+        "95% interval",
+        "log loss",
+        "95% interval",
+        "trainings",
+        "promoted",
+        "refused",
+        "training CPU s",
+    )
     rows = (
         f'<tr class="{"ours" if name == "noria" else ""}"><td>{_key(name)}{escape(name)}</td><td>{row["auc"]:.4f}</td>'
         f"<td>{_interval(row['auc_interval'])}</td><td>{row['log_loss']:.4f}</td><td>{_interval(row['log_loss_interval'])}</td>"
@@ -63,7 +79,10 @@ def _table(policies: Mapping[str, Any]) -> str:
 def _differences(differences: Mapping[str, Any]) -> str:
     rows = (
         f"<tr><td>{escape(pair)}</td>"
-        + "".join(f"<td>{told[m]['difference']:+.4f}</td><td>{_interval(told[m]['interval'])}</td>" for m in ("auc", "log_loss"))
+        + "".join(
+            f"<td>{told[m]['difference']:+.4f}</td><td>{_interval(told[m]['interval'])}</td>"
+            for m in ("auc", "log_loss")
+        )
         + "</tr>"
         for pair, told in differences.items()
     )
@@ -77,7 +96,11 @@ def _wrapped(head: Sequence[str], rows: Iterable[str]) -> str:
 
 
 def _plot(title: str, policies: Mapping[str, Any], metric: str) -> str:
-    weeks = [(datetime.fromisoformat(week["begins"]), week[metric], name) for name, row in policies.items() for week in row["weeks"]]
+    weeks = [
+        (datetime.fromisoformat(week["begins"]), week[metric], name)
+        for name, row in policies.items()
+        for week in row["weeks"]
+    ]
     if not weeks:
         return ""
     begins, ends = min(week[0] for week in weeks), max(week[0] for week in weeks)
@@ -88,14 +111,18 @@ def _plot(title: str, policies: Mapping[str, Any], metric: str) -> str:
         up = (value - low) / (high - low) if high > low else 0.5
         return _LEFT + across * (_WIDTH - _LEFT - _RIGHT), _TOP + (1 - up) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = [_level(low + (high - low) * share / 4, place(begins, low + (high - low) * share / 4)[1]) for share in range(5)]
+    parts = [
+        _level(low + (high - low) * share / 4, place(begins, low + (high - low) * share / 4)[1]) for share in range(5)
+    ]
     parts += [_month(moment, place(moment, low)[0], _HEIGHT) for moment in _months(begins, ends)]
     lasts: list[tuple[float, str]] = []
     for name, row in policies.items():
         points = [place(datetime.fromisoformat(week["begins"]), week[metric]) for week in row["weeks"]]
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
         wide = 2.4 if name == "noria" else 1.4
-        parts.append(f'<polyline points="{drawn}" fill="none" stroke="{_colour(name)}" stroke-width="{wide}" stroke-linejoin="round"/>')
+        parts.append(
+            f'<polyline points="{drawn}" fill="none" stroke="{_colour(name)}" stroke-width="{wide}" stroke-linejoin="round"/>'
+        )
         lasts.append((points[-1][1], name))
     parts += _names(lasts)
     return f'<h2>{escape(title)}</h2><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
@@ -108,7 +135,9 @@ def _names(lasts: Sequence[tuple[float, str]]) -> list[str]:
     for height, name in sorted(lasts):
         lowest = max(height, lowest + 14)
         x = _WIDTH - _RIGHT + 8
-        written.append(f'<text x="{x}" y="{lowest + 4:.1f}" style="fill:{_colour(name)};font-weight:600">{escape(name)}</text>')
+        written.append(
+            f'<text x="{x}" y="{lowest + 4:.1f}" style="fill:{_colour(name)};font-weight:600">{escape(name)}</text>'
+        )
     return written
 
 
@@ -131,8 +160,12 @@ def _lanes(policies: Mapping[str, Any]) -> str:
             words = f"cycle {cycle['number']}, {cycle['outcome']}: {cycle['why']}"
             mark = _MARKS.get(cycle["outcome"], "#8a8f98")
             x = across(datetime.fromisoformat(cycle["opened"]))
-            parts.append(f'<circle cx="{x:.1f}" cy="{middle}" r="5" fill="{mark}"><title>{escape(words)}</title></circle>')
-    legend = " ".join(f'<span class="key" style="background:{colour}"></span>{name} &nbsp;' for name, colour in _MARKS.items())
+            parts.append(
+                f'<circle cx="{x:.1f}" cy="{middle}" r="5" fill="{mark}"><title>{escape(words)}</title></circle>'
+            )
+    legend = " ".join(
+        f'<span class="key" style="background:{colour}"></span>{name} &nbsp;' for name, colour in _MARKS.items()
+    )
     picture = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="cycles over time">{"".join(parts)}</svg>'
     return f'<h2>Cycles</h2><p class="soft">{legend}</p>{picture}'
 
@@ -143,7 +176,9 @@ def _decisions(cycles: Sequence[Mapping[str, Any]]) -> str:
         f'<td class="words">{escape(cycle["why"])}</td><td class="words">{escape(cycle["words"])}</td></tr>'
         for cycle in cycles
     )
-    return "<h2>What the loop decided, and why</h2>" + _wrapped(("cycle", "opened", "outcome", "triggered by", "reasons"), rows)
+    return "<h2>What the loop decided, and why</h2>" + _wrapped(
+        ("cycle", "opened", "outcome", "triggered by", "reasons"), rows
+    )
 
 
 def _level(value: float, height: float) -> str:
@@ -159,7 +194,10 @@ def _month(moment: datetime, x: float, height: float) -> str:
 
 def _months(begins: datetime, ends: datetime) -> list[datetime]:
     first = begins.replace(day=1, hour=0, minute=0)
-    months = [first.replace(year=first.year + (first.month - 1 + n) // 12, month=(first.month - 1 + n) % 12 + 1) for n in range(24)]
+    months = [
+        first.replace(year=first.year + (first.month - 1 + n) // 12, month=(first.month - 1 + n) % 12 + 1)
+        for n in range(24)
+    ]
     return [month for month in months if begins <= month <= ends]
 
 

@@ -1,5 +1,6 @@
 """The recipe that all policies share, and the five loops that differ only in when they train and what they promote."""
 
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,11 @@ if TYPE_CHECKING:
 ORIGINS = ("EWR", "JFK", "LGA")
 CARRIERS = ("9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV")
 NUMBERS = ("hour", "minute", "weekday", "distance", "block_minutes", "departures_hour", *WEATHER)
-TICK_HOUR = 8  # in UTC: three in the morning in New York, before the first departure and after the last label of the day
+TICK_HOUR = (
+    8  # in UTC: three in the morning in New York, before the first departure and after the last label of the day
+)
+
+MOST_ROWS = 60_000  # of all that are labelled; measured on January to April: as good as all, at two thirds of the cost
 
 FLIGHTS = nr.Dataset("flights", key="id", time="scheduled_at", label="late")
 
@@ -34,6 +39,14 @@ def _place(column: str, names: Sequence[str]) -> pl.Expr:
     return pl.col(column).replace_strict(names, places, default=None, return_dtype=pl.Float64)
 
 
+def sample(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return at most 60,000 rows, those whose keys have the smallest checksums: a sample that hardly changes as rows come."""
+    if rows.height <= MOST_ROWS:
+        return rows
+    ranks = rows["id"].map_elements(lambda key: zlib.crc32(key.encode()), return_dtype=pl.Int64)
+    return rows.filter(ranks.rank("ordinal") <= MOST_ROWS)
+
+
 @nr.step(cache=True)
 def fit(rows: pl.DataFrame) -> nr.Model:
     """Train gradient boosting on labelled flights; its settings were chosen on January to April."""
@@ -48,7 +61,8 @@ def fit(rows: pl.DataFrame) -> nr.Model:
         early_stopping=False,
         random_state=0,
     )
-    return nr.Model(boosting.fit(features(rows), rows["late"].to_numpy()), preprocess=features)
+    chosen = sample(rows)
+    return nr.Model(boosting.fit(features(chosen), chosen["late"].to_numpy()), preprocess=features)
 
 
 @nr.pipeline

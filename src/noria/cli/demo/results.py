@@ -33,7 +33,12 @@ class Week:
 def weekly(platform: Platform, loop: Loop, *, since: datetime, until: datetime, as_of: datetime) -> list[Week]:
     """Score each full week in [since, until) by what the loop's champions said of its rows."""
     scored = scoring.live_scores(
-        platform.rooms, platform.context, loop, since=since, until=until, as_of=as_of,
+        platform.rooms,
+        platform.context,
+        loop,
+        since=since,
+        until=until,
+        as_of=as_of,
     )
     weeks = int((until - since) / _WEEK)
     begins = [since + _WEEK * number for number in range(weeks)]

@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
+from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -59,13 +60,15 @@ class Screen(AbstractContextManager["Screen"]):
         self._seen = Seen(begins=begins, ends=ends, now=begins, policies={name: Standing() for name in policies})
         self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> Self:
         """Begin to draw."""
         if self._live is not None:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Leave the last picture standing."""
         if self._live is not None:
             self._live.stop()
@@ -94,7 +97,9 @@ class Screen(AbstractContextManager["Screen"]):
         if self._live is not None:
             self._live.update(_drawn(self._seen))
         elif now.day == 1:
-            self._console.print(f"{now:%Y-%m-%d}  " + "  ".join(_quality(n, s) for n, s in self._seen.policies.items()), soft_wrap=True)
+            self._console.print(
+                f"{now:%Y-%m-%d}  " + "  ".join(_quality(n, s) for n, s in self._seen.policies.items()), soft_wrap=True
+            )
 
     def quality(self, policy: str, *, auc: float, log_loss: float) -> None:
         """Show a policy's newest quality."""

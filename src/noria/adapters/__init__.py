@@ -1,0 +1,1 @@
+"""The outside world behind ports: today the codecs that carry values as bytes."""

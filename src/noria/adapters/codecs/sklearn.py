@@ -1,0 +1,88 @@
+"""scikit-learn estimators by skops, which reads them by an exact list of types and never runs what it reads."""
+
+import io
+import json
+import zipfile
+from typing import TYPE_CHECKING, Any, cast
+
+from noria.core import digests
+from noria.core.errors import Invalid, NotInstalled
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+TRUSTED = frozenset(
+    {
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    }
+)
+"""Types that skops does not trust by itself and that are scikit-learn's own: data without behaviour of the user's."""
+
+_VOLATILE = frozenset({"__id__", "_skops_version", "protocol"})
+
+
+class Estimators:
+    """Estimators of scikit-learn; what others have built on it is refused until it has a codec of its own."""
+
+    name = "skops"
+
+    def accepts(self, value: object) -> bool:
+        """Say whether it is an estimator; scikit-learn is not loaded to find out."""
+        kinds = cast("type[Any]", type(value)).__mro__
+        return any(kind.__module__ == "sklearn.base" and kind.__name__ == "BaseEstimator" for kind in kinds)
+
+    def encode(self, value: object) -> bytes:
+        """Return the estimator as skops writes it. Raises `Invalid` when it holds a type that will not be trusted."""
+        skops = _skops()
+        try:
+            payload: bytes = skops.dumps(value, compression=zipfile.ZIP_STORED)
+        except Exception as problem:  # noqa: BLE001 - skops raises what the estimator's parts raise
+            raise Invalid(
+                f"a {type(value).__name__} could not be written: {type(problem).__name__}: {problem}",
+                hint="is it fitted, and made of scikit-learn's own parts?",
+            ) from problem
+        _refuse_untrusted(skops, payload)
+        return payload
+
+    def decode(self, payload: bytes) -> object:
+        """Read the estimator. Raises `Invalid` when the bytes name a type that is not trusted; nothing of it is run."""
+        skops = _skops()
+        _refuse_untrusted(skops, payload)
+        return skops.loads(payload, trusted=sorted(TRUSTED))
+
+    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+        """Return the digest of types, parameters and arrays; skops gives one model other bytes each time."""
+        with zipfile.ZipFile(io.BytesIO(payload)) as parts:
+            names = {name: digests.of_bytes(parts.read(name)) for name in parts.namelist() if name != "schema.json"}
+            schema: object = json.loads(parts.read("schema.json"))
+        return digests.of_json(_steady(schema, names))
+
+
+def _steady(schema: Any, names: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
+    """Return the schema without addresses in memory, and with files named by what is in them."""
+    if isinstance(schema, dict):
+        fields = cast("dict[str, Any]", schema)
+        return {key: _steady(item, names) for key, item in fields.items() if key not in _VOLATILE}
+    if isinstance(schema, list):
+        return [_steady(item, names) for item in cast("list[Any]", schema)]
+    return names.get(schema, schema) if isinstance(schema, str) else schema
+
+
+def _refuse_untrusted(skops: "ModuleType", payload: bytes) -> None:
+    try:
+        untrusted = sorted(set(skops.get_untrusted_types(data=payload)) - TRUSTED)
+    except Exception as problem:  # noqa: BLE001 - whatever hostile bytes make skops raise
+        raise Invalid(f"these bytes are no estimator: {type(problem).__name__}: {problem}") from problem
+    if untrusted:
+        raise Invalid(
+            f"the estimator holds {untrusted[0]}, which is not trusted",
+            hint="use scikit-learn's own types; put functions into nr.Model(estimator, preprocess=function)",
+        )
+
+
+def _skops() -> "ModuleType":
+    try:
+        import skops.io as skops  # noqa: PLC0415 - an optional extra, and slow to load
+    except ModuleNotFoundError as problem:
+        raise NotInstalled("scikit-learn with skops", "sklearn") from problem
+    return skops

@@ -1,0 +1,78 @@
+"""Gathers what a gate judges: the candidate beside champion and anchor on rows that none of them was trained on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from noria.core.errors import NotFound
+from noria.evaluation import comparing
+from noria.evaluation.comparing import Judged
+from noria.evaluation.model import Evidence, Rival
+from noria.loop import rules
+from noria.loop.model import Cycle
+from noria.loop.turn import Turn
+from noria.registry.model import ANCHOR, CHAMPION, Model, ModelVersion
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """The evidence, and the champion that it is about."""
+
+    evidence: Evidence
+    champion: ModelVersion | None
+
+
+def version_of(turn: Turn, alias: str) -> ModelVersion | None:
+    """Return the version that an alias of the loop's model points to, None for nowhere."""
+    state = turn.rooms.registry.alias(turn.context, turn.loop.model, alias)
+    if state.version is None:
+        return None
+    return turn.rooms.registry.version(turn.context, turn.loop.model, state.version)
+
+
+def evidence(turn: Turn, cycle: Cycle, model: Model, *, as_of: datetime, trained_through: datetime) -> Found:
+    """Score the candidate and its rivals on the rows after everything that any of them learned from."""
+    champion, anchor = version_of(turn, CHAMPION), version_of(turn, ANCHOR)
+    if champion is None or anchor is None or anchor.number == champion.number or not _anchored(turn):
+        anchor = None
+    rivals = [version for version in (champion, anchor) if version is not None]
+    window = rules.judging_window(trained_through, *(rival.trained_through for rival in rivals), as_of=as_of)
+    rows = _rows(turn, window)
+    if turn.loop.gate is None or rows.height == 0:
+        rival = Rival.BASE_RATE if champion is None else Rival.CHAMPION
+        said = () if turn.loop.gate is None else ("no labelled rows to judge on",)
+        nothing = Evidence(rival=rival, rows=rows.height, since=window.since or as_of, until=as_of, unread=said)
+        return Found(evidence=nothing, champion=champion)
+    judged = Judged(
+        rows=rows,
+        labels=rows[turn.loop.dataset.label or ""].cast(pl.Float64).to_numpy(),
+        candidate=model.predict(rows),
+        champion=None if champion is None else turn.rooms.loader.load(champion).predict(rows),
+        anchor=None if anchor is None else turn.rooms.loader.load(anchor).predict(rows),
+        since=window.since or as_of,
+        until=as_of,
+        time=turn.loop.dataset.time,
+    )
+    chance = np.random.default_rng([cycle.number, cycle.looks])
+    found = comparing.compare(judged, evaluation=turn.loop.evaluate, gate=turn.loop.gate, chance=chance)
+    return Found(evidence=found, champion=champion)
+
+
+def _rows(turn: Turn, window: rules.Window) -> pl.DataFrame:
+    try:
+        return turn.rooms.datasets.read(
+            turn.context,
+            turn.loop.dataset.name,
+            as_of=window.as_of,
+            since=window.since,
+            until=window.until,
+            labelled=True,
+        )
+    except NotFound:
+        return pl.DataFrame()
+
+
+def _anchored(turn: Turn) -> bool:
+    return turn.loop.gate is not None and turn.loop.gate.anchor_margin is not None

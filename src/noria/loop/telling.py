@@ -1,0 +1,88 @@
+"""Tells in words why a model version exists: what triggered it, which data, by which evidence, and who decided."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from noria.core.context import Context
+from noria.evaluation.model import Comparison, Evidence
+from noria.loop import queries
+from noria.loop.model import Cycle
+from noria.loop.turn import Rooms
+from noria.registry.model import ModelVersion, Move
+from noria.store.database import Connection
+
+Line = tuple[str, str]
+
+
+def why(rooms: Rooms, context: Context, model: str, number: int) -> list[Line]:
+    """Return the story of a version as lines, each with its heading; raises `NotFound`."""
+    version = rooms.registry.version(context, model, number)
+    lines: list[Line] = [("version", f"{version}, registered {_moment(version.created_at)} by {version.created_by}")]
+    if version.parent is not None:
+        lines.append(("refit", f"the accepted recipe of {model}@{version.parent}, trained once more"))
+    cycle = _cycle(rooms, context, version)
+    if cycle is None:
+        lines.append(("trigger", "none: it was registered by hand"))
+    else:
+        lines += [("trigger", reason.words) for reason in cycle.reasons]
+        lines.append(("cycle", f"{cycle.number} of loop {cycle.loop}, opened {_moment(cycle.opened_at)}"))
+    lines += _data(rooms, context, version)
+    lines.append(("run", f"{version.run}, code {version.code[:12]}, environment {version.environment[:12]}"))
+    if cycle is not None:
+        lines += _judgement(cycle)
+    return lines + [_move(model, move) for move in rooms.registry.moves(context, model) if number in (move.to, move.before)]
+
+
+def _cycle(rooms: Rooms, context: Context, version: ModelVersion) -> Cycle | None:
+    def query(connection: Connection) -> Cycle | None:
+        for row in queries.all_loops(connection, context.project):
+            if row.spec["model"] == version.model:
+                found = queries.cycle_of_version(connection, context.project, row.name, version.number)
+                if found is not None:
+                    return found
+        return None
+
+    return rooms.database.read(query)
+
+
+def _data(rooms: Rooms, context: Context, version: ModelVersion) -> list[Line]:
+    snapshot = rooms.datasets.snapshot(context, version.snapshot)
+    through = f"rows and labels known through {_moment(version.trained_through)}"
+    return [("data", f"{snapshot} ({snapshot.digest[:12]}, newest from {snapshot.source}), {through}")]
+
+
+def _judgement(cycle: Cycle) -> list[Line]:
+    lines: list[Line] = []
+    if cycle.evidence:
+        evidence = Evidence.from_plain(cycle.evidence)
+        if evidence.rows and evidence.comparisons:
+            lines.append(("judged on", f"{evidence.rows:,} rows from {_moment(evidence.since)} to {_moment(evidence.until)}"))
+        lines += [("evidence", comparison.words()) for comparison in evidence.comparisons]
+        if evidence.flips is not None:
+            lines.append(("flips", f"{evidence.flips.negative:,} rows got worse, {evidence.flips.positive:,} got better"))
+        lines += _worst_slice(evidence)
+    if cycle.verdict:
+        lines.append(("verdict", f"{cycle.verdict['outcome']}: {'; '.join(cycle.verdict['reasons'])}"))
+    if cycle.outcome is not None:
+        lines.append(("outcome", f"{cycle.outcome.value}: {cycle.words}"))
+    return lines
+
+
+def _worst_slice(evidence: Evidence) -> Sequence[Line]:
+    read: list[tuple[str, Comparison]] = [
+        (f"{part.column} = {part.value}", part.comparison) for part in evidence.slices if part.comparison is not None
+    ]
+    if not read:
+        return []
+    name, worst = min(read, key=lambda pair: pair[1].gain)
+    return [("slices", f"{len(read)} judged, the worst is {name}: {worst.words()}")]
+
+
+def _move(model: str, move: Move) -> Line:
+    before = "none" if move.before is None else f"{model}@{move.before}"
+    what = "rolled back" if move.is_rollback else "promoted"
+    return what, f"{_moment(move.at)} by {move.actor}, from {before} to {model}@{move.to}: {move.reason}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}"

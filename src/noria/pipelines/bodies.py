@@ -1,0 +1,178 @@
+"""What stands in one function: its normalised source, or its bytecode where there is no source, and the names it uses."""
+
+import ast
+import dis
+import inspect
+import linecache
+import textwrap
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+_FUTURES = 0x1FF0000
+"""The bits of `co_flags` that tell of `from __future__` imports."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A function's own code, and the globals, attributes and imports it uses, each in a fixed order."""
+
+    text: str
+    names: tuple[str, ...]
+    attributes: tuple[str, ...]
+    imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assignment:
+    """The statements of a module that assign a name, and the names they use."""
+
+    text: str
+    names: tuple[str, ...]
+
+
+_known: WeakKeyDictionary[FunctionType, tuple[CodeType, Body]] = WeakKeyDictionary()
+
+
+def body_of(function: FunctionType) -> Body:
+    """Return a function's body; remembered for each function as long as its code is the same."""
+    known = _known.get(function)
+    if known is not None and known[0] is function.__code__:
+        return known[1]
+    code = function.__code__
+    names, attributes, imports = _used(code)
+    text = _source(function) or _bytecode(code, doc=function.__doc__)
+    body = Body(text=text, names=names, attributes=attributes, imports=imports)
+    _known[function] = (code, body)
+    return body
+
+
+def assignment_of(name: str, names: Mapping[str, Any]) -> Assignment | None:
+    """Return how a module's top level assigns a name, if its source can be read."""
+    file = names.get("__file__")
+    lines = linecache.getlines(file, dict(names)) if isinstance(file, str) else []
+    try:
+        tree = ast.parse("".join(lines))
+    except SyntaxError:
+        return None
+    found = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node)]
+    if not found:
+        return None
+    used = {inner.id for node in found for inner in ast.walk(node) if isinstance(inner, ast.Name)}
+    return Assignment(text="\n".join(ast.unparse(node) for node in found), names=tuple(sorted(used)))
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
+
+
+def _source(function: FunctionType) -> str | None:
+    """Return the source without what does not matter; None unless it compiles to the very code that runs."""
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename, function.__globals__)
+    if not 0 < code.co_firstlineno <= len(lines) or code.co_name == "<lambda>":
+        return None
+    try:
+        tree = ast.parse(textwrap.dedent("".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))))
+        definition = tree.body[0] if tree.body else None
+        if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
+            return None
+        definition.decorator_list = []
+        if not _is_same(_compiled(definition, code), code):
+            return None  # the file was edited after it was imported, or something rewrote the code
+    except (SyntaxError, ValueError, IndexError):
+        return None
+    return ast.unparse(_Plain().visit(definition))
+
+
+class _Plain(ast.NodeTransformer):
+    """Takes away what does not change what code does: docstrings and annotations."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Drop a function's docstring and what it says it returns."""
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        """Drop the same of an async function."""
+        return self._function(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        """Drop a parameter's annotation."""
+        node.annotation = None
+        return node
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        node.returns = None
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+        return self.generic_visit(node)
+
+
+def _compiled(definition: ast.FunctionDef | ast.AsyncFunctionDef, code: CodeType) -> CodeType:
+    """Compile a definition inside a function that has its free names, so that it comes out as it did in its place."""
+    around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass")
+    outer = cast("ast.FunctionDef", around.body[0])
+    outer.body = [definition]
+    module = compile(ast.fix_missing_locations(around), code.co_filename, "exec", code.co_flags & _FUTURES, dont_inherit=True)
+    inner = next(_codes(module))
+    return next(found for found in _codes(inner) if found.co_name == code.co_name)
+
+
+def _is_same(one: CodeType, other: CodeType) -> bool:
+    plain = ("co_code", "co_names", "co_varnames", "co_freevars", "co_cellvars", "co_argcount", "co_kwonlyargcount")
+    if any(getattr(one, name) != getattr(other, name) for name in plain) or len(one.co_consts) != len(other.co_consts):
+        return False
+    return all(
+        _is_same(left, right)
+        if isinstance(left, CodeType) and isinstance(right, CodeType)
+        else (type(left), repr(left)) == (type(right), repr(right))
+        for left, right in zip(one.co_consts, other.co_consts, strict=True)
+    )
+
+
+def _bytecode(code: CodeType, *, doc: str | None = None) -> str:
+    consts = [
+        "doc" if doc is not None and const is doc else _bytecode(const) if isinstance(const, CodeType) else _constant(const)
+        for const in code.co_consts
+    ]
+    parts = (code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, consts)
+    return repr(parts)
+
+
+def _constant(const: object) -> str:
+    return repr(sorted(map(repr, cast("frozenset[object]", const)))) if isinstance(const, frozenset) else repr(const)
+
+
+def _used(
+    code: CodeType,
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[int, str, tuple[str, ...]], ...]]:
+    names, attributes, imports = set[str](), set[str](), set[tuple[int, str, tuple[str, ...]]]()
+    for part in _all_codes(code):
+        constants: list[object] = []
+        for instruction in dis.get_instructions(part):
+            match instruction.opname:
+                case "LOAD_GLOBAL" | "LOAD_NAME":
+                    names.add(instruction.argval)
+                case "LOAD_ATTR" | "LOAD_METHOD":
+                    attributes.add(instruction.argval)
+                case "IMPORT_NAME":
+                    level, wanted = constants[-2:]
+                    imports.add((cast("int", level), instruction.argval, cast("tuple[str, ...]", wanted or ())))
+                case "LOAD_CONST" | "LOAD_SMALL_INT":
+                    constants.append(instruction.argval)
+                case _:
+                    pass
+    return tuple(sorted(names)), tuple(sorted(attributes)), tuple(sorted(imports))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    return (const for const in code.co_consts if isinstance(const, CodeType))
+
+
+def _all_codes(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for inner in _codes(code):
+        yield from _all_codes(inner)

@@ -1,0 +1,180 @@
+"""Digests of code by what it does: a changed helper or constant changes them, a changed comment does not.
+
+A function is digested with everything of the user's own modules that it reaches by name: functions, classes and
+module-level constants, and theirs in turn. Installed packages count by their version alone. What cannot be looked
+into (a number read from a file at import, an open connection) is known by its type and, where there is one, by the
+statement that assigned it.
+"""
+
+import functools
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from importlib import import_module
+from importlib.util import resolve_name
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, cast
+
+from noria.core import digests
+from noria.pipelines.bodies import Body, assignment_of, body_of
+from noria.pipelines.ownership import is_own, version_of
+
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_MADE_BY_PYTHON = frozenset(
+    "__dict__ __weakref__ __doc__ __module__ __qualname__ __annotations__ __annotate__ __annotate_func__ "
+    "__annotations_cache__ __dataclass_params__ __dataclass_fields__ __match_args__ __firstlineno__ "
+    "__static_attributes__ __abstractmethods__ _abc_impl __orig_bases__ __parameters__".split()
+)
+
+
+def code_digest(function: Callable[..., Any]) -> str:
+    """Return the digest of a function's code and of the code that it refers to, 64 hexadecimal digits.
+
+    Comments, formatting, docstrings, annotations and decorators do not matter. Names are looked up anew each time,
+    so a helper that a notebook redefines counts as it is now.
+    """
+    return _Walk(function).digest()
+
+
+class _Walk:
+    """One look through a function and what it refers to, each thing once and in a fixed order."""
+
+    def __init__(self, root: Callable[..., Any]) -> None:
+        self._root = root
+        self._package = (getattr(root, "__module__", None) or "").rpartition(".")[0]
+        self._numbers: dict[int, int] = {}
+        self._kept: list[object] = []
+        self._contents: list[str] = []
+        self._opaque = 0
+
+    def digest(self) -> str:
+        """Return the digest of everything that was reached."""
+        whole = self._spell(self._root, always=True)
+        return digests.of_parts(part.encode("utf-8", "surrogatepass") for part in (whole, *self._contents))
+
+    def _spell(self, thing: Any, *, always: bool = False) -> str:  # noqa: ANN401, PLR0911 - one answer for each kind of thing
+        """Return a text that differs when the thing does; functions and classes get a number and are looked into once."""
+        if isinstance(thing, _PLAIN) and type(thing) in _PLAIN:
+            return f"{type(thing).__name__}:{thing!r}"
+        if id(thing) in self._numbers:
+            return f"#{self._numbers[id(thing)]}"
+        wrapped = vars(thing).get("__wrapped__") if hasattr(thing, "__dict__") else None
+        if wrapped is not None and not isinstance(thing, FunctionType):  # a step, or what functools.cache made
+            return self._spell(wrapped, always=always)
+        if isinstance(thing, FunctionType | type):
+            if not (always or self._is_own(thing.__module__)):
+                return f"{version_of(thing.__module__)}:{thing.__qualname__}"
+            return self._number(thing, self._function if isinstance(thing, FunctionType) else self._class)
+        if isinstance(thing, ModuleType):
+            return "module" if self._is_own(thing.__name__) else version_of(thing.__name__)
+        if isinstance(thing, BuiltinFunctionType):
+            return f"{version_of(thing.__module__ or 'builtins')}:{thing.__qualname__}"
+        return self._number(thing, self._instance)
+
+    def _number(self, thing: Any, look: Callable[[Any], str]) -> str:  # noqa: ANN401 - anything
+        number = self._numbers[id(thing)] = len(self._numbers)
+        self._kept.append(thing)  # so that no other thing gets its id
+        self._contents.append(f"#{number}={look(thing)}")
+        return f"#{number}"
+
+    def _function(self, function: FunctionType) -> str:
+        body = body_of(function)
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        parts = [
+            body.text,
+            self._spell_all(function.__defaults__ or ()),
+            self._spell_names(function.__kwdefaults__ or {}),
+            ",".join(f"{name}={self._cell(cell)}" for name, cell in cells),
+            ",".join(self._globals(body, function.__globals__)),
+            ",".join(self._imports(body, function.__globals__)),
+        ]
+        return "\n".join(parts)
+
+    def _cell(self, cell: Any) -> str:  # noqa: ANN401 - a cell may hold anything
+        try:
+            return self._spell(cell.cell_contents)
+        except ValueError:  # not filled yet
+            return "empty"
+
+    def _globals(self, body: Body, names: Mapping[str, Any]) -> Iterable[str]:
+        for name in body.names:
+            if name in names:
+                yield f"{name}={self._named(name, names[name], names)}"
+                if isinstance(names[name], ModuleType):
+                    yield from self._attributes(name, names[name], body.attributes)
+
+    def _imports(self, body: Body, names: Mapping[str, Any]) -> Iterable[str]:
+        for level, spelled, wanted in body.imports:
+            name = resolve_name("." * level + spelled, names.get("__package__") or "") if level else spelled
+            if not self._is_own(name):
+                yield version_of(name)
+                continue
+            import_module(name)
+            for inner in wanted or body.attributes:
+                found = vars(sys.modules[name])
+                if inner in found:
+                    yield f"{name}.{inner}={self._named(inner, found[inner], found)}"
+
+    def _attributes(self, path: str, module: ModuleType, wanted: Iterable[str]) -> Iterable[str]:
+        if not self._is_own(module.__name__):
+            return
+        for name in wanted:
+            if name in vars(module):
+                found = vars(module)[name]
+                yield f"{path}.{name}={self._named(name, found, vars(module))}"
+                if isinstance(found, ModuleType) and path.count(".") < 8:  # noqa: PLR2004 - deeper than any package, and modules may refer to each other
+                    yield from self._attributes(f"{path}.{name}", found, wanted)
+
+    def _named(self, name: str, thing: Any, names: Mapping[str, Any]) -> str:  # noqa: ANN401 - anything
+        """Spell a global; one that cannot be looked into is known by its assignment, and what stands in that."""
+        before = self._opaque
+        spelled = self._spell(thing)
+        if self._opaque == before or not self._is_own(str(names.get("__name__", ""))):
+            return spelled
+        assignment = assignment_of(name, names)
+        if assignment is None:
+            return spelled
+        others = [f"{other}={self._spell(names[other])}" for other in assignment.names if other in names and other != name]
+        return f"{spelled} {assignment.text} {','.join(others)}"
+
+    def _class(self, kind: type) -> str:
+        members = vars(kind)
+        own = (f"{name}={self._member(members[name])}" for name in sorted(members) if name not in _MADE_BY_PYTHON)
+        return "\n".join([self._spell_all(kind.__bases__), *own])
+
+    def _member(self, member: Any) -> str:  # noqa: ANN401 - anything
+        if isinstance(member, staticmethod | classmethod):
+            return self._spell(cast("Any", member).__func__)
+        if isinstance(member, property):
+            return self._spell_all((member.fget, member.fset, member.fdel))
+        return self._spell(member)
+
+    def _instance(self, thing: Any) -> str:  # noqa: ANN401, PLR0911 - one answer for each kind of thing
+        kind = self._spell(cast("type[Any]", type(thing)))
+        if isinstance(thing, Enum):
+            return f"{kind}.{thing.name}={self._spell(thing.value)}"
+        if isinstance(thing, tuple | list):
+            return f"{kind}{self._spell_all(cast('list[object]', thing))}"
+        if isinstance(thing, set | frozenset):
+            return f"{kind}{self._spell_all(sorted(cast('set[object]', thing), key=repr))}"
+        if isinstance(thing, dict):
+            pairs = cast("dict[object, object]", thing).items()
+            return kind + ",".join(f"{self._spell(key)}:{self._spell(value)}" for key, value in pairs)
+        if isinstance(thing, MethodType):
+            return self._spell_all((thing.__func__, thing.__self__))
+        if isinstance(thing, functools.partial):
+            part = cast("functools.partial[Any]", thing)
+            return self._spell_all((part.func, part.args, part.keywords))
+        if self._is_own(type(thing).__module__) and hasattr(thing, "__dict__"):
+            return f"{kind} {self._spell_names(vars(thing))}"
+        self._opaque += 1
+        return kind
+
+    def _spell_all(self, things: Iterable[object]) -> str:
+        return f"({','.join(self._spell(thing) for thing in things)})"
+
+    def _spell_names(self, things: Mapping[str, object]) -> str:
+        return ",".join(f"{name}={self._spell(things[name])}" for name in sorted(things))
+
+    def _is_own(self, module: str | None) -> bool:
+        return module is not None and is_own(module, self._package)

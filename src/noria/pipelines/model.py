@@ -1,0 +1,139 @@
+"""What a drawn pipeline is made of: references, nodes, choices, and inputs that are loaded only when needed."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+
+from noria.core.errors import BadPipeline
+
+if TYPE_CHECKING:
+    from noria.pipelines.steps import Step
+
+_WAIT = "wait for it with nr.value(reference), or do it inside a step"
+
+
+@runtime_checkable
+class Input(Protocol):
+    """A parameter that is known by its digest, and loaded only when a step really runs."""
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of what `load` returns; the same digest, the same value."""
+        ...
+
+    def load(self) -> object:
+        """Return the value, a fresh one each time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """How often a step that raised is tried again, after how long, and for which errors."""
+
+    retries: int = 0
+    backoff_seconds: float = 1.0
+    retry_on: tuple[type[Exception], ...] = (Exception,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A parameter of the run that is known by its digest: a frame, an array, a model, an `Input`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of two results, by a condition that is known only when the run gets there."""
+
+    id: str
+    condition: object
+    then: object
+    otherwise: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A call of a step: `id` is its call path, the step's name and its ordinal among such calls."""
+
+    id: str
+    step: "Step[..., Any]"
+    arguments: Mapping[str, object]
+    guards: tuple[tuple[str, bool], ...] = ()
+    """The choices that it stands under, by id, and the side of each."""
+
+
+class Ref:
+    """A reference to a value that is not there yet: a step's result, a branch's, or a large parameter.
+
+    Hand it to steps and return it. Asking for the value itself (as a condition, in a loop, in a calculation, as text)
+    raises `BadPipeline`, for the graph is drawn before the value is known; `nr.value` waits for it.
+    """
+
+    __slots__ = ("drawing", "origin")
+
+    def __init__(self, origin: Node | Choice | Given, drawing: object) -> None:
+        self.origin = origin
+        self.drawing = drawing
+
+    def __repr__(self) -> str:
+        return f"<reference to {name_of(self)}>"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> NoReturn:
+        raise _misused(
+            self, "as a condition", hint="use nr.branch(condition, then, otherwise), or wait: if nr.value(reference)"
+        )
+
+    def __iter__(self) -> Iterator[NoReturn]:
+        raise _misused(self, "in a loop or unpacked", hint="loop inside a step, or wait: for item in nr.value(reference)")
+
+    def __str__(self) -> str:
+        raise _misused(self, "as text")
+
+    def __format__(self, spec: str) -> str:
+        raise _misused(self, "as text")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        raise _misused(self, f"for its attribute {name!r}")
+
+
+def name_of(reference: Ref) -> str:
+    """Return what people call the thing referred to."""
+    match reference.origin:
+        case Node() as node:
+            return f"the result of step {node.id!r}"
+        case Choice() as choice:
+            return f"the result of {choice.id!r}"
+        case Given() as given:
+            return f"the parameter {given.name!r}"
+
+
+def _misused(reference: Ref, how: str, *, hint: str = _WAIT) -> BadPipeline:
+    return BadPipeline(f"{name_of(reference)} is not known yet and cannot be used {how}", hint=hint)
+
+
+def _refuse(how: str) -> Callable[..., NoReturn]:
+    def operator(reference: Ref, *_others: object) -> NoReturn:
+        raise _misused(reference, how)
+
+    return operator
+
+
+_CALCULATIONS = (
+    "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor neg pos abs invert int float complex "
+    "index round trunc floor ceil"
+)
+for _name in _CALCULATIONS.split():
+    for _form in (f"__{_name}__", f"__r{_name}__"):
+        setattr(Ref, _form, _refuse("in a calculation"))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    setattr(Ref, f"__{_name}__", _refuse("in a comparison"))
+for _name in ("getitem", "setitem", "delitem", "contains", "len", "reversed"):
+    setattr(Ref, f"__{_name}__", _refuse("as a collection"))
+for _name in ("call", "enter", "exit", "array"):
+    setattr(Ref, f"__{_name}__", _refuse("like this"))

@@ -1,0 +1,142 @@
+"""What the engine keeps: runs, attempts, artifacts, params and metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from noria.core.errors import Conflict, Invalid, StepFailed
+
+
+class RunState(StrEnum):
+    """Where a run is; a run whose process died stays `running` until somebody goes on with it."""
+
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class AttemptState(StrEnum):
+    """How a try of a step ended; one that was cut short leaves nothing."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A stored value: the codec that reads it, the digest of what it means, and where its bytes are.
+
+    `blob` is the digest of the bytes; empty for a small plain value, which stands in `inline`.
+    """
+
+    codec: str
+    digest: str
+    blob: str = ""
+    inline: str | None = None
+
+
+def _no_result() -> object:
+    raise Invalid("this run was made without a reader for its result", hint="read it again: runs.get(context, id)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of a pipeline.
+
+    `cpu_seconds` were used by its own attempts, failed ones included; `charged_cpu_seconds` count, besides, what the
+    results it took from the cache had cost where they were made. `error` is one sentence, None unless the run failed.
+    """
+
+    id: str
+    project: str
+    pipeline: str
+    reference: str
+    key: str | None
+    arguments: str
+    code: str
+    state: RunState
+    created_at: datetime
+    created_by: str
+    ended_at: datetime | None = None
+    artifact: Artifact | None = None
+    error: str | None = None
+    failed_step: str | None = None
+    cpu_seconds: float = 0.0
+    charged_cpu_seconds: float = 0.0
+    wall_seconds: float = 0.0
+    read: Callable[[], object] = field(default=_no_result, repr=False, compare=False)
+    cause: Exception | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def result(self) -> object:
+        """Return what the pipeline returned; read from storage when first asked for.
+
+        Raises:
+            StepFailed: the run failed; in the process where it did, the step's own error is the cause.
+            Conflict: the run is still running.
+
+        """
+        if self.state is RunState.FAILED:
+            raise StepFailed(
+                f"run {self.id} failed: {self.error}", hint=f"mend it, then resume: runs.resume(context, {self.id!r})"
+            ) from self.cause
+        if self.state is RunState.RUNNING:
+            raise Conflict(f"run {self.id} is still running", hint="look again later: runs.get(context, id)")
+        return self.read()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of one step of a run, as it ended; `attempt` counts the tries of that step, from 1."""
+
+    run: str
+    number: int
+    step: str
+    attempt: int
+    state: AttemptState
+    inputs: str
+    code: str
+    started_at: datetime
+    wall_seconds: float
+    cpu_seconds: float
+    artifact: Artifact | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A step whose result came from the cache: which attempt made it, and what that had cost."""
+
+    run: str
+    step: str
+    inputs: str
+    code: str
+    source_run: str
+    source_number: int
+    cpu_seconds: float
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Param:
+    """A value that a run was given, or that a step logged as one; `words` is a short spelling of it."""
+
+    run: str
+    step: str
+    name: str
+    words: str
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """A number that a step recorded; `position` tells the points of a series apart."""
+
+    run: str
+    attempt: int
+    step: str
+    name: str
+    position: int
+    value: float
+    at: datetime

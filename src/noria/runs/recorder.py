@@ -1,0 +1,44 @@
+"""`log_metric` and `log_param`: what a step tells about itself, committed together with its result."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from noria.core.errors import Invalid
+
+
+@dataclass(slots=True)
+class Recorder:
+    """What one attempt has told so far."""
+
+    metrics: dict[tuple[str, int], float] = field(default_factory=dict[tuple[str, int], float])
+    params: dict[str, object] = field(default_factory=dict[str, object])
+    counts: dict[str, int] = field(default_factory=dict[str, int])
+
+
+recorder: ContextVar[Recorder | None] = ContextVar("noria_recorder", default=None)
+"""Where the running attempt's telling goes; None outside a run."""
+
+
+def log_metric(name: str, value: float, *, step: int | None = None) -> None:
+    """Record a number under a name; `step` is its place in a series, the next one if not given.
+
+    It is committed with the attempt's end, for a failed one too. Outside a run it does nothing, so that a step can be
+    called and tested as the function that it is.
+    """
+    try:
+        number = float(value)
+    except (TypeError, ValueError) as problem:
+        raise Invalid(f"metric {name!r} is {value!r}, which is no number", hint="log texts by nr.log_param") from problem
+    current = recorder.get()
+    if current is None:
+        return
+    position = current.counts.get(name, 0) if step is None else int(step)
+    current.counts[name] = max(position + 1, current.counts.get(name, 0))
+    current.metrics[name, position] = number
+
+
+def log_param(name: str, value: object) -> None:
+    """Record a plain value that the step chose, such as a setting it found; outside a run it does nothing."""
+    current = recorder.get()
+    if current is not None:
+        current.params[name] = value

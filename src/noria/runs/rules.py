@@ -1,0 +1,75 @@
+"""Pure decisions of the engine: what arguments come to, when to try again, what may be reused."""
+
+import traceback
+from collections.abc import Mapping
+
+from noria.core import digests
+from noria.core.errors import CodeChanged, Conflict, NoriaError
+from noria.pipelines.model import Retry
+from noria.runs.model import Run
+
+_LONGEST_WAIT_SECONDS = 300.0
+_LONGEST_SENTENCE = 500
+_LONGEST_TRACEBACK = 16_000
+
+
+def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
+    """Return the digest of a pipeline's name and its arguments, each by its own digest."""
+    return digests.of_parts([pipeline.encode(), *(text.encode() for name in sorted(given) for text in (name, given[name]))])
+
+
+def inputs_digest(arguments: Mapping[str, str]) -> str:
+    """Return the digest of a step's arguments, each by its own digest, in the order of the parameters."""
+    return digests.of_parts([text.encode() for pair in arguments.items() for text in pair])
+
+
+def cache_key(step: str, *, code: str, inputs: str) -> str:
+    """Return what a result is found by in every run of the project."""
+    return digests.of_parts([step.encode(), code.encode(), inputs.encode()])
+
+
+def tries_again(retry: Retry, *, tried: int, problem: Exception) -> bool:
+    """Say whether a step that raised in its `tried`th try gets another one."""
+    return tried <= retry.retries and isinstance(problem, retry.retry_on)
+
+
+def wait_seconds(retry: Retry, *, tried: int, chance: float) -> float:
+    """Return how long to wait before the next try: twice as long each time, give or take a half by `chance` in [0, 1).
+
+    >>> wait_seconds(Retry(backoff_seconds=2.0), tried=3, chance=0.5)
+    8.0
+    """
+    return min(retry.backoff_seconds * 2.0 ** (tried - 1), _LONGEST_WAIT_SECONDS) * (0.5 + chance)
+
+
+def must_be_same(run: Run, arguments: str) -> None:
+    """Raise `Conflict` unless a run under the same key was started with the same pipeline and arguments."""
+    if run.arguments != arguments:
+        raise Conflict(
+            f"the key {run.key!r} is that of run {run.id}, of pipeline {run.pipeline!r} with other arguments",
+            hint="use another key, or the same arguments",
+        )
+
+
+def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
+    """Raise `CodeChanged` unless a finished step's code is what it was."""
+    if finished != now:
+        raise CodeChanged(
+            f"step {step!r} finished in run {run} with other code than it has now",
+            hint="bring the code back, start a new run, or keep the result: runs.resume(context, id, allow_changed_code=True)",
+        )
+
+
+def sentence(problem: BaseException) -> str:
+    """Return an error as one line: its type and what it says; of our own only what it says."""
+    said = (problem.sentence if isinstance(problem, NoriaError) else str(problem)).strip()
+    line = said.splitlines()[0] if said else ""
+    whole = line if isinstance(problem, NoriaError) else f"{type(problem).__name__}: {line}" if line else type(problem).__name__
+    return whole[:_LONGEST_SENTENCE]
+
+
+def traceback_of(problem: BaseException) -> str:
+    """Return an error with its traceback from the user's own function on; the end of it where it is very long."""
+    inner = problem.__traceback__.tb_next if problem.__traceback__ else None
+    text = "".join(traceback.format_exception(type(problem), problem, inner))
+    return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]

@@ -1,0 +1,117 @@
+"""Where runs, attempts, hits, cached results, params and metrics are kept."""
+
+from sqlalchemy import Column, Float, Index, Integer, String, Table, Text, text
+
+from noria.store.tables import UtcTime, metadata
+
+_ID, _DIGEST, _NAME = 64, 64, 255
+
+
+def _artifact(*, always: bool) -> list[Column[str]]:
+    return [
+        Column("codec", String(_ID), nullable=not always),
+        Column("digest", String(_DIGEST), nullable=not always),
+        Column("blob", String(_DIGEST), nullable=not always),
+        Column("inline", Text),
+    ]
+
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", String(_ID), primary_key=True),
+    Column("project", String(_NAME), nullable=False),
+    Column("pipeline", String(_NAME), nullable=False),
+    Column("reference", Text, nullable=False),
+    Column("key", String(_NAME)),
+    Column("arguments", String(_DIGEST), nullable=False),
+    Column("code", String(_DIGEST), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("created_by", String(_NAME), nullable=False),
+    Column("ended_at", UtcTime),
+    *_artifact(always=False),
+    Column("error", Text),
+    Column("failed_step", Text),
+    Column("cpu_seconds", Float, nullable=False),
+    Column("charged_cpu_seconds", Float, nullable=False),
+    Column("wall_seconds", Float, nullable=False),
+    Index(None, "project", "key", unique=True),
+    Index(None, "project", "state", "id"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run", String(_ID), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("project", String(_NAME), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("inputs", String(_DIGEST), nullable=False),
+    Column("code", String(_DIGEST), nullable=False),
+    Column("started_at", UtcTime, nullable=False),
+    Column("wall_seconds", Float, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    *_artifact(always=False),
+    Column("error", Text),
+    Index(
+        "uq_attempts_one_result",
+        "run",
+        "step",
+        "inputs",
+        unique=True,
+        sqlite_where=text("state = 'succeeded'"),
+        postgresql_where=text("state = 'succeeded'"),
+    ),
+)
+
+hits = Table(
+    "hits",
+    metadata,
+    Column("run", String(_ID), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("inputs", String(_DIGEST), primary_key=True),
+    Column("project", String(_NAME), nullable=False),
+    Column("code", String(_DIGEST), nullable=False),
+    Column("source_run", String(_ID), nullable=False),
+    Column("source_number", Integer, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    *_artifact(always=True),
+)
+
+cached_results = Table(
+    "cached_results",
+    metadata,
+    Column("project", String(_NAME), primary_key=True),
+    Column("key", String(_DIGEST), primary_key=True),
+    Column("run", String(_ID), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("cpu_seconds", Float, nullable=False),
+    *_artifact(always=True),
+)
+
+params = Table(
+    "params",
+    metadata,
+    Column("run", String(_ID), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("name", String(_NAME), primary_key=True),
+    Column("project", String(_NAME), nullable=False),
+    Column("words", Text, nullable=False),
+    *_artifact(always=True),
+)
+
+metrics = Table(
+    "metrics",
+    metadata,
+    Column("run", String(_ID), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("name", String(_NAME), primary_key=True),
+    Column("position", Integer, primary_key=True, autoincrement=False),
+    Column("project", String(_NAME), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("value", Float, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)

@@ -1,0 +1,111 @@
+"""Values as artifacts: encoded, stored inline when small and else as blobs, and read back when needed."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from noria.core import digests
+from noria.core.codecs import Codecs
+from noria.core.errors import Invalid
+from noria.pipelines.model import Input
+from noria.runs.model import Artifact
+from noria.store.blobs import Blobs
+
+_PLAIN = "plain"
+_INPUT = "input"
+_INLINE_BYTES = 4096
+_GONE = object()
+_UNCHANGING = frozenset({type(None), bool, int, float, str, bytes})
+
+
+class Outcome:
+    """A value of a run, known by its digest: each time it is taken, the taker gets one of its own."""
+
+    __slots__ = ("_held", "_source", "_values", "artifact")
+
+    def __init__(self, values: "Values", artifact: Artifact, *, held: object = _GONE, source: Input | None = None) -> None:
+        self._values = values
+        self.artifact = artifact
+        self._held = held
+        self._source = source
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the value."""
+        return self.artifact.digest
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether the value is a plain one, which a pipeline is handed as it is."""
+        return self.artifact.codec == _PLAIN
+
+    def take(self) -> object:
+        """Return the value: the very one that was made to the first taker, and a fresh copy to each later one.
+
+        So what one step does to its input no other step sees, and no value is held longer than needed.
+        """
+        held = self._held
+        if held is not _GONE:
+            if type(held) not in _UNCHANGING:
+                self._held = _GONE
+            return held
+        return self._source.load() if self._source is not None else self._values.read(self.artifact)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The codecs and the blobs together."""
+
+    codecs: Codecs
+    blobs: Blobs
+
+    def keep(self, value: object) -> Outcome:
+        """Encode and store a value. Raises `Invalid` when no codec carries it."""
+        encoded = self.codecs.encode(value)
+        if encoded.codec == _PLAIN and len(encoded.payload) <= _INLINE_BYTES:
+            artifact = Artifact(codec=encoded.codec, digest=encoded.digest, inline=encoded.payload.decode())
+        else:
+            artifact = Artifact(codec=encoded.codec, digest=encoded.digest, blob=self.blobs.put(encoded.payload))
+        return Outcome(self, artifact, held=value)
+
+    def given(self, value: object) -> Outcome:
+        """Keep a parameter of a run: an `Input` by its digest alone, anything else with its content."""
+        if isinstance(value, Input) and not isinstance(value, type):
+            return Outcome(self, Artifact(codec=_INPUT, digest=value.digest), source=value)
+        return self.keep(value)
+
+    def digest(self, value: object) -> str:
+        """Return the digest of a value that need not be stored."""
+        return self.codecs.encode(value).digest
+
+    def stored(self, artifact: Artifact) -> Outcome:
+        """Return an outcome that was stored before. Raises `Invalid` for an `Input`, of which only the digest was."""
+        return Outcome(self, artifact)
+
+    def read(self, artifact: Artifact) -> object:
+        """Read a stored value."""
+        if artifact.codec == _INPUT:
+            raise Invalid(
+                f"the value with the digest {artifact.digest[:12]} was given by reference and not stored",
+                hint='hand it in again: runs.resume(context, id, params={"name": ...})',
+            )
+        payload = artifact.inline.encode() if artifact.inline is not None else self.blobs.get(artifact.blob)
+        return self.codecs.decode(artifact.codec, payload)
+
+
+def words(value: object) -> str:
+    """Return a short spelling of a value for people."""
+    if isinstance(value, Input):
+        return _short(f"{value}")
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} of shape {cast('Any', value).shape}"
+    return _short(repr(value))
+
+
+def _short(text: str) -> str:
+    longest = 200
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def of_structure(parts: list[str], kind: str) -> str:
+    """Return the digest of a list, a tuple or a dictionary from those of its items."""
+    return digests.of_parts([kind.encode(), *(part.encode() for part in parts)])
