@@ -12,8 +12,9 @@ from noria.core.context import Actor, Context
 from noria.core.errors import Conflict, Denied, Invalid, NotFound, Stale
 from noria.ledger.notes import Signer
 from noria.ledger.service import Ledger
-from noria.registry.model import Artifact, Model
+from noria.registry.model import Model
 from noria.registry.service import Registry
+from noria.runs.model import Artifact
 
 MARCH = datetime(2026, 3, 1, tzinfo=UTC)
 

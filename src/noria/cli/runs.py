@@ -8,6 +8,7 @@ from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show_one
 from noria.core.errors import Invalid
 from noria.pipelines import Pipeline
+from noria.runs.model import RunState
 
 
 @click.command()
@@ -32,13 +33,13 @@ def run(target: str, params: tuple[str, ...], key: str | None, home: str | None,
         told = {
             "run": done.id,
             "pipeline": pipeline.name,
-            "state": done.state,
+            "state": done.state.value,
             "cpu_seconds": done.cpu_seconds,
-            "result": repr(done.result) if done.state == "succeeded" else None,
+            "result": repr(done.result) if done.state is RunState.SUCCEEDED else None,
             "error": done.error,
         }
     show_one(told, as_json=as_json)
-    if done.state != "succeeded":
+    if done.state is not RunState.SUCCEEDED:
         raise click.exceptions.Exit(1)
 
 

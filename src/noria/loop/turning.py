@@ -12,8 +12,8 @@ from noria.loop import judging, queries, rules
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
-from noria.registry.model import CHAMPION, Artifact, Model
-from noria.runs.model import Run
+from noria.registry.model import CHAMPION, Model
+from noria.runs.model import Run, RunState
 from noria.store.database import Connection
 
 _TRAIN = "train"
@@ -133,7 +133,7 @@ def roll_out(turn: Turn) -> None:
     if not turn.loop.evaluate.refits:
         return _promote(turn, cycle, refit=None, as_of=turn.fact.at)
     run = _run(turn, cycle, _REFIT, as_of=turn.fact.at, held_back=False)
-    if run.state == "failed":
+    if run.state is RunState.FAILED:
         words = f"the accepted recipe failed when trained through now: {run.error}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
     return _promote(turn, cycle, refit=run, as_of=turn.fact.at)

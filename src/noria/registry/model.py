@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from noria.core.errors import Invalid
+from noria.runs.model import Artifact
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,15 +48,6 @@ class Model:
                 hint="train it on both classes, or on a label of two classes",
             )
         return chances[:, 1]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """A stored model: its bytes by their digest, the codec that reads them, and the digest of what they mean."""
-
-    codec: str
-    blob: str
-    digest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

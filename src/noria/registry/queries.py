@@ -8,8 +8,9 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
-from noria.registry.model import AliasState, Artifact, ModelVersion, Move
+from noria.registry.model import AliasState, ModelVersion, Move
 from noria.registry.tables import alias_moves, aliases, environments, model_versions
+from noria.runs.model import Artifact
 
 
 def insert_version(connection: Connection, version: ModelVersion) -> None:

@@ -14,7 +14,8 @@ from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.registry import queries, rules
 from noria.registry.environment import environment, environment_digest
-from noria.registry.model import ANCHOR, CHAMPION, AliasState, Artifact, ModelVersion, Move
+from noria.registry.model import ANCHOR, CHAMPION, AliasState, ModelVersion, Move
+from noria.runs.model import Artifact
 from noria.store.database import Connection, Database
 
 

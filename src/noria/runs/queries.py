@@ -1,5 +1,6 @@
 """All SQL of runs."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -192,7 +193,7 @@ def insert_metrics(connection: Connection, project: str, found: Iterable[Metric]
             "position": metric.position,
             "project": project,
             "step": metric.step,
-            "value": metric.value,
+            "value": None if math.isnan(metric.value) else metric.value,
             "at": metric.at,
         }
         for metric in found
@@ -216,7 +217,7 @@ def metrics_of(connection: Connection, project: str, run_id: str) -> list[Metric
             step=row.step,
             name=row.name,
             position=row.position,
-            value=row.value,
+            value=math.nan if row.value is None else row.value,
             at=row.at,
         )
         for row in connection.execute(query.order_by(metrics.c.attempt, metrics.c.name, metrics.c.position))

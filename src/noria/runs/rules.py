@@ -65,11 +65,16 @@ def sentence(problem: BaseException) -> str:
     said = (problem.sentence if isinstance(problem, NoriaError) else str(problem)).strip()
     line = said.splitlines()[0] if said else ""
     whole = line if isinstance(problem, NoriaError) else f"{type(problem).__name__}: {line}" if line else type(problem).__name__
-    return whole[:_LONGEST_SENTENCE]
+    return storable(whole)[:_LONGEST_SENTENCE]
 
 
 def traceback_of(problem: BaseException) -> str:
     """Return an error with its traceback from the user's own function on; the end of it where it is very long."""
     inner = problem.__traceback__.tb_next if problem.__traceback__ else None
-    text = "".join(traceback.format_exception(type(problem), problem, inner))
+    text = storable("".join(traceback.format_exception(type(problem), problem, inner)))
     return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
+
+
+def storable(text: str) -> str:
+    """Return a text without what a database refuses: NUL, and halves of characters."""
+    return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()

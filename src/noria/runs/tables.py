@@ -112,6 +112,6 @@ metrics = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("project", String(_NAME), nullable=False),
     Column("step", Text, nullable=False),
-    Column("value", Float, nullable=False),
+    Column("value", Float),  # none is NaN, which SQLite cannot store
     Column("at", UtcTime, nullable=False),
 )

@@ -1,0 +1,197 @@
+"""Executes one run: draws its pipeline, takes each step in turn, and commits each result before the next one starts."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from noria.core.errors import BadPipeline, NoriaError, StepFailed
+from noria.pipelines.current import drawing as current_drawing
+from noria.pipelines.drawing import Drawing, Pipeline
+from noria.pipelines.model import Choice, Given, Node, Ref
+from noria.runs import rules
+from noria.runs.executing import Executor, Task
+from noria.runs.recorder import Recorder, recorder
+from noria.runs.values import Outcome, Values, of_structure
+
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How a run's pipeline ended: with what it returned, or with what was raised."""
+
+    outcome: Outcome | None = None
+    error: str | None = None
+    failed_step: str | None = None
+    cause: Exception | None = None
+
+
+class Engine:
+    """One run while it is executed, in one thread."""
+
+    def __init__(self, pipeline: Pipeline[..., Any], given: Mapping[str, Outcome], *, values: Values, executor: Executor) -> None:
+        self._pipeline = pipeline
+        self._given = given
+        self._values = values
+        self._executor = executor
+        self._outcomes: dict[str, Outcome] = {}
+        self._failures: dict[str, StepFailed] = {}
+        self._sides: dict[str, bool] = {}
+        self._broken: BaseException | None = None
+        self._drawing = Drawing(self._wait)
+
+    def run(self, told: Recorder) -> Ended:
+        """Draw and execute; what steps and the pipeline raise ends the run, what the engine itself raises is raised."""
+        try:
+            outcome = self._run(told)
+        except StepFailed as problem:
+            self._raise_if_broken()
+            return self._failed(problem)
+        except Exception as problem:
+            self._raise_if_broken()
+            return Ended(error=f"{self._pipeline.what} raised {rules.sentence(problem)}", cause=problem)
+        return Ended(outcome=outcome)
+
+    def _run(self, told: Recorder) -> Outcome:
+        arguments: dict[str, object] = {
+            name: outcome.take() if outcome.is_plain else self._drawing.given(name) for name, outcome in self._given.items()
+        }
+        token = recorder.set(told)
+        try:
+            returned = self._pipeline.draw(self._drawing, arguments)
+        finally:
+            recorder.reset(token)
+        self._raise_if_broken()
+        with _Outside():
+            for node in self._drawing.nodes:
+                if node.id not in self._outcomes and node.id not in self._failures and self._is_taken(node):
+                    self._execute(node)
+            return self._ending(returned)
+
+    def _ending(self, returned: object) -> Outcome:
+        if isinstance(returned, Ref):
+            return self._outcome(returned)
+        whole = self._taken(returned)
+        try:
+            return self._values.keep(whole)
+        except NoriaError as problem:
+            raise BadPipeline(f"what it returned cannot be kept: {problem.sentence}", hint=problem.hint) from problem
+
+    def _failed(self, problem: StepFailed) -> Ended:
+        for step, failure in self._failures.items():
+            if failure is problem:
+                return Ended(error=problem.sentence, failed_step=step, cause=cast("Exception", problem.__cause__))
+        return Ended(error=f"{self._pipeline.what} raised {rules.sentence(problem)}", cause=problem)
+
+    def _wait(self, wanted: object) -> object:
+        """Give `nr.value` what it asks for; the pipeline's own thread is drawing meanwhile and goes on after it."""
+        self._raise_if_broken()
+        with _Outside():
+            return self._taken(wanted)
+
+    def _raise_if_broken(self) -> None:
+        if self._broken is not None:
+            raise self._broken
+
+    def _execute(self, node: Node) -> Outcome:
+        """Return a node's outcome; it is executed unless it is there, was finished before, or stands in the cache."""
+        known = self._outcomes.get(node.id)
+        if known is not None:
+            return known
+        if node.id in self._failures:
+            raise self._failures[node.id]
+        try:
+            digests = {name: self._digest(argument) for name, argument in node.arguments.items()}
+        except NoriaError as problem:
+            if isinstance(problem, StepFailed) or self._broken is not None:
+                raise
+            raise self._fail(node, f"step {node.id!r} cannot be given its arguments: {problem.sentence}", problem) from problem
+        task = Task(node=node, inputs=rules.inputs_digest(digests), arguments=lambda: self._arguments(node))
+        try:
+            outcome, failure = self._executor.execute(task)
+        except BaseException as problem:
+            self._broken = problem  # a pipeline that catches everything must not go on without its engine
+            raise
+        if outcome is None:
+            assert failure is not None
+            raise self._fail(node, f"step {node.id!r} {failure.words}", failure.cause) from failure.cause
+        self._outcomes[node.id] = outcome
+        return outcome
+
+    def _fail(self, node: Node, sentence: str, cause: Exception) -> StepFailed:
+        failure = StepFailed(sentence)
+        failure.__cause__ = cause
+        self._failures[node.id] = failure
+        return failure
+
+    def _arguments(self, node: Node) -> dict[str, object]:
+        return {name: self._taken(argument) for name, argument in node.arguments.items()}
+
+    def _is_taken(self, node: Node) -> bool:
+        return all(self._side(self._drawing.choices[name]) is side for name, side in node.guards)
+
+    def _side(self, choice: Choice) -> bool:
+        if choice.id not in self._sides:
+            self._sides[choice.id] = bool(self._taken(choice.condition))
+        return self._sides[choice.id]
+
+    def _resolved(self, reference: Ref) -> object:
+        """Follow choices until there is a node, a parameter, or a plain value."""
+        found: object = reference
+        while isinstance(found, Ref) and isinstance(found.origin, Choice):
+            found = found.origin.then if self._side(found.origin) else found.origin.otherwise
+        return found
+
+    def _outcome(self, reference: Ref) -> Outcome:
+        found = self._resolved(reference)
+        if not isinstance(found, Ref):
+            return self._ending(found)
+        origin = found.origin
+        return self._given[origin.name] if isinstance(origin, Given) else self._execute(cast("Node", origin))
+
+    def _taken(self, structure: object) -> object:
+        """Return the structure with every reference replaced by a value of its own."""
+        if isinstance(structure, Ref):
+            found = self._resolved(structure)
+            return self._outcome(found).take() if isinstance(found, Ref) else self._taken(found)
+        return _mapped(structure, self._taken)
+
+    def _digest(self, structure: object) -> str:
+        if isinstance(structure, Ref):
+            found = self._resolved(structure)
+            return self._outcome(found).digest if isinstance(found, Ref) else self._digest(found)
+        if not _holds_reference(structure):
+            return self._values.digest(structure)
+        if isinstance(structure, dict):
+            pairs = cast("dict[object, object]", structure).items()
+            return of_structure([part for key, item in pairs for part in (repr(key), self._digest(item))], "dict")
+        items = cast("list[object]", structure)
+        return of_structure([self._digest(item) for item in items], type(items).__name__)
+
+
+class _Outside:
+    """While steps run, nothing is drawn: a step that is called inside another one is just its function."""
+
+    def __enter__(self) -> None:
+        self._drawing = current_drawing.set(None)
+
+    def __exit__(self, *_problem: object) -> None:
+        current_drawing.reset(self._drawing)
+
+
+def _mapped(structure: object, change: Callable[[object], object]) -> object:
+    """Return lists, tuples and dictionaries with their items changed, where a reference is among them."""
+    if not _holds_reference(structure):
+        return structure
+    if isinstance(structure, dict):
+        return {key: change(item) for key, item in cast("dict[object, object]", structure).items()}
+    changed = [change(item) for item in cast("list[object]", structure)]
+    return tuple(changed) if isinstance(structure, tuple) else changed
+
+
+def _holds_reference(structure: object) -> bool:
+    kind = type(structure)
+    if kind is dict:
+        return any(_holds_reference(item) for item in cast("dict[object, object]", structure).values())
+    if kind is list or kind is tuple:
+        return any(_holds_reference(item) for item in cast("list[object]", structure))
+    return isinstance(structure, Ref)

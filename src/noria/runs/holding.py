@@ -1,0 +1,97 @@
+"""Which runs this process executes: taken by lease, kept by a heartbeat, and by one thread each."""
+
+import threading
+from datetime import datetime
+
+from noria.core.errors import LeaseLost, Unavailable
+from noria.store import leases
+from noria.store.database import Connection, Database, Durability
+from noria.store.leases import Lease
+
+_BEATS_A_LEASE = 3
+_busy: set[tuple[str, str]] = set()
+_busy_lock = threading.Lock()
+"""The work that some thread of this process does under a holder's name: a lease tells processes apart, this threads."""
+
+
+class Holder:
+    """Takes runs for this process and keeps their leases while they are executed."""
+
+    def __init__(self, database: Database, *, name: str, seconds: float) -> None:
+        self._database = database
+        self._name = name
+        self._seconds = seconds
+        self._held: dict[str, Lease] = {}
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._wake = threading.Event()
+
+    def claim(self, run: str) -> bool:
+        """Keep other threads of this process away from a run; False when one of them executes it."""
+        with _busy_lock:
+            if (self._name, run) in _busy:
+                return False
+            _busy.add((self._name, run))
+            return True
+
+    def unclaim(self, run: str) -> None:
+        """Let other threads have the run."""
+        with _busy_lock:
+            _busy.discard((self._name, run))
+
+    def acquire(self, connection: Connection, run: str) -> Lease | None:
+        """Take the lease of a claimed run in the caller's transaction; None while another process holds it."""
+        now = self._database.lease_time(connection)
+        return leases.acquire(connection, now, name=f"run/{run}", holder=self._name, seconds=self._seconds)
+
+    def keep(self, run: str, lease: Lease) -> None:
+        """Renew the lease from now on, until `let_go`."""
+        with self._lock:
+            self._held[run] = lease
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="noria-run-heartbeat", daemon=True)
+                self._thread.start()
+
+    def has_lost(self, run: str) -> bool:
+        """Say whether the heartbeat found that a kept lease is somebody else's now."""
+        return run not in self._held
+
+    def check(self, connection: Connection, lease: Lease) -> datetime:
+        """Raise `LeaseLost` unless the lease is held; called in every transaction that commits something of a run."""
+        now = self._database.lease_time(connection)
+        leases.check(connection, lease, now)
+        return now
+
+    def let_go(self, run: str) -> None:
+        """Stop renewing."""
+        with self._lock:
+            self._held.pop(run, None)
+
+    def release(self, run: str, lease: Lease) -> None:
+        """Stop renewing, and let the next one have the run at once; a lost lease is left alone."""
+        self.let_go(run)
+        self._database.write(lambda connection: leases.release(connection, lease), durability=Durability.STEP)
+
+    def _beat(self) -> None:
+        while True:
+            self._wake.wait(self._seconds / _BEATS_A_LEASE)
+            with self._lock:
+                held = dict(self._held)
+                if not held:
+                    self._thread = None
+                    return
+            for run, lease in held.items():
+                self._renew(run, lease)
+
+    def _renew(self, run: str, lease: Lease) -> None:
+        def work(connection: Connection) -> Lease:
+            return leases.renew(connection, lease, self._database.lease_time(connection), seconds=self._seconds)
+
+        try:
+            self._database.write(work, durability=Durability.STEP)
+        except LeaseLost:
+            with self._lock:
+                if self._held.get(run) is lease:
+                    del self._held[run]
+        except Unavailable:
+            return  # the next beat tries again; every commit checks the lease anyway
