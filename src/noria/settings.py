@@ -2,8 +2,10 @@
 
 import os
 import tomllib
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+import msgspec
 
 from noria.core.errors import Invalid, nearest
 
@@ -35,22 +37,14 @@ def read_settings(folder: Path | None = None) -> Settings:
 
     """
     file = (folder or Path()) / "noria.toml"
-    settings = Settings()
-    if file.exists():
-        settings = _with(settings, tomllib.loads(file.read_text(encoding="utf-8")), origin=str(file))
-    told = {name.removeprefix(_PREFIX).lower(): value for name, value in os.environ.items() if name.startswith(_PREFIX)}
-    return _with(settings, told, origin="the environment")
-
-
-def _with(settings: Settings, told: dict[str, object], *, origin: str) -> Settings:
-    known = {entry.name: entry for entry in fields(Settings)}
-    changes: dict[str, object] = {}
-    for name, value in told.items():
+    told: dict[str, object] = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    variables = os.environ  # noqa: TID251 - the one place that reads the environment
+    told |= {name.removeprefix(_PREFIX).lower(): value for name, value in variables.items() if name.startswith(_PREFIX)}
+    known = [entry.name for entry in fields(Settings)]
+    for name in told:
         if name not in known:
-            raise Invalid(f"{origin} has no setting {name!r}", hint=nearest(name, known))
-        kind = type(getattr(settings, name))
-        try:
-            changes[name] = kind(value)
-        except (TypeError, ValueError) as problem:
-            raise Invalid(f"{name} in {origin} is {value!r}, which is no {kind.__name__}") from problem
-    return replace(settings, **changes)  # type: ignore[arg-type]  # each value has just been given its field's type
+            raise Invalid(f"there is no setting {name!r}", hint=nearest(name, known))
+    try:
+        return msgspec.convert(told, Settings, strict=False)
+    except msgspec.ValidationError as problem:
+        raise Invalid(f"a setting of {file} or {_PREFIX}... in the environment: {problem}") from problem

@@ -11,13 +11,7 @@ from polars.exceptions import PolarsError
 from noria.core import digests
 from noria.core.errors import BadData, NotFound
 
-_READERS = {
-    ".parquet": pl.read_parquet,
-    ".csv": lambda file: pl.read_csv(file, try_parse_dates=True, infer_schema_length=None),
-    ".arrow": pl.read_ipc,
-    ".feather": pl.read_ipc,
-    ".ipc": pl.read_ipc,
-}
+_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".ipc")
 
 
 def as_frame(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - whatever people hold their rows in
@@ -36,15 +30,21 @@ def as_frame(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - whatever people hold 
 def _from_file(file: Path) -> pl.DataFrame:
     if not file.exists():
         raise NotFound(
-            "file", file, known=[other.name for other in file.parent.glob("*")] if file.parent.exists() else []
+            "file", file.name, known=[other.name for other in file.parent.glob("*")] if file.parent.exists() else []
         )
-    reader = _READERS.get(file.suffix.lower())
-    if reader is None:
-        raise BadData(f"{file.name} is of no kind that can be read", hint=f"one of {', '.join(_READERS)}")
+    suffix = file.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise BadData(f"{file.name} is of no kind that can be read", hint=f"one of {', '.join(_SUFFIXES)}")
     if file.stat().st_size == 0:
         raise BadData(f"{file.name} is empty", hint="nothing was committed; was its writer cut short?")
     try:
-        return reader(file)
+        match suffix:
+            case ".parquet":
+                return pl.read_parquet(file)
+            case ".csv":
+                return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None)
+            case _:
+                return pl.read_ipc(file)
     except PolarsError as problem:
         raise BadData(
             f"{file.name} cannot be read: {str(problem).splitlines()[0]}", hint="nothing was committed"
@@ -54,9 +54,7 @@ def _from_file(file: Path) -> pl.DataFrame:
 def _from_other(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - see as_frame
     room = type(rows).__module__.partition(".")[0]
     try:
-        if room == "pandas":
-            return pl.from_pandas(rows)
-        if room == "pyarrow" or isinstance(rows, list | dict):
+        if room in ("pandas", "pyarrow", "builtins") and hasattr(rows, "__len__"):
             return pl.DataFrame(rows)
     except (PolarsError, TypeError, ValueError) as problem:
         raise BadData(f"the rows cannot be read as a frame: {problem}") from problem

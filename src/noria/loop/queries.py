@@ -47,9 +47,8 @@ def loop(connection: Connection, project: str, name: str) -> LoopRow | None:
 
 def all_loops(connection: Connection, project: str) -> list[LoopRow]:
     """Return all loops of a project, by name."""
-    return [
-        _loop(row) for row in connection.execute(select(loops).where(loops.c.project == project).order_by(loops.c.name))
-    ]
+    query = select(loops).where(loops.c.project == project).order_by(loops.c.name)
+    return [_loop(row) for row in connection.execute(query).mappings()]
 
 
 def set_state(connection: Connection, project: str, name: str, state: LoopState) -> None:

@@ -28,7 +28,7 @@ class Loop:
 
     name: str = field(kw_only=False)
     dataset: Dataset
-    train: Pipeline
+    train: Pipeline[..., Any]
     when: Trigger = field(default_factory=lambda: new_labels(1000))
     evaluate: Evaluation = field(default_factory=Evaluation)
     gate: Gate | None = field(default_factory=Gate)

@@ -79,7 +79,7 @@ def _columns(turn: Turn, trigger: Drift, rows: pl.DataFrame) -> list[str]:
     if trigger.columns:
         return list(trigger.columns)
     dataset = turn.loop.dataset
-    plain = [name for name, dtype in rows.schema.items() if dtype.is_numeric() or dtype in (pl.String, pl.Boolean)]
+    plain = [name for name, dtype in rows.schema.items() if dtype.is_numeric() or isinstance(dtype, pl.String | pl.Boolean)]
     return [name for name in plain if name not in (dataset.key, dataset.time, dataset.label)]
 
 

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from noria.core.clock import Clock, Stopwatch
@@ -36,6 +35,8 @@ class Failure:
 
     words: str
     cause: Exception
+    may_pass: bool = True
+    """Whether another try could end otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +81,7 @@ class Executor:
         self._number = max((attempt.number for attempt in finished.attempts), default=0)
         self._tries: dict[str, int] = {}
         self._hits: list[Hit] = []
+        self._charged = {(hit.source_run, hit.source_number) for hit in finished.hits}
         for attempt in finished.attempts:
             self._tries[attempt.step] = max(self._tries.get(attempt.step, 0), attempt.attempt)
 
@@ -118,11 +120,14 @@ class Executor:
         return known
 
     def _hit(self, task: Task, code: str) -> Hit | None:
-        key = rules.cache_key(task.node.step.reference, code=code, inputs=task.inputs)
+        key = self._cache_key(task, code)
         found = self._around.database.read(lambda connection: queries.cached(connection, self._run.project, key))
         if found is None:
             return None
         source_run, source_number, cpu_seconds, artifact = found
+        source = (source_run, source_number)
+        charged = 0.0 if source_run == self._run.id or source in self._charged else cpu_seconds
+        self._charged.add(source)
         return Hit(
             run=self._run.id,
             step=task.node.id,
@@ -130,9 +135,13 @@ class Executor:
             code=code,
             source_run=source_run,
             source_number=source_number,
-            cpu_seconds=cpu_seconds,
+            cpu_seconds=charged,
             artifact=artifact,
         )
+
+    @staticmethod
+    def _cache_key(task: Task, code: str) -> str:
+        return rules.cache_key(task.node.step.reference, code=code, inputs=task.inputs)
 
     def _try(self, task: Task, code: str) -> tuple[Outcome | None, Failure | None]:
         retry = task.node.step.retry
@@ -140,52 +149,49 @@ class Executor:
         while True:
             tried += 1
             outcome, failure = self._attempt(task, code)
-            if failure is None or not rules.tries_again(retry, tried=tried, problem=failure.cause):
+            if failure is None or not failure.may_pass:
+                return outcome, failure
+            if not rules.tries_again(retry, tried=tried, problem=failure.cause):
                 return outcome, failure
             self._around.sleep(rules.wait_seconds(retry, tried=tried, chance=self._around.chance.random()))
 
     def _attempt(self, task: Task, code: str) -> tuple[Outcome | None, Failure | None]:
-        arguments = task.arguments()
         told = Recorder()
         watch, started_at = self._around.stopwatch, self._around.clock.now()
-        outcome: Outcome | None = None
-        failure: Failure | None = None
+        returned: object = None
+        params: list[Param] = []
         token = recorder.set(told)
         wall, cpu = watch.wall(), watch.cpu()
         try:
-            returned = signatures.call(task.node.step.function, task.node.step.signature, arguments)
-        except Exception as problem:  # noqa: BLE001 - whatever a user's function raises
-            failure = Failure(words=f"raised {rules.sentence(problem)}", cause=problem)
+            returned, failure = _call(task)
         finally:
             wall, cpu = watch.wall() - wall, watch.cpu() - cpu
             recorder.reset(token)
+        outcome: Outcome | None = None
         if failure is None:
-            outcome, failure = self._kept(returned)
-        self._commit(task, code, outcome, failure, told, started_at=started_at, wall=wall, cpu=cpu)
+            outcome, params, failure = self._kept(task.node.id, returned, told)
+        spent: dict[str, Any] = {"started_at": started_at, "wall_seconds": wall, "cpu_seconds": cpu}
+        attempt = self._ended(task, code, outcome, failure, **spent)
+        self._commit(task, attempt, self.metrics(attempt.number, attempt.step, told), params)
         return outcome, failure
 
-    def _kept(self, returned: object) -> tuple[Outcome | None, Failure | None]:
+    def _kept(self, step: str, returned: object, told: Recorder) -> tuple[Outcome | None, list[Param], Failure | None]:
         try:
-            return self._around.values.keep(returned), None
+            params = self.params(step, told)
         except NoriaError as problem:
-            return None, Failure(words=f"returned what cannot be kept: {problem.sentence}", cause=_Unkept(problem))
+            words = f"logged a param that cannot be kept: {problem.sentence}"
+            return None, [], Failure(words=words, cause=problem, may_pass=False)
+        try:
+            return self._around.values.keep(returned), params, None
+        except NoriaError as problem:
+            words = f"returned what cannot be kept: {problem.sentence}"
+            return None, params, Failure(words=words, cause=problem, may_pass=False)
 
-    def _commit(
-        self,
-        task: Task,
-        code: str,
-        outcome: Outcome | None,
-        failure: Failure | None,
-        told: Recorder,
-        *,
-        started_at: datetime,
-        wall: float,
-        cpu: float,
-    ) -> None:
+    def _ended(self, task: Task, code: str, outcome: Outcome | None, failure: Failure | None, **spent: Any) -> Attempt:  # noqa: ANN401 - times of an attempt
         step = task.node.id
         self._number += 1
         self._tries[step] = self._tries.get(step, 0) + 1
-        attempt = Attempt(
+        return Attempt(
             run=self._run.id,
             number=self._number,
             step=step,
@@ -193,14 +199,13 @@ class Executor:
             state=AttemptState.FAILED if outcome is None else AttemptState.SUCCEEDED,
             inputs=task.inputs,
             code=code,
-            started_at=started_at,
-            wall_seconds=wall,
-            cpu_seconds=cpu,
+            **spent,
             artifact=None if outcome is None else outcome.artifact,
             error=None if failure is None else rules.traceback_of(failure.cause),
         )
-        metrics, params = self.metrics(attempt.number, step, told), self.params(step, told)
-        key = rules.cache_key(task.node.step.reference, code=code, inputs=task.inputs) if task.node.step.cache else None
+
+    def _commit(self, task: Task, attempt: Attempt, metrics: list[Metric], params: list[Param]) -> None:
+        key = self._cache_key(task, attempt.code) if task.node.step.cache else None
         project, hits = self._run.project, tuple(self._hits)
 
         def work(connection: Connection) -> None:
@@ -231,8 +236,15 @@ class Executor:
         ]
 
 
-class _Unkept(Exception):
-    """A result that no codec carries; trying again would not change it."""
-
-    def __init__(self, problem: NoriaError) -> None:
-        super().__init__(str(problem))
+def _call(task: Task) -> tuple[object, Failure | None]:
+    """Call the step's function; what it raises, and what fetching its arguments raises, is its failure."""
+    try:
+        arguments = task.arguments()
+    except NoriaError as problem:
+        if problem.retriable:
+            raise
+        return None, Failure(words=f"cannot be given its arguments: {problem.sentence}", cause=problem)
+    try:
+        return signatures.call(task.node.step.function, task.node.step.signature, arguments), None
+    except Exception as problem:  # noqa: BLE001 - whatever a user's function raises
+        return None, Failure(words=f"raised {rules.sentence(problem)}", cause=problem)

@@ -11,6 +11,7 @@ from noria.runs.model import Run
 _LONGEST_WAIT_SECONDS = 300.0
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
+_ENGINE = {"noria.runs.executing", "noria.pipelines.signatures"}
 
 
 def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
@@ -70,7 +71,9 @@ def sentence(problem: BaseException) -> str:
 
 def traceback_of(problem: BaseException) -> str:
     """Return an error with its traceback from the user's own function on; the end of it where it is very long."""
-    inner = problem.__traceback__.tb_next if problem.__traceback__ else None
+    inner = problem.__traceback__
+    while inner is not None and inner.tb_frame.f_globals.get("__name__") in _ENGINE:
+        inner = inner.tb_next
     text = storable("".join(traceback.format_exception(type(problem), problem, inner)))
     return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
 
