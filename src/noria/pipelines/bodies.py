@@ -116,7 +116,9 @@ def _compiled(definition: ast.FunctionDef | ast.AsyncFunctionDef, code: CodeType
     around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass")
     outer = cast("ast.FunctionDef", around.body[0])
     outer.body = [definition]
-    module = compile(ast.fix_missing_locations(around), code.co_filename, "exec", code.co_flags & _FUTURES, dont_inherit=True)
+    module = compile(
+        ast.fix_missing_locations(around), code.co_filename, "exec", code.co_flags & _FUTURES, dont_inherit=True
+    )
     inner = next(_codes(module))
     return next(found for found in _codes(inner) if found.co_name == code.co_name)
 
@@ -135,7 +137,11 @@ def _is_same(one: CodeType, other: CodeType) -> bool:
 
 def _bytecode(code: CodeType, *, doc: str | None = None) -> str:
     consts = [
-        "doc" if doc is not None and const is doc else _bytecode(const) if isinstance(const, CodeType) else _constant(const)
+        "doc"
+        if doc is not None and const is doc
+        else _bytecode(const)
+        if isinstance(const, CodeType)
+        else _constant(const)
         for const in code.co_consts
     ]
     parts = (code.co_code.hex(), code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, consts)

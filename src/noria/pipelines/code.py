@@ -21,9 +21,26 @@ from noria.pipelines.ownership import is_own, version_of
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _MADE_BY_PYTHON = frozenset(
-    "__dict__ __weakref__ __doc__ __module__ __qualname__ __annotations__ __annotate__ __annotate_func__ "
-    "__annotations_cache__ __dataclass_params__ __dataclass_fields__ __match_args__ __firstlineno__ "
-    "__static_attributes__ __abstractmethods__ _abc_impl __orig_bases__ __parameters__".split()
+    [
+        "__dict__",
+        "__weakref__",
+        "__doc__",
+        "__module__",
+        "__qualname__",
+        "__annotations__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "__dataclass_params__",
+        "__dataclass_fields__",
+        "__match_args__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__orig_bases__",
+        "__parameters__",
+    ]
 )
 
 
@@ -134,7 +151,9 @@ class _Walk:
         assignment = assignment_of(name, names)
         if assignment is None:
             return spelled
-        others = [f"{other}={self._spell(names[other])}" for other in assignment.names if other in names and other != name]
+        others = [
+            f"{other}={self._spell(names[other])}" for other in assignment.names if other in names and other != name
+        ]
         return f"{spelled} {assignment.text} {','.join(others)}"
 
     def _class(self, kind: type) -> str:

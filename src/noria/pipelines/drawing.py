@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -81,7 +81,7 @@ class Drawing:
                 yield from self.references_in(item, where)
 
     @contextmanager
-    def inside(self, name: str) -> Iterator[None]:
+    def inside(self, name: str) -> Generator[None]:
         """Draw what follows under a name of its own in the call path."""
         path, self._path = self._path, f"{self._named(name)}/"
         try:
@@ -192,7 +192,7 @@ def branch(condition: object, then: Callable[[], Value], otherwise: Callable[[],
             )
     if isinstance(condition, Ref) and isinstance(condition.drawing, Drawing):
         return cast("Value | None", condition.drawing.choose(condition, then, cast("Callable[[], object]", other)))
-    return then() if condition else other()
+    return then() if cast("object", condition) else other()
 
 
 def _nothing() -> None:

@@ -88,7 +88,9 @@ class Ref:
         )
 
     def __iter__(self) -> Iterator[NoReturn]:
-        raise _misused(self, "in a loop or unpacked", hint="loop inside a step, or wait: for item in nr.value(reference)")
+        raise _misused(
+            self, "in a loop or unpacked", hint="loop inside a step, or wait: for item in nr.value(reference)"
+        )
 
     def __str__(self) -> str:
         raise _misused(self, "as text")

@@ -8,7 +8,13 @@ from importlib.util import find_spec
 from pathlib import PurePath
 
 _INSTALLED = {"site-packages", "dist-packages"}
-_DISTRIBUTIONS = {"sklearn": "scikit-learn", "PIL": "pillow", "yaml": "pyyaml", "cv2": "opencv-python", "bs4": "beautifulsoup4"}
+_DISTRIBUTIONS = {
+    "sklearn": "scikit-learn",
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "cv2": "opencv-python",
+    "bs4": "beautifulsoup4",
+}
 """Well-known packages whose distribution has another name; for any other such one all distributions are searched."""
 
 

@@ -14,7 +14,6 @@ from noria.runs.recorder import Recorder, recorder
 from noria.runs.values import Outcome, Values, of_structure
 
 
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a run's pipeline ended: with what it returned, or with what was raised."""
@@ -28,7 +27,9 @@ class Ended:
 class Engine:
     """One run while it is executed, in one thread."""
 
-    def __init__(self, pipeline: Pipeline[..., Any], given: Mapping[str, Outcome], *, values: Values, executor: Executor) -> None:
+    def __init__(
+        self, pipeline: Pipeline[..., Any], given: Mapping[str, Outcome], *, values: Values, executor: Executor
+    ) -> None:
         self._pipeline = pipeline
         self._given = given
         self._values = values
@@ -46,14 +47,15 @@ class Engine:
         except StepFailed as problem:
             self._raise_if_broken()
             return self._failed(problem)
-        except Exception as problem:
+        except Exception as problem:  # noqa: BLE001 - whatever a user's pipeline raises
             self._raise_if_broken()
             return Ended(error=f"{self._pipeline.what} raised {rules.sentence(problem)}", cause=problem)
         return Ended(outcome=outcome)
 
     def _run(self, told: Recorder) -> Outcome:
         arguments: dict[str, object] = {
-            name: outcome.take() if outcome.is_plain else self._drawing.given(name) for name, outcome in self._given.items()
+            name: outcome.take() if outcome.is_plain else self._drawing.given(name)
+            for name, outcome in self._given.items()
         }
         token = recorder.set(told)
         try:
@@ -104,7 +106,9 @@ class Engine:
         except NoriaError as problem:
             if isinstance(problem, StepFailed) or self._broken is not None:
                 raise
-            raise self._fail(node, f"step {node.id!r} cannot be given its arguments: {problem.sentence}", problem) from problem
+            raise self._fail(
+                node, f"step {node.id!r} cannot be given its arguments: {problem.sentence}", problem
+            ) from problem
         task = Task(node=node, inputs=rules.inputs_digest(digests), arguments=lambda: self._arguments(node))
         try:
             outcome, failure = self._executor.execute(task)

@@ -95,7 +95,8 @@ class Executor:
         """
         if self._around.holder.has_lost(self._run.id):
             raise LeaseLost(
-                f"the lease on run {self._run.id} was lost", hint="another process goes on with it; look at its result there"
+                f"the lease on run {self._run.id} was lost",
+                hint="another process goes on with it; look at its result there",
             )
         code = self._code(task.node.step)
         done = self._finished.results.get((task.node.id, task.inputs))
@@ -231,7 +232,13 @@ class Executor:
     def params(self, step: str, told: Recorder) -> list[Param]:
         """Return what was logged as params of a step."""
         return [
-            Param(run=self._run.id, step=step, name=name, words=rules.storable(words(value)), artifact=self._around.values.keep(value).artifact)
+            Param(
+                run=self._run.id,
+                step=step,
+                name=name,
+                words=rules.storable(words(value)),
+                artifact=self._around.values.keep(value).artifact,
+            )
             for name, value in told.params.items()
         ]
 

@@ -1,5 +1,6 @@
 """Which runs this process executes: taken by lease, kept by a heartbeat, and by one thread each."""
 
+import contextlib
 import threading
 from datetime import datetime
 
@@ -67,10 +68,10 @@ class Holder:
         with self._lock:
             self._held.pop(run, None)
 
-    def release(self, run: str, lease: Lease) -> None:
-        """Stop renewing, and let the next one have the run at once; a lost lease is left alone."""
-        self.let_go(run)
-        self._database.write(lambda connection: leases.release(connection, lease), durability=Durability.STEP)
+    def release(self, lease: Lease) -> None:
+        """Let the next one have the run at once; a lost lease is left alone, and one that cannot be told runs out."""
+        with contextlib.suppress(Unavailable):
+            self._database.write(lambda connection: self.release_in(connection, lease), durability=Durability.STEP)
 
     @staticmethod
     def release_in(connection: Connection, lease: Lease) -> None:

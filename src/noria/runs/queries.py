@@ -226,7 +226,10 @@ def metrics_of(connection: Connection, project: str, run_id: str) -> list[Metric
 
 def spent(connection: Connection, run_id: str) -> tuple[float, float, float]:
     """Return a run's CPU seconds, those of the results it took from the cache, and its attempts' wall seconds."""
-    columns = (func.coalesce(func.sum(attempts.c.cpu_seconds), 0.0), func.coalesce(func.sum(attempts.c.wall_seconds), 0.0))
+    columns = (
+        func.coalesce(func.sum(attempts.c.cpu_seconds), 0.0),
+        func.coalesce(func.sum(attempts.c.wall_seconds), 0.0),
+    )
     cpu, wall = connection.execute(select(*columns).where(attempts.c.run == run_id)).one()
     taken = select(func.coalesce(func.sum(hits.c.cpu_seconds), 0.0)).where(hits.c.run == run_id)
     return float(cpu), float(connection.execute(taken).scalar_one()), float(wall)
@@ -260,5 +263,6 @@ def _run_row(run: Run) -> dict[str, Any]:
 
 
 def _run(row: Row[Any]) -> Run:
-    plain = {name: getattr(row, name) for name in _RUN_COLUMNS}
-    return Run(**plain | {"state": RunState(row.state), "artifact": _artifact(row)})
+    fields: dict[str, Any] = {name: getattr(row, name) for name in _RUN_COLUMNS}
+    fields |= {"state": RunState(row.state), "artifact": _artifact(row)}
+    return Run(**fields)

@@ -28,7 +28,9 @@ def log_metric(name: str, value: float, *, step: int | None = None) -> None:
     try:
         number = float(value)
     except (TypeError, ValueError) as problem:
-        raise Invalid(f"metric {name!r} is {value!r}, which is no number", hint="log texts by nr.log_param") from problem
+        raise Invalid(
+            f"metric {name!r} is {value!r}, which is no number", hint="log texts by nr.log_param"
+        ) from problem
     current = recorder.get()
     if current is None:
         return

@@ -16,7 +16,9 @@ _ENGINE = {"noria.runs.executing", "noria.pipelines.signatures"}
 
 def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
     """Return the digest of a pipeline's name and its arguments, each by its own digest."""
-    return digests.of_parts([pipeline.encode(), *(text.encode() for name in sorted(given) for text in (name, given[name]))])
+    return digests.of_parts(
+        [pipeline.encode(), *(text.encode() for name in sorted(given) for text in (name, given[name]))]
+    )
 
 
 def inputs_digest(arguments: Mapping[str, str]) -> str:
@@ -65,7 +67,13 @@ def sentence(problem: BaseException) -> str:
     """Return an error as one line: its type and what it says; of our own only what it says."""
     said = (problem.sentence if isinstance(problem, NoriaError) else str(problem)).strip()
     line = said.splitlines()[0] if said else ""
-    whole = line if isinstance(problem, NoriaError) else f"{type(problem).__name__}: {line}" if line else type(problem).__name__
+    whole = (
+        line
+        if isinstance(problem, NoriaError)
+        else f"{type(problem).__name__}: {line}"
+        if line
+        else type(problem).__name__
+    )
     return storable(whole)[:_LONGEST_SENTENCE]
 
 

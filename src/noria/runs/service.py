@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from noria.access.model import Permission
 from noria.access.service import Access
@@ -80,7 +80,12 @@ class Runs:
         self._known: dict[str, AnyPipeline] = {}
 
     def run(
-        self, context: Context, pipeline: AnyPipeline, *, params: Mapping[str, object] | None = None, key: str | None = None
+        self,
+        context: Context,
+        pipeline: AnyPipeline,
+        *,
+        params: Mapping[str, object] | None = None,
+        key: str | None = None,
     ) -> Run:
         """Run a pipeline to its end, and return the run: succeeded, or failed with its error in a sentence.
 
@@ -96,7 +101,7 @@ class Runs:
 
         """
         self._access.require(context, Permission.RUN_START)
-        if not isinstance(pipeline, Pipeline):
+        if not isinstance(cast("object", pipeline), Pipeline):
             raise BadPipeline(f"{pipeline!r} is no pipeline", hint="put @nr.pipeline above the function")
         if key is not None and not 0 < len(key) <= _LONGEST_KEY:
             raise Invalid(f"a key of {len(key)} characters", hint=f"use 1 to {_LONGEST_KEY}")
@@ -106,7 +111,7 @@ class Runs:
         fresh = self._new(context, pipeline, given, key)
         found = self._of_key(context, key) or self._begin(context, fresh, arguments, given)
         if isinstance(found, Lease):
-            return self._execute(context, pipeline, fresh, given, lease=found, finished=Finished())
+            return self._execute(context, pipeline, fresh, given, lease=found)
         rules.must_be_same(found, fresh.arguments)
         return self._join(context, pipeline, found, given)
 
@@ -169,7 +174,9 @@ class Runs:
         self._access.require(context, Permission.RUN_READ)
         wanted = None if state is None else RunState(state)
         found = self._database.read(
-            lambda connection: queries.list_runs(connection, context.project, pipeline=pipeline, state=wanted, limit=limit)
+            lambda connection: queries.list_runs(
+                connection, context.project, pipeline=pipeline, state=wanted, limit=limit
+            )
         )
         return tuple(self._readable(run) for run in found)
 
@@ -179,7 +186,9 @@ class Runs:
             try:
                 given[name] = self._values.given(value)
             except NoriaError as problem:
-                raise Invalid(f"{pipeline.what} cannot take {name!r}: {problem.sentence}", hint=problem.hint) from problem
+                raise Invalid(
+                    f"{pipeline.what} cannot take {name!r}: {problem.sentence}", hint=problem.hint
+                ) from problem
         return given
 
     def _given_again(
@@ -187,11 +196,13 @@ class Runs:
     ) -> dict[str, Outcome]:
         stored = self._database.read(lambda connection: queries.params_of(connection, context.project, run.id))
         known = {param.name: param.artifact for param in stored if not param.step}
-        pipeline.bind(known | params)
+        pipeline.bind({**known, **params})
         given = {name: self._values.stored(artifact) for name, artifact in known.items()}
         given |= self._given(pipeline, params)
         if rules.arguments_digest(run.pipeline, _digests(given)) != run.arguments:
-            raise Conflict(f"run {run.id} was given other arguments", hint="a resumed run keeps its own; start a new one")
+            raise Conflict(
+                f"run {run.id} was given other arguments", hint="a resumed run keeps its own; start a new one"
+            )
         return given
 
     def _new(self, context: Context, pipeline: AnyPipeline, given: Mapping[str, Outcome], key: str | None) -> Run:
@@ -213,7 +224,9 @@ class Runs:
     ) -> Run | Lease:
         """Commit that a run begins, and take its lease; or return the run that was first with the key."""
         stored = [
-            Param(run=run.id, step="", name=name, words=rules.storable(words(arguments[name])), artifact=outcome.artifact)
+            Param(
+                run=run.id, step="", name=name, words=rules.storable(words(arguments[name])), artifact=outcome.artifact
+            )
             for name, outcome in given.items()
         ]
 
@@ -254,11 +267,8 @@ class Runs:
             if isinstance(taken, Run):
                 return taken
             if taken is not None:
-                finished = self._finished(context, run)
-                now = replace(run, state=RunState.RUNNING, error=None, failed_step=None, ended_at=None)
-                return self._execute(
-                    context, pipeline, now, given, lease=taken, finished=finished, allow_changed_code=allow_changed_code
-                )
+                now = replace(_reopened(run), code=pipeline.code())
+                return self._execute(context, pipeline, now, given, lease=taken, allow_changed_code=allow_changed_code)
             reopen = False  # somebody else executes it: what it comes to now is the answer
             self._sleep(wait)
             wait = min(wait * 1.5, _POLL_SECONDS[1])
@@ -277,9 +287,7 @@ class Runs:
                 self._holder.release_in(connection, lease)
                 return self._readable(now)
             if now.state is RunState.FAILED:
-                queries.update_run(
-                    connection, replace(now, state=RunState.RUNNING, error=None, failed_step=None, ended_at=None)
-                )
+                queries.update_run(connection, _reopened(now))
                 told = {"run": run.id, "pipeline": run.pipeline, "key": run.key}
                 self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run.id, payload=told)
             return lease
@@ -302,24 +310,22 @@ class Runs:
         given: Mapping[str, Outcome],
         *,
         lease: Lease,
-        finished: Finished,
         allow_changed_code: bool = False,
     ) -> Run:
         """Execute a claimed run whose lease is held, and let go of both, however it ends."""
-        executor = Executor(run, lease, self._around, finished=finished, allow_changed_code=allow_changed_code)
         told = Recorder()
         self._holder.keep(run.id, lease)
-        ended: Run | None = None
+        ended = None
         try:
+            finished = self._finished(context, run)
+            executor = Executor(run, lease, self._around, finished=finished, allow_changed_code=allow_changed_code)
             how = Engine(pipeline, given, values=self._values, executor=executor).run(told)
             ended = self._end(context, run, lease, how, executor, told)
         finally:
             self._holder.let_go(run.id)
-            try:
-                if ended is None:
-                    self._holder.release(run.id, lease)
-            finally:
-                self._holder.unclaim(run.id)
+            if ended is None:
+                self._holder.release(lease)  # before another thread may claim the run under this process's name
+            self._holder.unclaim(run.id)
         return ended
 
     def _end(self, context: Context, run: Run, lease: Lease, how: Ended, executor: Executor, told: Recorder) -> Run:
@@ -385,7 +391,9 @@ class Runs:
     def _import(run: Run) -> AnyPipeline:
         found = find(run.reference)
         if not isinstance(found, Pipeline):
-            raise BadPipeline(f"{run.reference} is no pipeline any more", hint="give it: runs.resume(..., pipeline=...)")
+            raise BadPipeline(
+                f"{run.reference} is no pipeline any more", hint="give it: runs.resume(..., pipeline=...)"
+            )
         return found
 
 
@@ -398,3 +406,7 @@ def _told(run: Run) -> dict[str, Any]:
     if run.artifact is not None:
         return told | {"codec": run.artifact.codec, "digest": run.artifact.digest}
     return told | {"step": run.failed_step, "error": run.error}
+
+
+def _reopened(run: Run) -> Run:
+    return replace(run, state=RunState.RUNNING, error=None, failed_step=None, ended_at=None)

@@ -22,7 +22,9 @@ class Outcome:
 
     __slots__ = ("_held", "_source", "_values", "artifact")
 
-    def __init__(self, values: "Values", artifact: Artifact, *, held: object = _GONE, source: Input | None = None) -> None:
+    def __init__(
+        self, values: "Values", artifact: Artifact, *, held: object = _GONE, source: Input | None = None
+    ) -> None:
         self._values = values
         self.artifact = artifact
         self._held = held

@@ -20,7 +20,7 @@ def upgrade(database: Database) -> None:
 
     """
     if database.read(revision) != NEWEST:
-        database.write(_upgrade)
+        database.write(_apply_once)
 
 
 def revision(connection: Connection) -> str | None:
@@ -39,14 +39,21 @@ def configuration(connection: Connection, **attributes: Any) -> Any:  # noqa: AN
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+def _apply_once(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":  # two processes that open a fresh home at once wait here
+        connection.execute(text("SELECT pg_advisory_xact_lock(7878)"))
+    if revision(connection) != NEWEST:
+        apply(connection)
+
+
+def apply(connection: Connection) -> None:
+    """Run the revisions that the database lacks; raises `Conflict` if it has ones that are not known here."""
     from alembic import command  # noqa: PLC0415 - see configuration
 
-    found = revision(connection)  # another process may have been first
+    found = revision(connection)
     if found is not None and found > NEWEST:
         raise Conflict(
             f"this home has schema {found}, and this Noria knows {NEWEST}",
             hint="pip install --upgrade noria",
         )
-    if found != NEWEST:
-        command.upgrade(configuration(connection), "head")
+    command.upgrade(configuration(connection), "head")

@@ -26,7 +26,8 @@ class Arrays:
         array = cast("NDArray[Any]", value)
         if array.dtype.hasobject:
             raise Invalid(
-                "an array of Python objects could only be pickled", hint="give it a type: array.astype(float), or a Polars frame"
+                "an array of Python objects could only be pickled",
+                hint="give it a type: array.astype(float), or a Polars frame",
             )
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)

@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
@@ -59,7 +59,7 @@ class Models:
         except Invalid as problem:
             if not problem.sentence.startswith("no codec"):
                 raise
-            kind = type(model.estimator)
+            kind = cast("type[Any]", type(model.estimator))
             raise Invalid(
                 f"no codec carries an estimator of type {kind.__module__}.{kind.__qualname__}",
                 hint="use an estimator of scikit-learn",

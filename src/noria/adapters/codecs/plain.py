@@ -51,7 +51,12 @@ class Plain:
 
 
 def _is_numpy_number(value: object) -> bool:
-    return type(value).__module__ == "numpy" and hasattr(value, "dtype") and hasattr(value, "item") and not hasattr(value, "__len__")
+    return (
+        type(value).__module__ == "numpy"
+        and hasattr(value, "dtype")
+        and hasattr(value, "item")
+        and not hasattr(value, "__len__")
+    )
 
 
 def _spell(value: Any, place: str) -> Any:  # noqa: ANN401 - any plain value
@@ -105,7 +110,9 @@ def _spell_moment(value: datetime, place: str) -> Any:  # noqa: ANN401, ARG001 -
 def _spell_number(value: Any, place: str) -> Any:  # noqa: ANN401 - NumPy is not loaded here
     kind = str(value.dtype)
     if value.dtype.kind not in "biuf" or kind in {"float128", "longdouble"}:
-        raise Invalid(f"a NumPy number of type {kind}{' at ' + place if place else ''}", hint="return it as a plain number")
+        raise Invalid(
+            f"a NumPy number of type {kind}{' at ' + place if place else ''}", hint="return it as a plain number"
+        )
     return {_MARK: "numpy", "dtype": kind, "v": _spell(value.item(), place)}
 
 

@@ -36,7 +36,7 @@ class Estimators:
         skops = _skops()
         try:
             payload: bytes = skops.dumps(value, compression=zipfile.ZIP_STORED)
-        except Exception as problem:  # noqa: BLE001 - skops raises what the estimator's parts raise
+        except Exception as problem:
             raise Invalid(
                 f"a {type(value).__name__} could not be written: {type(problem).__name__}: {problem}",
                 hint="is it fitted, and made of scikit-learn's own parts?",
@@ -71,7 +71,7 @@ def _steady(schema: Any, names: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
 def _refuse_untrusted(skops: "ModuleType", payload: bytes) -> None:
     try:
         untrusted = sorted(set(skops.get_untrusted_types(data=payload)) - TRUSTED)
-    except Exception as problem:  # noqa: BLE001 - whatever hostile bytes make skops raise
+    except Exception as problem:
         raise Invalid(f"these bytes are no estimator: {type(problem).__name__}: {problem}") from problem
     if untrusted:
         raise Invalid(
@@ -82,7 +82,7 @@ def _refuse_untrusted(skops: "ModuleType", payload: bytes) -> None:
 
 def _skops() -> "ModuleType":
     try:
-        import skops.io as skops  # noqa: PLC0415 - an optional extra, and slow to load
+        import skops.io as skops  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs] - an optional extra, slow to load, that ships no stubs
     except ModuleNotFoundError as problem:
         raise NotInstalled("scikit-learn with skops", "sklearn") from problem
     return skops

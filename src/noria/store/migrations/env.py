@@ -1,12 +1,22 @@
-"""Alembic's entry: runs the revisions on the connection that `migrating.upgrade` hands over."""
+"""Alembic's entry: runs the revisions on the connection that `migrating.configuration` was given."""
+
+from typing import Any, Literal
 
 from alembic import context
+from sqlalchemy.types import TypeDecorator
 
-connection = context.config.attributes["connection"]
+PLAIN = {"UtcTime": "sa.DateTime(timezone=True)", "Json": "sa.Text()"}
+
+
+def spelled(kind: str, thing: Any, _: object) -> str | Literal[False]:  # noqa: ANN401 - Alembic's own signature
+    """Spell our column types in a revision as what they are stored as, so that a revision never changes with them."""
+    return PLAIN[type(thing).__name__] if kind == "type" and isinstance(thing, TypeDecorator) else False
+
+
 context.configure(
-    connection=connection,
+    connection=context.config.attributes["connection"],
     target_metadata=context.config.attributes.get("metadata"),
-    render_as_batch=True,
+    render_item=spelled,
     compare_type=True,
 )
 context.run_migrations()
