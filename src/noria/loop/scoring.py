@@ -28,10 +28,10 @@ class Reign:
 def reigns(rooms: Rooms, context: Context, model: str) -> list[Reign]:
     """Return a model's champions in the order in which they were."""
     moves = rooms.registry.moves(context, model)
-    ends = [move.at for move in moves[1:]] + [None]
+    ends: list[datetime | None] = [*(move.at for move in moves[1:]), None]
     return [
         Reign(version=move.to, since=move.at, until=end)
-        for move, end in zip(moves, ends, strict=True)
+        for move, end in zip(moves, ends, strict=False)  # a model without champions has no moves, but one end
         if move.to is not None and move.at != end
     ]
 

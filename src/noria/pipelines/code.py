@@ -185,7 +185,7 @@ class _Walk:
             part = cast("functools.partial[Any]", thing)
             return self._spell_all((part.func, part.args, part.keywords))
         if self._is_own(type(thing).__module__) and hasattr(thing, "__dict__"):
-            return f"{kind} {self._spell_names(vars(thing))}"
+            return f"{kind} {self._spell_names(cast('Any', vars(thing)))}"
         self._opaque += 1
         return kind
 

@@ -51,6 +51,8 @@ class Drawing:
 
     def choose(self, condition: Ref, then: Callable[[], object], otherwise: Callable[[], object]) -> Ref:
         """Draw both sides of a branch; the run takes one."""
+        for _ in self.references_in(condition, "nr.branch was given"):
+            pass
         name = self._named("branch")
         sides = [self._side(name, side, draw) for side, draw in ((True, then), (False, otherwise))]
         choice = Choice(id=name, condition=condition, then=sides[0], otherwise=sides[1])
@@ -190,9 +192,10 @@ def branch(condition: object, then: Callable[[], Value], otherwise: Callable[[],
             raise BadPipeline(
                 "nr.branch takes two functions", hint="wrap each way: nr.branch(c, lambda: f(x), lambda: g(x))"
             )
-    if isinstance(condition, Ref) and isinstance(condition.drawing, Drawing):
-        return cast("Value | None", condition.drawing.choose(condition, then, cast("Callable[[], object]", other)))
-    return then() if cast("object", condition) else other()
+    current = drawing.get()
+    if isinstance(condition, Ref) and isinstance(current, Drawing):
+        return cast("Value | None", current.choose(condition, then, cast("Callable[[], object]", other)))
+    return then() if bool(cast("Any", condition)) else other()
 
 
 def _nothing() -> None:

@@ -58,8 +58,8 @@ def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
     """Raise `CodeChanged` unless a finished step's code is what it was."""
     if finished != now:
         raise CodeChanged(
-            f"step {step!r} finished in run {run} with other code than it has now",
-            hint="bring the code back, start a new run, or keep the result: runs.resume(context, id, allow_changed_code=True)",
+            f"step {step!r} finished in run {run} with other code, or constants that it reads, than it has now",
+            hint="bring them back, start a new run, or keep the result: runs.resume(context, id, allow_changed_code=True)",
         )
 
 

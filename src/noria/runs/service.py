@@ -321,12 +321,12 @@ class Runs:
             executor = Executor(run, lease, self._around, finished=finished, allow_changed_code=allow_changed_code)
             how = Engine(pipeline, given, values=self._values, executor=executor).run(told)
             ended = self._end(context, run, lease, how, executor, told)
+            return ended  # noqa: TRY300, RET504 - whether it ended is asked below
         finally:
             self._holder.let_go(run.id)
             if ended is None:
                 self._holder.release(lease)  # before another thread may claim the run under this process's name
             self._holder.unclaim(run.id)
-        return ended
 
     def _end(self, context: Context, run: Run, lease: Lease, how: Ended, executor: Executor, told: Recorder) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
@@ -389,12 +389,12 @@ class Runs:
 
     @staticmethod
     def _import(run: Run) -> AnyPipeline:
-        found = find(run.reference)
+        found: object = find(run.reference)
         if not isinstance(found, Pipeline):
             raise BadPipeline(
                 f"{run.reference} is no pipeline any more", hint="give it: runs.resume(..., pipeline=...)"
             )
-        return found
+        return cast("AnyPipeline", found)
 
 
 def _digests(given: Mapping[str, Outcome]) -> dict[str, str]:
