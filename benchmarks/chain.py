@@ -33,8 +33,7 @@ def timed(work):
 def with_noria(folder):
     with nr.open(folder) as home:
         home.run(chain, params={"n": 3})
-        figures = timed(lambda: home.run(chain, params={"n": STEPS}).result)
-    return figures
+        return timed(lambda: home.run(chain, params={"n": STEPS}).result)
 
 
 def with_sqlite(folder, synchronous):

@@ -9,8 +9,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import noria
 from alembic import command
+
+import noria
 from noria.store import migrating
 from noria.store.opening import open_database
 from noria.store.tables import metadata

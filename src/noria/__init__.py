@@ -10,7 +10,7 @@ from noria.version import __version__
 
 if TYPE_CHECKING:
     from noria.boot import Platform as Platform
-    from noria.boot import open_home as open
+    from noria.boot import open_home as open  # noqa: A004, F401 # pyright: ignore[reportUnusedImport] - nr.open(...) is what people say
     from noria.core.clock import SimulatedClock as SimulatedClock
     from noria.core.errors import NoriaError as NoriaError
     from noria.datasets.model import Dataset as Dataset
@@ -65,7 +65,7 @@ _HOMES = {
     },
 }
 
-__all__ = ["__version__", *_HOMES]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 # pyright: ignore[reportUnsupportedDunderAll] - a tested list of strings
 
 
 def __getattr__(name: str) -> object:

@@ -1,7 +1,7 @@
 """Picks the adapters, wires the rooms, and hands back a `Platform`."""
 
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
@@ -101,7 +101,9 @@ class Platform(AbstractContextManager["Platform"]):
         """Return the project's context as seen by another person."""
         return replace(self.context, actor=Actor(name=name))
 
-    def run(self, pipeline: Pipeline, *, params: Mapping[str, Any] | None = None, key: str | None = None) -> Run:
+    def run(
+        self, pipeline: Pipeline[..., Any], *, params: Mapping[str, Any] | None = None, key: str | None = None
+    ) -> Run:
         """Run a pipeline; see `Runs.run`."""
         return self.runs.run(self.context, pipeline, params=params, key=key)
 

@@ -9,6 +9,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
 from noria.access.service import Access
 from noria.core.context import Actor, Context
 from noria.core.errors import BadData, Conflict, Denied, NotFound
@@ -17,7 +19,6 @@ from noria.datasets.model import Dataset
 from noria.datasets.service import Datasets
 from noria.ledger.notes import Signer
 from noria.ledger.service import Ledger
-from polars.testing import assert_frame_equal
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -122,14 +123,18 @@ def test_a_window_shows_rows_from_its_beginning_up_to_but_not_at_its_end(dataset
     assert seen["id"].to_list() == ["f0002", "f0003", "f0004"]
 
 
-@pytest.mark.parametrize("convert", [pl.DataFrame.to_pandas, pl.DataFrame.to_arrow, pl.DataFrame.lazy, pl.DataFrame.to_dicts])
+@pytest.mark.parametrize(
+    "convert", [pl.DataFrame.to_pandas, pl.DataFrame.to_arrow, pl.DataFrame.lazy, pl.DataFrame.to_dicts]
+)
 def test_frames_of_other_libraries_are_read_alike(datasets, ann, convert):
     datasets.commit(ann, FLIGHTS, convert(rows(0, 4)), source="feed")
 
     assert_frame_equal(datasets.read(ann, "flights", columns=["id", "at", "distance"]), rows(0, 4))
 
 
-@pytest.mark.parametrize(("suffix", "write"), [("parquet", "write_parquet"), ("csv", "write_csv"), ("arrow", "write_ipc")])
+@pytest.mark.parametrize(
+    ("suffix", "write"), [("parquet", "write_parquet"), ("csv", "write_csv"), ("arrow", "write_ipc")]
+)
 def test_files_are_read_alike(datasets, ann, tmp_path, suffix, write):
     file = tmp_path / f"rows.{suffix}"
     getattr(rows(0, 4), write)(file)
@@ -150,7 +155,11 @@ def bad_inputs():
     yield "a key that is there", rows(0, 2), "holds already: 'f0000', 'f0001'"
     yield "a time without a zone", naive, "not moments with a time zone"
     yield "a missing time", rows(50, 2).with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("at")), "have no 'at'"
-    yield "text for a number", rows(50, 2).with_columns(pl.lit("far").alias("distance")), "is float, and these rows have text"
+    yield (
+        "text for a number",
+        rows(50, 2).with_columns(pl.lit("far").alias("distance")),
+        "is float, and these rows have text",
+    )
     yield "no frame", object(), "is no frame"
 
 
@@ -308,7 +317,9 @@ def test_the_profile_of_a_whole_is_the_merge_of_its_parts(datasets, ann):
     assert column.quantiles.quantile(0.5) == pytest.approx(149.5, abs=300 * column.quantiles.error + 1)
 
 
-@pytest.mark.parametrize("same", [lambda f: f.rechunk(), lambda f: pl.concat([f[:3], f[3:]], rechunk=False), lambda f: f.clone()])
+@pytest.mark.parametrize(
+    "same", [lambda f: f.rechunk(), lambda f: pl.concat([f[:3], f[3:]], rechunk=False), lambda f: f.clone()]
+)
 def test_a_digest_is_of_content_not_of_chunks(same):
     frame = rows(0, 9)
 
@@ -320,7 +331,9 @@ def test_a_digest_is_of_content_not_of_chunks(same):
     [
         lambda f: f.with_columns(pl.col("distance") + 1),
         lambda f: f.rename({"distance": "dist"}),
-        lambda f: f.with_columns(pl.when(pl.col("distance") == 0).then(None).otherwise(pl.col("distance")).alias("distance")),
+        lambda f: f.with_columns(
+            pl.when(pl.col("distance") == 0).then(None).otherwise(pl.col("distance")).alias("distance")
+        ),
         lambda f: f.with_columns(pl.col("distance").cast(pl.Int64)),
         lambda f: f.reverse(),
         lambda f: f[:-1],
@@ -344,7 +357,9 @@ def test_pandas_times_without_a_zone_are_refused_too(datasets, ann):
 
 
 events = st.lists(
-    st.tuples(st.integers(0, 11), st.integers(0, 20), st.booleans()), min_size=1, max_size=12,
+    st.tuples(st.integers(0, 11), st.integers(0, 20), st.booleans()),
+    min_size=1,
+    max_size=12,
 )  # row, delay in hours of its label, its value
 
 

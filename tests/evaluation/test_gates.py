@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from sklearn import metrics as peer
+
 from noria.core.errors import Invalid, NotFound
 from noria.evaluation import comparing, gates, metrics
 from noria.evaluation.comparing import Judged
 from noria.evaluation.model import Evidence, Outcome
 from noria.evaluation.spec import Evaluation, Gate
-from sklearn import metrics as peer
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -21,7 +22,14 @@ def judged(*, labels, candidate, champion=None, anchor=None, days=14, extra=None
     rows = pl.DataFrame({"at": times, **(extra or {})})
     arrays = {name: None if said is None else np.asarray(said, float) for name, said in
               (("candidate", candidate), ("champion", champion), ("anchor", anchor))}  # fmt: skip
-    return Judged(rows=rows, labels=np.asarray(labels, float), since=START, until=START + timedelta(days=days), time="at", **arrays)
+    return Judged(
+        rows=rows,
+        labels=np.asarray(labels, float),
+        since=START,
+        until=START + timedelta(days=days),
+        time="at",
+        **arrays,
+    )
 
 
 def verdict(found, gate, *, evaluation=None):
@@ -135,7 +143,9 @@ def test_a_gain_that_is_not_worth_a_promotion_is_refused_in_words():
     labels, said = world(10)
     champion = said(0.5)
 
-    found = verdict(judged(labels=labels, candidate=champion.copy(), champion=champion), Gate("log_loss", min_gain=0.001))
+    found = verdict(
+        judged(labels=labels, candidate=champion.copy(), champion=champion), Gate("log_loss", min_gain=0.001)
+    )
 
     assert found.outcome is Outcome.FAILED
     assert "not worth a promotion" in found.reasons[0]
@@ -189,7 +199,9 @@ def test_an_anchor_stops_a_slow_slide_downhill():
 
 def test_an_unsure_gate_says_its_power_and_how_many_more_labels_would_settle_it():
     labels, said = world(15, rows=400)
-    found = verdict(judged(labels=labels, candidate=said(0.5), champion=said(0.55), days=10), Gate("log_loss", margin=0.03))
+    found = verdict(
+        judged(labels=labels, candidate=said(0.5), champion=said(0.55), days=10), Gate("log_loss", margin=0.03)
+    )
 
     assert found.outcome is Outcome.UNSURE
     assert 0 < found.power < 0.8

@@ -6,15 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
-import noria as nr
 import pytest
+
+import noria as nr
 from noria.ledger.model import FactKind
 from noria.loop.table import STARTS
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "src").rglob("*.py"))
 LONG_FILES: dict[str, str] = {}
-LONG_FUNCTIONS: dict[str, str] = {}
+LONG_FUNCTIONS = {
+    "src/noria/store/migrations/versions/0001_the_first_schema.py:upgrade": "a generated list of tables, read only beside them",
+}
 """What may be longer than the aim, each with its reason."""
 
 
@@ -63,7 +66,20 @@ def loaded_by(statement):
 
 
 def test_importing_noria_loads_nothing_heavy():
-    heavy = {"polars", "numpy", "scipy", "sqlalchemy", "sklearn", "skops", "pandas", "pyarrow", "rich", "click", "alembic", "cryptography"}
+    heavy = {
+        "polars",
+        "numpy",
+        "scipy",
+        "sqlalchemy",
+        "sklearn",
+        "skops",
+        "pandas",
+        "pyarrow",
+        "rich",
+        "click",
+        "alembic",
+        "cryptography",
+    }
 
     assert loaded_by("import noria") & heavy == set()
 

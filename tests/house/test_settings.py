@@ -1,6 +1,7 @@
 """Laws of settings: one object, the environment wins, a wrong name is an error."""
 
 import pytest
+
 from noria.core.errors import Invalid
 from noria.settings import read_settings
 

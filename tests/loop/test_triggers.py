@@ -1,9 +1,11 @@
 """Laws of triggers: when a loop has a reason to turn, and that nothing that came is lost."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
 
 import noria as nr
-import pytest
 from noria.core.errors import Invalid
 from noria.loop.model import Standing
 from noria.loop.triggers import Schedule
@@ -58,7 +60,7 @@ def test_a_schedule_is_due_once_at_each_time_across_the_change_to_daylight_savin
         moment = nightly.next_after(moment)
         due.append(moment)
 
-    days = [(after - before) for before, after in zip(due, due[1:], strict=False)]
+    days = [after - before for before, after in pairwise(due)]
     assert len({moment.astimezone(UTC).date() for moment in due}) == 4
     assert all(timedelta(hours=22) <= day <= timedelta(hours=26) for day in days)
 
@@ -92,6 +94,8 @@ def test_a_trigger_cannot_wait_for_nothing():
 
 
 def test_triggers_say_themselves_in_words():
-    trigger = nr.any_of(nr.schedule("0 3 * * *"), nr.new_labels(5000), nr.drift(psi=0.2), nr.metric_drop("auc", by=0.02))
+    trigger = nr.any_of(
+        nr.schedule("0 3 * * *"), nr.new_labels(5000), nr.drift(psi=0.2), nr.metric_drop("auc", by=0.02)
+    )
 
     assert trigger.words() == "schedule '0 3 * * *' or 5,000 new labels or drift over 0.2 PSI or auc worse by 0.02"

@@ -7,12 +7,13 @@ import numpy as np
 import polars as pl
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from noria.access.service import Access
 from noria.core.context import Actor, Context
 from noria.core.errors import Conflict, Denied, Invalid, NotFound, Stale
 from noria.ledger.notes import Signer
 from noria.ledger.service import Ledger
-from noria.registry.model import Model
+from noria.registry.model import Model, Trained
 from noria.registry.service import Registry
 from noria.runs.model import Artifact
 
@@ -29,9 +30,8 @@ def registry(any_database, clock, ids, ann):
 
 def register(registry, context, run, *, model="fraud", parent=None):
     artifact = Artifact(codec="json", blob="00" * 32, digest="11" * 32)
-    return registry.register(
-        context, model, artifact=artifact, run=run, snapshot="snap", trained_through=MARCH, code="22" * 32, parent=parent,
-    )
+    trained = Trained(artifact=artifact, run=run, snapshot="snap", trained_through=MARCH, code="22" * 32, parent=parent)
+    return registry.register(context, model, trained)
 
 
 def test_versions_are_numbered_from_one_without_gaps(registry, ann):
@@ -127,7 +127,13 @@ def test_every_move_keeps_who_when_and_why(registry, ann):
 
     (move,) = registry.moves(ann, "fraud")
 
-    assert (move.before, move.to, move.actor, move.reason, move.is_rollback) == (None, 1, "person:ann", "the first", False)
+    assert (move.before, move.to, move.actor, move.reason, move.is_rollback) == (
+        None,
+        1,
+        "person:ann",
+        "the first",
+        False,
+    )
 
 
 def test_promoting_the_champion_again_is_a_conflict(registry, ann):

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+from tests_runs_house import START, house_on, open_house
 
 import noria.pipelines as nr
 from noria.core.clock import SimulatedClock
 from noria.core.errors import CodeChanged, Conflict, Invalid, LeaseLost, NotFound
 from noria.store.opening import open_database
-from tests_runs_house import START, house_on, open_house
 
 calls = deque()  # not a list: what a step's own list holds is part of its code, and these change
 failing = deque()

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 import noria.pipelines as nr
-from noria.core.errors import BadPipeline, Conflict, Denied, Invalid, NotFound, StepFailed
 from noria.core.context import Actor, Context
+from noria.core.errors import BadPipeline, Conflict, Denied, Invalid, NotFound, StepFailed
 from noria.runs.recorder import log_metric, log_param
 
 

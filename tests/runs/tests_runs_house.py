@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from noria.access.service import Access
 from noria.access import tables as access_tables
+from noria.access.service import Access
 from noria.adapters.codecs import standard
 from noria.core.clock import RealClock, SimulatedClock
 from noria.core.context import Actor, Context

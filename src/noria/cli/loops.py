@@ -120,7 +120,7 @@ def _tell(turn: Turn) -> None:
 def _turn_until_told(worker: Worker) -> None:
     ended = threading.Event()
     for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, lambda *_: ended.set())
+        signal.signal(told, lambda _number, _frame: ended.set())
     while not ended.is_set():
         worker.run_until_quiet()
         ended.wait(_MOST_SECONDS_ASLEEP)

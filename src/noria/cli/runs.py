@@ -1,6 +1,7 @@
 """`noria run`: run a pipeline of a Python file."""
 
 import json
+from typing import Any, cast
 
 import click
 
@@ -27,7 +28,7 @@ from noria.runs.model import RunState
 def run(target: str, params: tuple[str, ...], key: str | None, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Run the pipeline of FILE (or the one named) and print how it went."""
     path, name = files.split(target)
-    pipeline = files.one_of(files.load(path), Pipeline, name, what="pipeline")
+    pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
     with opened(home) as platform:
         done = platform.run(pipeline, params=dict(_pair(text) for text in params), key=key)
         told = {

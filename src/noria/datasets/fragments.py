@@ -3,16 +3,18 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import polars as pl
 
+from noria.core.context import Context
 from noria.core.digests import canonical_json
-from noria.datasets import frames, profiles
+from noria.datasets import frames, profiles, queries
 from noria.datasets.model import Fragment
 from noria.datasets.profiles import Profile
 from noria.store.blobs import Blobs
+from noria.store.database import Database
 
 Value = TypeVar("Value")
 
@@ -42,6 +44,24 @@ class Kept(Generic[Value]):
         return value
 
 
+class FragmentList:
+    """The fragments of datasets in the order of their commits; those seen once are not asked for again."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._seen: dict[tuple[str, str], list[Fragment]] = {}
+
+    def of(self, context: Context, dataset: str) -> list[Fragment]:
+        """Return all fragments of a dataset."""
+        place = (context.project, dataset)
+        seen = self._seen.get(place, [])
+        last = seen[-1].added_in if seen else 0
+        newer = self._database.read(lambda c: queries.fragments_after(c, context.project, dataset, last))
+        if newer:
+            seen = self._seen[place] = seen + newer
+        return seen
+
+
 class FragmentReader:
     """Decodes fragments from blobs."""
 
@@ -54,13 +74,9 @@ class FragmentReader:
         """Return a fragment's rows or labels."""
         return self._frames.get(part.blob, lambda: frames.from_parquet(self._blobs.get(part.blob)), _size)
 
-    def together(self, parts: Sequence[Fragment]) -> pl.DataFrame | None:
-        """Return fragments as one frame, in their order; None for none. Numbers of two widths become the wider."""
-        return pl.concat([self.frame(part) for part in parts], how="vertical_relaxed") if parts else None
-
     def read(self, digest: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
-        """Return a whole read by its digest, made if it is not kept."""
-        return self._reads.get(digest, make, _size)
+        """Return a whole read by its digest, made if it is not kept; what is done to it stays with the caller."""
+        return self._reads.get(digest, make, _size).clone()
 
     def profile(self, part: Fragment) -> Profile:
         """Return a fragment's profile."""

@@ -9,7 +9,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from noria.core import digests
-from noria.core.errors import BadData, NotFound
+from noria.core.errors import BadData, NotFound, nearest
 
 _SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".ipc")
 
@@ -29,9 +29,8 @@ def as_frame(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - whatever people hold 
 
 def _from_file(file: Path) -> pl.DataFrame:
     if not file.exists():
-        raise NotFound(
-            "file", file.name, known=[other.name for other in file.parent.glob("*")] if file.parent.exists() else []
-        )
+        siblings = [other.name for other in file.parent.glob("*") if other.suffix.lower() in _SUFFIXES]
+        raise NotFound("file", file, hint=nearest(file.name, siblings))
     suffix = file.suffix.lower()
     if suffix not in _SUFFIXES:
         raise BadData(f"{file.name} is of no kind that can be read", hint=f"one of {', '.join(_SUFFIXES)}")
@@ -45,7 +44,7 @@ def _from_file(file: Path) -> pl.DataFrame:
                 return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None)
             case _:
                 return pl.read_ipc(file)
-    except PolarsError as problem:
+    except (PolarsError, OSError) as problem:
         raise BadData(
             f"{file.name} cannot be read: {str(problem).splitlines()[0]}", hint="nothing was committed"
         ) from problem
@@ -55,9 +54,16 @@ def _from_other(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - see as_frame
     room = type(rows).__module__.partition(".")[0]
     try:
         if room in ("pandas", "pyarrow", "builtins") and hasattr(rows, "__len__"):
-            return pl.DataFrame(rows)
+            # all rows are looked at, so that none loses a column or a digit; what is missing in pandas is NaN
+            return pl.DataFrame(rows, infer_schema_length=None, nan_to_null=room == "pandas")
+    except ImportError as problem:
+        hint = "pip install pyarrow, or give a Polars frame; nothing was committed"
+        raise BadData(f"this {room} table cannot be read without PyArrow", hint=hint) from problem
     except (PolarsError, TypeError, ValueError) as problem:
-        raise BadData(f"the rows cannot be read as a frame: {problem}") from problem
+        raise BadData(
+            f"the rows cannot be read as a frame: {str(problem).splitlines()[0]}",
+            hint="give every column one type; nothing was committed",
+        ) from problem
     raise BadData(
         f"a {type(rows).__name__} is no frame",
         hint="give a Polars, pandas or PyArrow table, or a path to Parquet, CSV or Arrow",
@@ -89,14 +95,36 @@ def frame_digest(frame: pl.DataFrame) -> str:
 
 def _values(column: pl.Series) -> list[bytes | memoryview]:
     missing = np.packbits(column.is_null().to_numpy()).tobytes()
-    if column.dtype.is_float():
+    return [missing, *_present(column)]
+
+
+def _present(column: pl.Series) -> list[bytes | memoryview]:
+    kind = column.dtype
+    if kind.is_float():
         numbers = column.fill_null(0.0).cast(pl.Float64).to_numpy()
         numbers = np.where(np.isnan(numbers), np.nan, numbers)  # one NaN for all
-        return [missing, np.ascontiguousarray(numbers).tobytes()]
-    if column.dtype.is_integer() or column.dtype == pl.Boolean or column.dtype.is_temporal():
-        return [missing, column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().tobytes()]
-    if isinstance(column.dtype, pl.String | pl.Categorical | pl.Enum):
+        return [np.ascontiguousarray(numbers).tobytes()]
+    if kind == pl.UInt64:
+        return [column.fill_null(0).to_numpy().tobytes()]
+    if (kind.is_integer() and not isinstance(kind, pl.Int128 | pl.UInt128)) or kind == pl.Boolean or kind.is_temporal():
+        return [column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().tobytes()]
+    return _of_many(column)
+
+
+def _of_many(column: pl.Series) -> list[bytes | memoryview]:
+    """Return values that take up bytes as they need: their lengths, then all of them."""
+    kind = column.dtype
+    if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
         texts = column.cast(pl.String).fill_null("")
-        lengths = texts.str.len_bytes().to_numpy().astype(np.uint32).tobytes()
-        return [missing, lengths, "".join(texts.to_list()).encode()]
-    return [missing, *(repr(value).encode() for value in column.to_list())]
+        return [_packed(texts.str.len_bytes()), "".join(texts.to_list()).encode()]
+    if isinstance(kind, pl.Binary):
+        parts = column.fill_null(b"")
+        return [_packed(parts.bin.size()), b"".join(parts.to_list())]
+    if isinstance(kind, pl.List | pl.Array):
+        lists = column.cast(pl.List(kind.inner))
+        return [_packed(lists.list.len().fill_null(0)), *_values(lists.explode())]
+    return [repr(value).encode() for value in column.to_list()]
+
+
+def _packed(lengths: pl.Series) -> bytes:
+    return lengths.to_numpy().astype(np.uint32).tobytes()

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
 KNOWN_AT = "known_at"
 """The column that says when a label became known."""
+MOVED = 0.1
+"""From how much PSI on a column is said to have moved; by custom 0.1 is some change and 0.2 much."""
+MOST_LETTERS = 255
+"""How long names, sources and keys of commits may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,9 @@ class Dataset:
         if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise Invalid(f"{self.name!r} is no name for a dataset", hint="use letters, digits, '-', '_' and '.'")
         named = [name for name in (self.key, self.time, self.label) if name is not None]
+        for name in (self.name, *named):
+            if not 0 < len(name) <= MOST_LETTERS:
+                raise Invalid(f"{name[:40]!r} is no name", hint=f"names have 1 to {MOST_LETTERS} letters")
         if len(set(named)) < len(named) or KNOWN_AT in named:
             raise Invalid(
                 f"key, time and label of {self.name!r} are not three columns of their own",
@@ -119,8 +126,25 @@ class Difference:
     rows_added: int
     labels_added: int
     labels_changed: int
+    columns_changed: Mapping[str, str]
+    """Columns whose type became another, and how: `int to float`."""
     drifted: Mapping[str, float]
     """Columns by how far the rows that were added differ from those before: PSI, largest first."""
+
+    def words(self) -> str:
+        """Return it in a sentence."""
+        told = [
+            f"{count:,} {what}"
+            for count, what in (
+                (self.rows_added, "rows added"),
+                (self.labels_added, "labels landed"),
+                (self.labels_changed, "labels corrected"),
+            )
+            if count
+        ]
+        told += [f"{name} went from {how}" for name, how in self.columns_changed.items()]
+        told += [f"{name} moved by {value:.2f} PSI" for name, value in self.drifted.items() if value >= MOVED]
+        return f"from {self.before} to {self.after}: " + (", ".join(told) or "nothing changed")
 
     def to_plain(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -130,5 +154,7 @@ class Difference:
             "rows_added": self.rows_added,
             "labels_added": self.labels_added,
             "labels_changed": self.labels_changed,
+            "columns_changed": dict(self.columns_changed),
             "drifted": {name: round(value, 4) for name, value in self.drifted.items()},
+            "words": self.words(),
         }

@@ -23,7 +23,8 @@ class ColumnProfile:
     name: str
     rows: int
     missing: int
-    distinct: Distinct
+    distinct: Distinct | None = None
+    """None for lists, structures and bytes: of them only what is missing is counted."""
     moments: Moments | None = None
     quantiles: Quantiles | None = None
     heavy: Heavy | None = None
@@ -31,7 +32,7 @@ class ColumnProfile:
     def summary(self) -> dict[str, Any]:
         """Return what a person wants to know first."""
         told: dict[str, Any] = {"column": self.name, "rows": self.rows, "missing": self.missing}
-        told |= {"distinct": round(self.distinct.count())}
+        told |= {"distinct": None if self.distinct is None else round(self.distinct.count())}
         quartiles: list[float | None] = [None] * 5
         if self.quantiles is not None and self.quantiles.count:
             quartiles = [float(value) for value in self.quantiles.quantile(np.linspace(0, 1, 5))]
@@ -48,7 +49,7 @@ class ColumnProfile:
             "name": self.name,
             "rows": self.rows,
             "missing": self.missing,
-            "distinct": self.distinct.plain(),
+            "distinct": None if self.distinct is None else self.distinct.plain(),
             "moments": None if self.moments is None else self.moments.plain(),
             "quantiles": None if self.quantiles is None else self.quantiles.plain(),
             "heavy": None if self.heavy is None else self.heavy.plain(),
@@ -61,7 +62,7 @@ class ColumnProfile:
             name=told["name"],
             rows=told["rows"],
             missing=told["missing"],
-            distinct=Distinct.from_plain(told["distinct"]),
+            distinct=None if told["distinct"] is None else Distinct.from_plain(told["distinct"]),
             moments=None if told["moments"] is None else Moments.from_plain(told["moments"]),
             quantiles=None if told["quantiles"] is None else Quantiles.from_plain(told["quantiles"]),
             heavy=None if told["heavy"] is None else Heavy.from_plain(told["heavy"]),
@@ -133,6 +134,8 @@ def _of_column(column: pl.Series) -> ColumnProfile:
         return ColumnProfile(
             name=column.name, rows=column.len(), missing=column.null_count(), distinct=distinct.summarise(hashes)
         )
+    if column.dtype.is_nested() or column.dtype == pl.Binary:
+        return ColumnProfile(name=column.name, rows=column.len(), missing=column.null_count())
     counted = values.cast(pl.String).alias("value").value_counts().sort("count", "value", descending=[True, False])
     texts = counted["value"].to_list()
     return ColumnProfile(
@@ -148,11 +151,12 @@ def _merged(parts: Sequence[ColumnProfile]) -> ColumnProfile:
     number_parts = [part.moments for part in parts if part.moments is not None]
     quantile_parts = [part.quantiles for part in parts if part.quantiles is not None]
     heavy_parts = [part.heavy for part in parts if part.heavy is not None]
+    distinct_parts = [part.distinct for part in parts if part.distinct is not None]
     return ColumnProfile(
         name=parts[0].name,
         rows=sum(part.rows for part in parts),
         missing=sum(part.missing for part in parts),
-        distinct=distinct.merge(part.distinct for part in parts),
+        distinct=distinct.merge(distinct_parts) if distinct_parts else None,
         moments=moments.merge(number_parts) if number_parts else None,
         quantiles=quantiles.merge(quantile_parts) if quantile_parts else None,
         heavy=heavy.merge(heavy_parts) if heavy_parts else None,

@@ -17,11 +17,11 @@ _FRAGMENT = tuple(entry.name for entry in fields(Fragment))
 
 
 def dataset(connection: Connection, project: str, name: str) -> tuple[Dataset, Mapping[str, str]] | None:
-    """Return a dataset with its columns and their types, if it is there."""
+    """Return a dataset with its columns, in their order, and their types, if it is there."""
     row = connection.execute(select(datasets).where(_named(project, name))).one_or_none()
     if row is None:
         return None
-    return Dataset(row.name, key=row.key, time=row.time, label=row.label), row.columns
+    return Dataset(row.name, key=row.key, time=row.time, label=row.label), dict(row.columns)
 
 
 def all_datasets(connection: Connection, project: str) -> list[Dataset]:
@@ -35,14 +35,15 @@ def insert_dataset(connection: Connection, project: str, new: Dataset, *, at: da
     values = {"project": project, "name": new.name, "key": new.key, "time": new.time, "label": new.label}
     try:
         with connection.begin_nested():
-            connection.execute(insert(datasets), values | {"columns": {}, "created_at": at})
+            connection.execute(insert(datasets), values | {"columns": [], "created_at": at})
     except IntegrityError as problem:
         raise Stale(f"dataset {new.name!r} was made by somebody else just now", hint="try again") from problem
 
 
 def set_columns(connection: Connection, project: str, name: str, columns: Mapping[str, str]) -> None:
-    """Store the columns that a dataset's rows have."""
-    connection.execute(update(datasets).where(_named(project, name)).values(columns=dict(columns)))
+    """Store the columns that a dataset's rows and labels have, in their order."""
+    listed = [list(column) for column in columns.items()]
+    connection.execute(update(datasets).where(_named(project, name)).values(columns=listed))
 
 
 def lock(connection: Connection, project: str, name: str) -> None:

@@ -1,71 +1,39 @@
 """Pure decisions about data: what may be committed, what a read may see, which fragments can matter to it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 import polars as pl
 
 from noria.core import digests
-from noria.core.errors import BadData, nearest
-from noria.datasets.model import KNOWN_AT, Dataset, Fragment, FragmentKind
+from noria.core.errors import BadData, Conflict, Invalid, nearest
+from noria.datasets import columns
+from noria.datasets.model import KNOWN_AT, MOST_LETTERS, Dataset, Fragment, FragmentKind
 
 _SHOWN = 3
-_UNKNOWN = "unknown"
-_MOMENT = pl.Datetime("us", "UTC")
-_WIDER = {("int", "float"): "float", ("float", "int"): "float"}
+_KEY_KINDS = ("int", "text")
+_KEY_LETTERS = 1000
+_NUL = "\0"
+_FIRST_INT = -(2**63)
+_YEARS = (1, 9999)
 
 
-def kind_of(dtype: pl.DataType) -> str:
-    """Return a column's kind; the same kind is stored in the same way, whatever its width was."""
-    if dtype == pl.Null:
-        return _UNKNOWN
-    if dtype == pl.Boolean:
-        return "bool"
-    if dtype.is_integer():
-        return "int"
-    if dtype.is_float():
-        return "float"
-    if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
-        return "text"
-    return "time" if isinstance(dtype, pl.Datetime) and dtype.time_zone else str(dtype)
-
-
-def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the frame with one type for each kind of column: 64 bits, UTC in microseconds, plain text."""
-    types = {"int": pl.Int64, "float": pl.Float64, "text": pl.String, "time": _MOMENT}
-    wanted = {name: types[kind] for name, dtype in frame.schema.items() if (kind := kind_of(dtype)) in types}
-    return frame.cast(wanted)  # type: ignore[arg-type]  # names to types, as cast takes them
-
-
-def joined_columns(dataset: Dataset, known: Mapping[str, str], frame: pl.DataFrame) -> dict[str, str]:
-    """Return the dataset's columns with this frame's; raises `BadData` if they are not the same columns."""
-    found = {name: kind_of(dtype) for name, dtype in frame.schema.items()}
-    if not known:
-        return found
-    for name in found:
-        if name not in known:
-            raise BadData(
-                f"dataset {dataset.name!r} has no column {name!r}",
-                hint=nearest(name, known) + " nothing was committed; other columns are another dataset",
-            )
-    for name in known:
-        if name not in found:
-            raise BadData(f"the rows lack the column {name!r} of dataset {dataset.name!r}", hint=_nothing(found))
-    return {name: _joined(dataset, name, known[name], found[name]) for name in known}
-
-
-def _joined(dataset: Dataset, name: str, known: str, found: str) -> str:
-    if _UNKNOWN in (known, found):
-        return found if known == _UNKNOWN else known
-    if known == found:
-        return known
-    wider = _WIDER.get((known, found))
-    if wider is None:
-        raise BadData(
-            f"column {name!r} of dataset {dataset.name!r} is {known}, and these rows have {found}",
-            hint="cast it before the commit; nothing was committed",
+def must_be_declared_so(known: Dataset, dataset: Dataset) -> None:
+    """Raise `Conflict` if a dataset of this name was declared with another key, time or label."""
+    if known != dataset:
+        raise Conflict(
+            f"dataset {known.name!r} has key {known.key!r}, time {known.time!r} and label {known.label!r}",
+            hint="declare it as it is, or give the other one another name",
         )
-    return wider
+
+
+def must_fit(**texts: str | None) -> None:
+    """Raise `Invalid` for a source or a key that is empty, too long, or has the letter that databases refuse."""
+    for name, text in texts.items():
+        if text is not None and (not 0 < len(text) <= MOST_LETTERS or _NUL in text):
+            raise Invalid(
+                f"{text[:_KEY_LETTERS]!r} is no {name}", hint=f"give 1 to {MOST_LETTERS} letters, none of them NUL"
+            )
 
 
 def checked_rows(dataset: Dataset, frame: pl.DataFrame) -> pl.DataFrame:
@@ -74,8 +42,8 @@ def checked_rows(dataset: Dataset, frame: pl.DataFrame) -> pl.DataFrame:
     if frame.height == 0:
         raise BadData("there are no rows", hint="nothing was committed; was the file's writer cut short?")
     frame = frame.with_columns(_moments(frame, dataset.time))
-    _must_be_unique(frame, dataset.key)
-    return plain_types(frame).sort(dataset.time, dataset.key)
+    _must_be_keys(frame, dataset.key)
+    return columns.plain_types(frame).sort(dataset.time, dataset.key)
 
 
 def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
@@ -86,8 +54,14 @@ def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> p
     _must_have(frame, wanted, f"labels of dataset {dataset.name!r}")
     if frame.height == 0:
         raise BadData("there are no labels", hint="nothing was landed; was the file's writer cut short?")
+    for name in frame.columns:
+        if name not in wanted:
+            raise BadData(
+                f"labels of dataset {dataset.name!r} have no column {name!r}",
+                hint=f"give {dataset.key!r}, {dataset.label!r} and {KNOWN_AT!r} alone; nothing was landed",
+            )
     frame = frame.select(dataset.key, dataset.label, _moments(frame, KNOWN_AT))
-    _must_be_unique(frame, dataset.key)
+    _must_be_keys(frame, dataset.key)
     missing = _missing(frame[dataset.label])
     if missing:
         raise BadData(
@@ -101,14 +75,21 @@ def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> p
             f"{future.height:,} labels are from the future (the first: {first!r}, known at {future[0, KNOWN_AT]})",
             hint=f"{KNOWN_AT} may not be after now, {now:%Y-%m-%d %H:%M:%S} UTC; nothing was landed",
         )
-    return plain_types(frame).sort(KNOWN_AT, dataset.key)
+    return columns.plain_types(frame).sort(KNOWN_AT, dataset.key)
 
 
 def split_labels(
     dataset: Dataset, frame: pl.DataFrame, *, arrived_at: datetime
 ) -> tuple[pl.DataFrame, pl.DataFrame | None]:
     """Part rows that bring their labels along; a missing label is not known yet, a missing known_at is the arrival."""
-    if dataset.label is None or dataset.label not in frame.columns:
+    if dataset.label is None:
+        return frame, None
+    if dataset.label not in frame.columns:
+        if KNOWN_AT in frame.columns:
+            raise BadData(
+                f"the rows have {KNOWN_AT!r}, and no label {dataset.label!r} that was known then",
+                hint=f"{nearest(dataset.label, frame.columns)} nothing was committed".strip(),
+            )
         return frame, None
     if KNOWN_AT not in frame.columns:
         frame = frame.with_columns(pl.lit(arrived_at).alias(KNOWN_AT))
@@ -117,10 +98,16 @@ def split_labels(
     return frame.drop(dataset.label, KNOWN_AT), labels if labels.height else None
 
 
+def key_range(keys: pl.Series) -> tuple[str, str]:
+    """Return the first and the last key, spelled so that texts compare as the keys do."""
+    if keys.dtype.is_integer():
+        return _spelled_int(keys.min()), _spelled_int(keys.max())
+    return str(keys.min()), str(keys.max())
+
+
 def overlapping(parts: Iterable[Fragment], keys: pl.Series, *, kind: FragmentKind) -> list[Fragment]:
-    """Return the fragments of a kind whose range of keys touches these keys'; keys are compared as text."""
-    spelled = keys.cast(pl.String)
-    first, last = str(spelled.min()), str(spelled.max())
+    """Return the fragments of a kind whose range of keys touches these keys'."""
+    first, last = key_range(keys)
     return [part for part in parts if part.kind is kind and part.first_key <= last and first <= part.last_key]
 
 
@@ -164,18 +151,22 @@ def relevant(
     ]
 
 
-def read_digest(parts: Sequence[Fragment], **bounds: object) -> str:
-    """Return the digest of a read, from the digests of the fragments that can matter to it and its bounds."""
+def read_digest(dataset: Dataset, parts: Sequence[Fragment], *, schema: Fragment, **bounds: object) -> str:
+    """Return the digest of a read, from the digests of the fragments that can matter to it and its bounds.
+
+    `schema` is the dataset's first fragment, which says the columns of a read without rows.
+    """
     spelled = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in bounds.items()}
-    return digests.of_json({"fragments": [[part.kind.value, part.digest] for part in parts], "bounds": spelled})
+    declared = [dataset.name, dataset.key, dataset.time, dataset.label, schema.digest]
+    told = [[part.kind.value, part.digest] for part in parts]
+    return digests.of_json({"dataset": declared, "fragments": told, "bounds": spelled})
 
 
-def known_by(labels: pl.DataFrame, *, key: str, as_of: datetime | None) -> pl.DataFrame:
-    """Return each key's label as it was known: the one that became known last, of two at once the one landed last."""
-    seen = labels if as_of is None else labels.filter(pl.col(KNOWN_AT) <= as_of)
-    if seen[key].n_unique() == seen.height:
-        return seen
-    return seen.sort(KNOWN_AT, maintain_order=True).unique(key, keep="last", maintain_order=True)
+def known_by(labels: pl.DataFrame, *, key: str) -> pl.DataFrame:
+    """Return each key's label: the one that became known last, of two at once the one landed last."""
+    if labels[key].n_unique() == labels.height:
+        return labels
+    return labels.sort(KNOWN_AT, maintain_order=True).unique(key, keep="last", maintain_order=True)
 
 
 def inside(
@@ -196,10 +187,31 @@ def inside(
     return rows.filter(*(bound for bound in bounds if bound is not None))
 
 
-def _must_have(frame: pl.DataFrame, columns: Sequence[str], what: str) -> None:
-    for name in columns:
+def _must_have(frame: pl.DataFrame, names: Sequence[str], what: str) -> None:
+    for name in names:
         if name not in frame.columns:
-            raise BadData(f"the {what} lack the column {name!r}", hint=_nothing(frame.columns, name))
+            raise BadData(f"the {what} lack the column {name!r}", hint=columns.nothing_committed(frame.columns, name))
+
+
+def _spelled_int(number: object) -> str:
+    assert isinstance(number, int)
+    return f"{number - _FIRST_INT:020d}"
+
+
+def _must_be_keys(frame: pl.DataFrame, key: str) -> None:
+    """Raise `BadData` unless the keys are whole numbers or texts, all there, each once."""
+    kind = columns.kind_of(frame[key].dtype)
+    if kind not in _KEY_KINDS and frame[key].null_count() < frame.height:
+        raise BadData(f"key {key!r} is {kind}", hint="keys are whole numbers or texts: cast it; nothing was committed")
+    _must_be_unique(frame, key)
+    if kind == "text":
+        texts = frame[key].cast(pl.String)
+        bad = texts.filter((texts.str.len_chars() > _KEY_LETTERS) | texts.str.contains(_NUL, literal=True))
+        if bad.len():
+            raise BadData(
+                f"{bad.len():,} keys are longer than {_KEY_LETTERS:,} letters, or have the letter NUL",
+                hint="use a digest of them as the key; nothing was committed",
+            )
 
 
 def _must_be_unique(frame: pl.DataFrame, key: str) -> None:
@@ -227,7 +239,13 @@ def _moments(frame: pl.DataFrame, name: str) -> pl.Series:
         )
     if column.null_count():
         raise BadData(f"{column.null_count():,} rows have no {name!r}", hint="leave them out; nothing was committed")
-    return column.dt.convert_time_zone("UTC").cast(_MOMENT)
+    years = column.dt.year()
+    if not years.is_between(*_YEARS).all():
+        raise BadData(
+            f"column {name!r} reaches from the year {years.min()} to {years.max()}",
+            hint="were seconds, milliseconds or microseconds mistaken for one another? nothing was committed",
+        )
+    return column.dt.convert_time_zone("UTC").cast(columns.MOMENT)
 
 
 def _missing(column: pl.Series) -> int:
@@ -238,8 +256,3 @@ def _missing(column: pl.Series) -> int:
 def _some(keys: pl.Series) -> str:
     shown = ", ".join(repr(key) for key in keys.head(_SHOWN).to_list())
     return shown + (", ..." if keys.len() > _SHOWN else "")
-
-
-def _nothing(found: Iterable[str], name: str = "") -> str:
-    offer = nearest(name, found) if name else "found: " + ", ".join(sorted(found))
-    return f"{offer} nothing was committed".strip()

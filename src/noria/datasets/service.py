@@ -1,8 +1,8 @@
 """Verbs of datasets: commit rows, land labels, read as of a time, compare, profile."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 import polars as pl
 
@@ -11,22 +11,21 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.clock import Clock, as_utc
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound, Stale
+from noria.core.errors import Conflict, NotFound
 from noria.core.ids import Ids
-from noria.datasets import frames, profiles, queries, rules
-from noria.datasets.fragments import FragmentReader
+from noria.datasets import columns as kinds
+from noria.datasets import frames, profiles, queries, reading, rules
+from noria.datasets.committing import Committer, Delivery
+from noria.datasets.fragments import FragmentList, FragmentReader
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
-from noria.ledger.model import FactKind
+from noria.datasets.reading import Window
 from noria.ledger.service import Ledger
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database
 
-_FRAGMENT_ROWS = 250_000
-_TRIES = 20
 _CACHE_BYTES = 512 * 2**20
-
-Answer = TypeVar("Answer")
+_NUMBER_DIGITS = 9
 
 
 class Datasets:
@@ -37,27 +36,18 @@ class Datasets:
         cache_bytes: int = _CACHE_BYTES,
     ) -> None:  # fmt: skip
         self._database = database
-        self._ledger = ledger
         self._access = access
         self._clock = clock
-        self._ids = ids
         self._reader = FragmentReader(blobs, cache_bytes=cache_bytes)
-        self._listed: dict[tuple[str, str], list[Fragment]] = {}
+        self._listed = FragmentList(database)
+        self._committer = Committer(database, self._reader, self._listed, ledger=ledger, clock=clock, ids=ids)
 
     # --- writing
 
     def create(self, context: Context, dataset: Dataset) -> Dataset:
         """Declare a dataset; declaring it again changes nothing. Raises `Conflict` if it was declared otherwise."""
         self._access.require(context, Permission.DATA_WRITE)
-        known = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
-        if known is None:
-            self._retried(lambda: self._database.write(lambda c: self._create(c, context, dataset)))
-        elif known[0] != dataset:
-            was = known[0]
-            raise Conflict(
-                f"dataset {dataset.name!r} has key {was.key!r}, time {was.time!r} and label {was.label!r}",
-                hint="declare it as it is, or give the other one another name",
-            )
+        self._committer.declare(context, dataset)
         return dataset
 
     def commit(
@@ -80,13 +70,20 @@ class Datasets:
 
         """
         self._access.require(context, Permission.DATA_WRITE)
-        self.create(context, dataset)
-        arrived = as_utc(arrived_at) if arrived_at is not None else self._clock.now()
-        frame, labels = rules.split_labels(dataset, frames.as_frame(rows), arrived_at=arrived)
+        rules.must_fit(source=source, key=key)
+        self._committer.is_declared(context, dataset)
+        now = self._clock.now()
+        arrived = now if arrived_at is None else as_utc(arrived_at)
+        given = frames.as_frame(rows)
+        frame, labels = rules.split_labels(dataset, given, arrived_at=arrived)
         frame = rules.checked_rows(dataset, frame)
         if labels is not None:
-            labels = rules.checked_labels(dataset, labels, now=self._clock.now())
-        return self._committed(context, dataset, (frame, labels), source=source, arrived=arrived, key=key)
+            labels = rules.checked_labels(dataset, labels, now=now)
+        content = _content(frame, labels if labels is None or KNOWN_AT in given.columns else labels.drop(KNOWN_AT))
+        delivery = Delivery(
+            dataset=dataset, rows=frame, labels=labels, source=source, arrived_at=arrived, key=key, content=content
+        )
+        return self._committer.commit(context, delivery)
 
     def land_labels(
         self,
@@ -103,10 +100,16 @@ class Datasets:
         `key` works as in `commit`. Raises `BadData` for labels that are missing, NaN, from the future, of no row.
         """
         self._access.require(context, Permission.DATA_WRITE)
-        self.create(context, dataset)
-        arrived = as_utc(arrived_at) if arrived_at is not None else self._clock.now()
-        checked = rules.checked_labels(dataset, frames.as_frame(labels), now=self._clock.now())
-        return self._committed(context, dataset, (None, checked), source=source, arrived=arrived, key=key)
+        rules.must_fit(source=source, key=key)
+        self._committer.is_declared(context, dataset)
+        now = self._clock.now()
+        arrived = now if arrived_at is None else as_utc(arrived_at)
+        checked = rules.checked_labels(dataset, frames.as_frame(labels), now=now)
+        delivery = Delivery(
+            dataset=dataset, rows=None, labels=checked, source=source, arrived_at=arrived, key=key,
+            content=_content(None, checked),
+        )  # fmt: skip
+        return self._committer.commit(context, delivery)
 
     # --- reading
 
@@ -126,7 +129,7 @@ class Datasets:
 
         `snapshot` (an id, or NAME@N) chooses what was committed, the newest if not given; `as_of` shows only rows
         whose event had happened and labels that were known by then. A label that is not known is null; `known_at`
-        comes along. `labelled` leaves out rows without a label.
+        comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame.
 
         Raises:
             NotFound: there is no such dataset, snapshot or column.
@@ -165,14 +168,27 @@ class Datasets:
         chosen = self.latest(context, dataset) if snapshot is None else self.snapshot(context, snapshot)
         if chosen is None:
             raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
-        bounds = {"as_of": as_of, "since": since, "until": until}
-        parts = rules.relevant(self._fragments(context, dataset), through=chosen.number, **bounds)
-        digest = rules.read_digest(parts, dataset=dataset, labelled=labelled, **bounds)
+        if chosen.dataset != dataset:
+            raise Conflict(
+                f"{chosen} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
+            )
+        window = _window(as_of=as_of, since=since, until=until)
+        bounds = {"as_of": window.as_of, "since": window.since, "until": window.until}
+        there = self._listed.of(context, dataset)
+        parts = rules.relevant(there, through=chosen.number, **bounds)
+        digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds)
 
-        def load() -> pl.DataFrame:
-            return self._reader.read(digest, lambda: self._load(declared, parts, labelled=labelled, **bounds))
+        def make() -> pl.DataFrame:
+            found = reading.shown(self._reader, declared, parts, window, schema=there[0])
+            return found.drop_nulls(declared.label) if labelled and declared.label else found
 
-        return Rows(dataset=dataset, snapshot=chosen.id, digest=digest, reader=load, **bounds)
+        return Rows(
+            dataset=dataset,
+            snapshot=chosen.id,
+            digest=digest,
+            reader=lambda: self._reader.read(digest, make),
+            **bounds,
+        )
 
     def dataset(self, context: Context, name: str) -> Dataset:
         """Return a dataset; raises `NotFound`."""
@@ -182,6 +198,17 @@ class Datasets:
             raise NotFound("dataset", name, known=[other.name for other in self.datasets(context)])
         return found[0]
 
+    def columns(self, context: Context, name: str) -> tuple[str, ...]:
+        """Return the columns of a dataset's rows that hold numbers, truth values or text, but for its key and label."""
+        self._access.require(context, Permission.DATA_READ)
+        found = self._database.read(lambda c: queries.dataset(c, context.project, name))
+        if found is None:
+            raise NotFound("dataset", name, known=self._names(context))
+        declared, known = found
+        plain = ("int", "float", "bool", "text")
+        others = (declared.key, declared.label)
+        return tuple(sorted(column for column, kind in known.items() if kind in plain and column not in others))
+
     def datasets(self, context: Context) -> list[Dataset]:
         """Return the project's datasets, by name."""
         self._access.require(context, Permission.DATA_READ)
@@ -190,7 +217,8 @@ class Datasets:
     def latest(self, context: Context, dataset: str, *, by: datetime | None = None) -> Snapshot | None:
         """Return the newest snapshot, or the newest committed by a moment; None if there is none yet."""
         self._access.require(context, Permission.DATA_READ)
-        return self._database.read(lambda c: queries.latest(c, context.project, dataset, by=by))
+        moment = None if by is None else as_utc(by)
+        return self._database.read(lambda c: queries.latest(c, context.project, dataset, by=moment))
 
     def snapshot(self, context: Context, name: str) -> Snapshot:
         """Return a snapshot by its id, by NAME@N, or the newest by NAME; raises `NotFound`."""
@@ -198,7 +226,7 @@ class Datasets:
         dataset, separator, number = name.partition("@")
 
         def query(connection: Connection) -> Snapshot | None:
-            if separator and number.isdigit():
+            if separator and number.isdecimal() and len(number) <= _NUMBER_DIGITS:
                 return queries.numbered(connection, context.project, dataset, int(number))
             return queries.snapshot(connection, context.project, name) or queries.latest(
                 connection, context.project, name
@@ -225,13 +253,9 @@ class Datasets:
     ) -> Profile:
         """Return the profile of a snapshot's rows, merged from its fragments that overlap [since, until)."""
         chosen = self.snapshot(context, snapshot)
-        parts = rules.relevant(
-            self._fragments(context, chosen.dataset),
-            through=chosen.number,
-            as_of=None,
-            since=since,
-            until=until,
-        )
+        window = _window(since=since, until=until)
+        there = self._listed.of(context, chosen.dataset)
+        parts = rules.relevant(there, through=chosen.number, as_of=None, since=window.since, until=window.until)
         return profiles.merge([self._reader.profile(part) for part in parts if part.kind is FragmentKind.ROWS])
 
     def diff(self, context: Context, before: str, after: str) -> Difference:
@@ -239,243 +263,63 @@ class Datasets:
         first, second = sorted((self.snapshot(context, before), self.snapshot(context, after)), key=lambda s: s.number)
         if first.dataset != second.dataset:
             raise Conflict(f"{first} and {second} are of two datasets", hint="compare snapshots of one")
-        parts = self._fragments(context, first.dataset)
-        old = [part for part in parts if part.added_in <= first.number]
-        new = [part for part in parts if first.number < part.added_in <= second.number]
-        added = {kind: [part for part in new if part.kind is kind] for kind in FragmentKind}
-        merged = [
-            profiles.merge([self._reader.profile(part) for part in side if part.kind is FragmentKind.ROWS])
-            for side in (old, new)
-        ]
+        parts = self._listed.of(context, first.dataset)
+        old, now = ([part for part in parts if part.added_in <= number] for number in (first.number, second.number))
+        new = now[len(old) :]
+        rows, labels = ([part for part in new if part.kind is kind] for kind in FragmentKind)
+        earlier = [part for part in old if part.kind is FragmentKind.ROWS]
+        merged = [profiles.merge([self._reader.profile(part) for part in side]) for side in (earlier, rows)]
         return Difference(
             before=str(first),
             after=str(second),
-            rows_added=sum(part.rows for part in added[FragmentKind.ROWS]),
-            labels_added=sum(part.rows for part in added[FragmentKind.LABELS]),
-            labels_changed=self._changed(context, first.dataset, old, added[FragmentKind.LABELS]),
+            rows_added=sum(part.rows for part in rows),
+            labels_added=sum(part.rows for part in labels),
+            labels_changed=self._changed(context, first.dataset, old, labels),
+            columns_changed=self._retyped(earlier, rows),
             drifted=profiles.drifted(*merged),
         )
 
     # --- inside
 
-    def _create(self, connection: Connection, context: Context, dataset: Dataset) -> None:
-        if queries.dataset(connection, context.project, dataset.name) is None:
-            queries.insert_dataset(connection, context.project, dataset, at=self._clock.now())
-            told = {"dataset": dataset.name, "key": dataset.key, "time": dataset.time, "label": dataset.label}
-            self._ledger.record(connection, context, FactKind.DATASET_CREATED, subject=dataset.name, payload=told)
-
-    def _committed(
-        self,
-        context: Context,
-        dataset: Dataset,
-        frames_given: tuple[pl.DataFrame | None, pl.DataFrame | None],
-        *,
-        source: str,
-        arrived: datetime,
-        key: str | None,
-    ) -> Snapshot:
-        """Store the frames, then put the snapshot in; begin again if somebody else was faster."""
-        rows, labels = frames_given
-        content = digests.of_json([None if frame is None else frames.frame_digest(frame) for frame in frames_given])
-
-        def once() -> Snapshot:
-            known = self._keyed(context, dataset, key, content=content)
-            if known is not None:
-                return known
-            newest = self.latest(context, dataset.name)
-            number = 1 if newest is None else newest.number + 1
-            parts = self._parts(context, dataset, rows, labels, number=number)
-            digest = digests.of_json([newest.digest if newest else None, [[part.kind, part.digest] for part in parts]])
-            made = Snapshot(
-                id=self._ids.new("snapshot"),
-                dataset=dataset.name,
-                number=number,
-                parent=None if newest is None else newest.id,
-                digest=digest,
-                content=content,
-                rows=0 if rows is None else rows.height,
-                labels=0 if labels is None else labels.height,
-                source=source,
-                arrived_at=arrived,
-                committed_at=self._clock.now(),
-                committed_by=str(context.actor),
-                key=key,
-            )
-            self._database.write(lambda connection: self._put(connection, context, dataset, made, parts, rows))
-            return made
-
-        return self._retried(once)
-
-    def _put(
-        self, connection: Connection, context: Context, dataset: Dataset, made: Snapshot, parts: Sequence[Fragment], rows: pl.DataFrame | None,
-    ) -> None:  # fmt: skip
-        queries.lock(connection, context.project, dataset.name)
-        newest = queries.latest(connection, context.project, dataset.name)
-        if (None if newest is None else newest.id) != made.parent:
-            raise Stale(f"dataset {dataset.name!r} got another snapshot meanwhile")
-        if rows is not None:
-            found = queries.dataset(connection, context.project, dataset.name)
-            columns = rules.joined_columns(dataset, found[1] if found else {}, rows)
-            queries.set_columns(connection, context.project, dataset.name, columns)
-        queries.insert_snapshot(connection, context.project, made, parts)
-        shared = {
-            "dataset": dataset.name,
-            "snapshot": made.id,
-            "number": made.number,
-            "source": made.source,
-            "digest": made.digest,
-        }
-        for kind, count in ((FragmentKind.ROWS, made.rows), (FragmentKind.LABELS, made.labels)):
-            mine = [part for part in parts if part.kind is kind]
-            if not mine:
-                continue
-            span = {
-                "first_time": min(p.first_time for p in mine).isoformat(),
-                "last_time": max(p.last_time for p in mine).isoformat(),
-            }
-            fact = FactKind.DATASET_COMMITTED if kind is FragmentKind.ROWS else FactKind.FEEDBACK_LANDED
-            self._ledger.record(
-                connection, context, fact, subject=dataset.name, payload=shared | {kind.value: count} | span
-            )
-
-    def _parts(
-        self,
-        context: Context,
-        dataset: Dataset,
-        rows: pl.DataFrame | None,
-        labels: pl.DataFrame | None,
-        *,
-        number: int,
-    ) -> list[Fragment]:
-        """Check the frames against what is there, and store them as fragments."""
-        there = self._fragments(context, dataset.name)
-        parts: list[Fragment] = []
-        if rows is not None:
-            found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
-            rules.joined_columns(dataset, found[1] if found else {}, rows)
-            touched = self._reader.together(rules.overlapping(there, rows[dataset.key], kind=FragmentKind.ROWS))
-            if touched is not None:
-                rules.must_be_new(rows[dataset.key], touched[dataset.key], dataset=dataset)
-            parts += [self._rows_part(dataset, part, number=number) for part in rows.iter_slices(_FRAGMENT_ROWS)]
-        if labels is not None:
-            owners = self._owners(dataset, there, rows, labels[dataset.key])
-            parts += [
-                self._labels_part(dataset, part, owners, number=number) for part in labels.iter_slices(_FRAGMENT_ROWS)
-            ]
-        return parts
-
-    def _owners(
-        self, dataset: Dataset, there: Sequence[Fragment], rows: pl.DataFrame | None, keys: pl.Series
-    ) -> pl.DataFrame:
-        """Return key and time of the rows that labels belong to; raises `BadData` if some belong to none."""
-        touched = self._reader.together(rules.overlapping(there, keys, kind=FragmentKind.ROWS))
-        named = [frame.select(dataset.key, dataset.time) for frame in (touched, rows) if frame is not None]
-        if not named:
-            rules.must_be_known(keys, keys.clear(), dataset=dataset)
-        owners = pl.concat(named, how="vertical_relaxed")
-        rules.must_be_known(keys, owners[dataset.key], dataset=dataset)
-        return owners
-
-    def _rows_part(self, dataset: Dataset, frame: pl.DataFrame, *, number: int) -> Fragment:
-        blob, digest = self._reader.put(frame)
-        keys = frame[dataset.key].cast(pl.String)
-        return Fragment(
-            id=self._ids.new("fragment"),
-            kind=FragmentKind.ROWS,
-            blob=blob,
-            digest=digest,
-            rows=frame.height,
-            added_in=number,
-            first_time=frame[0, dataset.time],
-            last_time=frame[-1, dataset.time],
-            first_key=str(keys.min()),
-            last_key=str(keys.max()),
-            known_from=None,
-            known_through=None,
-            profile=self._reader.put_profile(frame),
-        )
-
-    def _labels_part(self, dataset: Dataset, frame: pl.DataFrame, owners: pl.DataFrame, *, number: int) -> Fragment:
-        blob, digest = self._reader.put(frame)
-        keys = frame[dataset.key].cast(pl.String)
-        times = frame.join(owners, on=dataset.key, how="inner")[dataset.time].sort()
-        return Fragment(
-            id=self._ids.new("fragment"),
-            kind=FragmentKind.LABELS,
-            blob=blob,
-            digest=digest,
-            rows=frame.height,
-            added_in=number,
-            first_time=times[0],
-            last_time=times[-1],
-            first_key=str(keys.min()),
-            last_key=str(keys.max()),
-            known_from=frame[0, KNOWN_AT],
-            known_through=frame[-1, KNOWN_AT],
-            profile=None,
-        )
-
-    def _load(
-        self, dataset: Dataset, parts: Sequence[Fragment], *, labelled: bool, as_of: datetime | None, since: datetime | None, until: datetime | None,
-    ) -> pl.DataFrame:  # fmt: skip
-        rows = self._reader.together([part for part in parts if part.kind is FragmentKind.ROWS])
-        if rows is None:
-            raise NotFound(
-                f"row of dataset {dataset.name!r} in",
-                f"{since} to {until}",
-                hint="widen the window: noria data show NAME",
-            )
-        rows = rules.inside(rows, time=dataset.time, as_of=as_of, since=since, until=until)
-        if dataset.label is None:
-            return rows.sort(dataset.time, dataset.key)
-        labels = self._reader.together([part for part in parts if part.kind is FragmentKind.LABELS])
-        if labels is None:
-            blank = [pl.lit(None).alias(dataset.label), pl.lit(None, pl.Datetime("us", "UTC")).alias(KNOWN_AT)]
-            whole = rows.with_columns(blank)
-        else:
-            whole = rows.join(rules.known_by(labels, key=dataset.key, as_of=as_of), on=dataset.key, how="left")
-        return (whole.drop_nulls(dataset.label) if labelled else whole).sort(dataset.time, dataset.key)
-
-    def _fragments(self, context: Context, dataset: str) -> list[Fragment]:
-        """Return all fragments of a dataset; those seen before are not asked for again, for they never change."""
-        place = (context.project, dataset)
-        seen = self._listed.get(place, [])
-        last = seen[-1].added_in if seen else 0
-        newer = self._database.read(lambda c: queries.fragments_after(c, context.project, dataset, last))
-        if newer:
-            seen = self._listed[place] = seen + newer
-        return seen
-
-    def _keyed(self, context: Context, dataset: Dataset, key: str | None, *, content: str) -> Snapshot | None:
-        if key is None:
-            return None
-        known = self._database.read(lambda c: queries.keyed(c, context.project, dataset.name, key))
-        if known is not None and known.content != content:
-            raise Conflict(
-                f"{known} was committed under the key {key!r} with other content",
-                hint="the same key means the same content; give this one a key of its own",
-            )
-        return known
-
     def _changed(self, context: Context, dataset: str, old: Sequence[Fragment], new: Sequence[Fragment]) -> int:
+        """Return how many rows have another label than they had."""
         declared = self.dataset(context, dataset)
-        before, after = (
-            self._reader.together([p for p in side if p.kind is FragmentKind.LABELS]) for side in (old, new)
+        before, landed = (
+            reading.together([self._reader.frame(part) for part in side if part.kind is FragmentKind.LABELS])
+            for side in (old, new)
         )
-        if before is None or after is None or declared.label is None:
+        if before is None or landed is None or declared.label is None:
             return 0
-        was, now = (rules.known_by(side, key=declared.key, as_of=None) for side in (before, after))
+        after = reading.together([before, landed])
+        assert after is not None, "two frames make one"
+        was, now = (rules.known_by(side, key=declared.key) for side in (before, after))
         both = was.join(now, on=declared.key, suffix="_now")
         return both.filter(pl.col(declared.label) != pl.col(f"{declared.label}_now")).height
+
+    def _retyped(self, old: Sequence[Fragment], new: Sequence[Fragment]) -> dict[str, str]:
+        """Return the columns whose kind became another; each commit has the widest kind so far."""
+        if not old or not new:
+            return {}
+        was, now = (
+            {name: kinds.kind_of(kind) for name, kind in self._reader.frame(side[-1]).schema.items()}
+            for side in (old, new)
+        )
+        return {name: f"{was[name]} to {now[name]}" for name in was if was[name] != now[name]}
 
     def _names(self, context: Context) -> list[str]:
         return [dataset.name for dataset in self.datasets(context)]
 
-    @staticmethod
-    def _retried(work: Callable[[], Answer]) -> Answer:
-        for _ in range(_TRIES - 1):
-            try:
-                return work()
-            except Stale:
-                continue
-        return work()
+
+def _window(*, as_of: datetime | None = None, since: datetime | None = None, until: datetime | None = None) -> Window:
+    bounds = {"as_of": as_of, "since": since, "until": until}
+    return Window(**{name: None if moment is None else as_utc(moment) for name, moment in bounds.items()})
+
+
+def _content(rows: pl.DataFrame | None, labels: pl.DataFrame | None) -> str:
+    """Return the digest of what was given; the order of rows and columns does not matter."""
+    return digests.of_json(
+        [
+            None if frame is None else frames.frame_digest(frame.select(sorted(frame.columns)))
+            for frame in (rows, labels)
+        ]
+    )

@@ -165,13 +165,11 @@ def _recompute(connection: Connection, sizes: set[int]) -> tuple[dict[int, bytes
 
     roots: dict[int, bytes] = {}
     problems: list[str] = []
-    size = 0
-    for fact in queries.every(connection):
-        if fact.position != size:
-            problems.append(f"fact {size} is missing: the next one is {fact.position}")
+    for place, fact in enumerate(queries.every(connection)):
+        if fact.position != place:
+            problems.append(f"fact {place} is missing: the next one is {fact.position}")
             break
-        nodes.update(merkle.append(size, merkle.leaf_hash(canonical_json(fact.content())), get))
-        size += 1
-        if size in sizes:
-            roots[size] = merkle.root(size, get)
+        nodes.update(merkle.append(place, merkle.leaf_hash(canonical_json(fact.content())), get))
+        if place + 1 in sizes:
+            roots[place + 1] = merkle.root(place + 1, get)
     return roots, problems

@@ -6,14 +6,16 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from noria.core.errors import NotFound
+from noria.core.errors import Invalid, NotFound
 from noria.evaluation import comparing
 from noria.evaluation.comparing import Judged
 from noria.evaluation.model import Evidence, Rival
 from noria.loop import rules
 from noria.loop.model import Cycle
 from noria.loop.turn import Turn
-from noria.registry.model import ANCHOR, CHAMPION, Model, ModelVersion
+from noria.registry.loading import MODEL_CODEC
+from noria.registry.model import ANCHOR, CHAMPION, ModelVersion
+from noria.runs.model import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +34,17 @@ def version_of(turn: Turn, alias: str) -> ModelVersion | None:
     return turn.rooms.registry.version(turn.context, turn.loop.model, state.version)
 
 
-def evidence(turn: Turn, cycle: Cycle, model: Model, *, as_of: datetime, trained_through: datetime) -> Found:
-    """Score the candidate and its rivals on the rows after everything that any of them learned from."""
+def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_through: datetime) -> Found:
+    """Score the candidate and its rivals on the rows after everything that any of them learned from.
+
+    Raises `Invalid` if the candidate is no model; nothing is scored where no gate will judge.
+    """
+    candidate = run.artifact
+    if candidate is None or candidate.codec != MODEL_CODEC:
+        raise Invalid(
+            f"the pipeline {run.pipeline!r} returned no model",
+            hint="end it with nr.Model(estimator, preprocess=function)",
+        )
     champion, anchor = version_of(turn, CHAMPION), version_of(turn, ANCHOR)
     if champion is None or anchor is None or anchor.number == champion.number or not _anchored(turn):
         anchor = None
@@ -48,9 +59,9 @@ def evidence(turn: Turn, cycle: Cycle, model: Model, *, as_of: datetime, trained
     judged = Judged(
         rows=rows,
         labels=rows[turn.loop.dataset.label or ""].cast(pl.Float64).to_numpy(),
-        candidate=model.predict(rows),
-        champion=None if champion is None else turn.rooms.loader.load(champion).predict(rows),
-        anchor=None if anchor is None else turn.rooms.loader.load(anchor).predict(rows),
+        candidate=turn.rooms.loader.load(candidate).predict(rows),
+        champion=None if champion is None else turn.rooms.loader.load(champion.artifact).predict(rows),
+        anchor=None if anchor is None else turn.rooms.loader.load(anchor.artifact).predict(rows),
         since=window.since or as_of,
         until=as_of,
         time=turn.loop.dataset.time,

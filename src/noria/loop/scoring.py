@@ -57,7 +57,7 @@ def live_scores(
         met = rows.filter(inside)
         if met.height:
             version = rooms.registry.version(context, loop.model, reign.version)
-            scores = rooms.loader.load(version).predict(met)
+            scores = rooms.loader.load(version.artifact).predict(met)
             parts.append(met.with_columns(pl.Series(_SCORE, scores), pl.lit(reign.version).alias(_VERSION)))
     return pl.concat(parts) if parts else rows.clear().with_columns(pl.lit(None, pl.Float64).alias(_SCORE))
 

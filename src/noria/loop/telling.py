@@ -30,7 +30,9 @@ def why(rooms: Rooms, context: Context, model: str, number: int) -> list[Line]:
     lines.append(("run", f"{version.run}, code {version.code[:12]}, environment {version.environment[:12]}"))
     if cycle is not None:
         lines += _judgement(cycle)
-    return lines + [_move(model, move) for move in rooms.registry.moves(context, model) if number in (move.to, move.before)]
+    return lines + [
+        _move(model, move) for move in rooms.registry.moves(context, model) if number in (move.to, move.before)
+    ]
 
 
 def _cycle(rooms: Rooms, context: Context, version: ModelVersion) -> Cycle | None:
@@ -56,10 +58,14 @@ def _judgement(cycle: Cycle) -> list[Line]:
     if cycle.evidence:
         evidence = Evidence.from_plain(cycle.evidence)
         if evidence.rows and evidence.comparisons:
-            lines.append(("judged on", f"{evidence.rows:,} rows from {_moment(evidence.since)} to {_moment(evidence.until)}"))
+            lines.append(
+                ("judged on", f"{evidence.rows:,} rows from {_moment(evidence.since)} to {_moment(evidence.until)}")
+            )
         lines += [("evidence", comparison.words()) for comparison in evidence.comparisons]
         if evidence.flips is not None:
-            lines.append(("flips", f"{evidence.flips.negative:,} rows got worse, {evidence.flips.positive:,} got better"))
+            lines.append(
+                ("flips", f"{evidence.flips.negative:,} rows got worse, {evidence.flips.positive:,} got better")
+            )
         lines += _worst_slice(evidence)
     if cycle.verdict:
         lines.append(("verdict", f"{cycle.verdict['outcome']}: {'; '.join(cycle.verdict['reasons'])}"))

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from noria.core.errors import NoriaError, Stale
+from noria.core.errors import Conflict, NoriaError, Stale
 from noria.datasets.model import Rows
 from noria.evaluation import gates
 from noria.evaluation.model import Outcome as GateOutcome
@@ -12,7 +12,7 @@ from noria.loop import judging, queries, rules
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
-from noria.registry.model import CHAMPION, Model
+from noria.registry.model import CHAMPION, Trained
 from noria.runs.model import Run, RunState
 from noria.store.database import Connection
 
@@ -69,10 +69,9 @@ def evaluate(turn: Turn) -> None:
         return turn.skip()
     run = turn.rooms.runs.get(turn.context, cycle.run)
     try:
-        model = _model_of(run)
         as_of = turn.fact.at if cycle.looks else cycle.opened_at
         trained_through = rules.training_window(turn.loop, as_of=cycle.opened_at, held_back=True).until
-        judged = judging.evidence(turn, cycle, model, as_of=as_of, trained_through=trained_through)
+        judged = judging.evidence(turn, cycle, run, as_of=as_of, trained_through=trained_through)
     except NoriaError as problem:
         words = f"the candidate could not be evaluated: {problem.sentence}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
@@ -193,20 +192,12 @@ def _run(turn: Turn, cycle: Cycle, purpose: str, *, as_of: datetime, held_back: 
     return turn.rooms.runs.run(turn.context, turn.loop.train, params=params, key=key)
 
 
-def _model_of(run: Run) -> Model:
-    if not isinstance(run.result, Model):
-        kind = type(run.result).__name__
-        raise Stale(f"the pipeline returned a {kind}, not a model", hint="end it with nr.Model(estimator)")
-    return run.result
-
-
 def _register(
     connection: Connection, turn: Turn, cycle: Cycle, run: Run, *, trained_through: datetime, parent: int | None = None
 ) -> int:
-    version = turn.rooms.registry.register_in(
-        connection,
-        turn.context,
-        turn.loop.model,
+    if run.artifact is None:
+        raise Conflict(f"run {run.id} has no result", hint=f"look at it: noria run, state {run.state.value}")
+    trained = Trained(
         artifact=run.artifact,
         run=run.id,
         snapshot=cycle.snapshot,
@@ -215,7 +206,7 @@ def _register(
         parent=parent,
         params=dict(turn.loop.params),
     )
-    return version.number
+    return turn.rooms.registry.register_in(connection, turn.context, turn.loop.model, trained).number
 
 
 def _promote(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> None:

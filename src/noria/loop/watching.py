@@ -1,10 +1,8 @@
-"""Looks through a loop's monitors when data or labels have come: has something moved enough to raise a signal?"""
+"""Looks through a loop's monitors when data or labels have come, for what has moved enough to raise a signal."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import polars as pl
 
 from noria.core.errors import Invalid
 from noria.evaluation import metrics
@@ -64,23 +62,15 @@ def look(turn: Turn) -> Seen:
 
 def _drift(look: _Look, trigger: Drift) -> None:
     turn, now = look.turn, look.turn.fact.at
-    name = turn.loop.dataset.name
+    datasets, name = turn.rooms.datasets, turn.loop.dataset.name
     trained = rules.training_window(turn.loop, as_of=look.champion.trained_through, held_back=False)
-    reference = turn.rooms.datasets.read(turn.context, name, as_of=trained.as_of, since=trained.since, until=trained.until)
-    current = turn.rooms.datasets.read(turn.context, name, as_of=now, since=now - trigger.over, until=now)
-    found = monitor_rules.drift(reference, current, columns=_columns(turn, trigger, current))
+    reference = datasets.rows(turn.context, name, as_of=trained.as_of, since=trained.since, until=trained.until)
+    current = datasets.rows(turn.context, name, as_of=now, since=now - trigger.over, until=now)
+    columns = trigger.columns or datasets.columns(turn.context, name)
+    found = turn.rooms.monitors.drift(reference, current, columns=columns)
     if found is not None:
         words = f"{found.column} drifted by {found.psi:.3f} PSI over {found.rows:,} rows of the last {trigger.over.days} days"
         look.measured("drift", value=found.psi, threshold=trigger.psi, words=words)
-
-
-def _columns(turn: Turn, trigger: Drift, rows: pl.DataFrame) -> list[str]:
-    """Return the columns to watch: those named, or all numbers and texts but key, time and label."""
-    if trigger.columns:
-        return list(trigger.columns)
-    dataset = turn.loop.dataset
-    plain = [name for name, dtype in rows.schema.items() if dtype.is_numeric() or isinstance(dtype, pl.String | pl.Boolean)]
-    return [name for name in plain if name not in (dataset.key, dataset.time, dataset.label)]
 
 
 def _metric(look: _Look, trigger: MetricDrop) -> None:
@@ -89,7 +79,12 @@ def _metric(look: _Look, trigger: MetricDrop) -> None:
     if reference is None or now - trigger.over < look.champion.trained_through:
         return
     scored = scoring.live_scores(
-        turn.rooms, turn.context, turn.loop, since=now - trigger.over, until=now, as_of=now,
+        turn.rooms,
+        turn.context,
+        turn.loop,
+        since=now - trigger.over,
+        until=now,
+        as_of=now,
     )
     metric = metrics.named(trigger.metric)
     try:

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from noria.core.context import Context
 from noria.core.errors import LeaseLost, NotFound
-from noria.ledger.model import FactKind
+from noria.ledger.model import Fact, FactKind
 from noria.loop import queries, rules
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
 from noria.loop.spec import Loop
@@ -63,11 +63,10 @@ class Worker(AbstractContextManager["Worker"]):
         answered = 0
         while True:
             self._rooms.ledger.seal()
-            count = sum(self._answer(loop) for loop in self._loops.values())
-            count += sum(self._tick(loop) for loop in self._loops.values())
-            if not count:
+            read = self._answer_all()
+            if not read and not sum(self._tick(loop) for loop in self._loops.values()):
                 return answered
-            answered += count
+            answered += read
 
     def next_due(self) -> datetime | None:
         """Return when a schedule or a deadline is due next."""
@@ -78,36 +77,55 @@ class Worker(AbstractContextManager["Worker"]):
             times += [moment for moment in (scheduled, self._deadline(loop)) if moment is not None]
         return min(times, default=None)
 
-    def _answer(self, loop: Loop) -> int:
-        row = self._row(loop)
-        if row.state is LoopState.PAUSED or (lease := self._lease(loop)) is None:
+    def _answer_all(self) -> int:
+        """Let each loop that is ours answer the facts it has not heard; return how many were heard."""
+        ours = [loop for loop in self._loops.values() if self._may_turn(loop)]
+        if not ours:
             return 0
-        answered = 0
-        read = max(row.cursor, self._read.get(loop.name, -1))
-        facts = self._rooms.ledger.after(read, project=self._context.project)
-        for fact in facts:
-            if concerns(loop, fact):
-                self._take(
-                    Turn(
-                        rooms=self._rooms, context=self._context, loop=loop, row=self._row(loop), lease=lease, fact=fact
-                    )
-                )
-                answered += 1
-            self._read[loop.name] = fact.position if fact.position is not None else read
-        return answered + (len(facts) > 0)
+        facts = self._rooms.ledger.after(min(self._read[loop.name] for loop in ours), project=self._context.project)
+        return sum(self._hear(loop, facts) for loop in ours)
 
-    def _take(self, turn: Turn) -> None:
-        STARTS[turn.fact.kind](turn)
+    def _hear(self, loop: Loop, facts: Sequence[Fact]) -> int:
+        """Let a loop answer the facts it has not heard, up to the first one that it may not answer now."""
+        heard = 0
+        for fact in facts:
+            position = -1 if fact.position is None else fact.position
+            if position <= self._read[loop.name]:
+                continue
+            if concerns(loop, fact) and not self._answer(loop, fact):
+                break
+            self._read[loop.name] = position
+            heard += 1
+        return heard
+
+    def _answer(self, loop: Loop, fact: Fact) -> bool:
+        row, lease = self._row(loop), self._leases.get(loop.name)
+        if row.state is LoopState.PAUSED or lease is None:
+            return False
+        turn = Turn(rooms=self._rooms, context=self._context, loop=loop, row=row, lease=lease, fact=fact)
+        STARTS[fact.kind](turn)
         if self._on_turn is not None:
             self._on_turn(turn)
+        return True
+
+    def _may_turn(self, loop: Loop) -> bool:
+        """Say whether the loop is ours to turn; what it has answered is read once, when it becomes ours."""
+        if self._lease(loop) is None:
+            self._read.pop(loop.name, None)
+            return False
+        if loop.name not in self._read:
+            self._read[loop.name] = self._row(loop).cursor
+        return True
 
     def _tick(self, loop: Loop) -> int:
         """Tell what time alone brings about: schedules that are due, rests that are over, deadlines that passed."""
-        row, now, lease = self._row(loop), self._rooms.clock.now(), self._leases.get(loop.name)
-        if lease is None or row.state is LoopState.PAUSED:
+        lease, now = self._leases.get(loop.name), self._rooms.clock.now()
+        if lease is None:
             return 0
-        cycle = self._rooms.database.read(lambda c: queries.open_cycle(c, row.project, row.name))
-        told = self._due(loop, row, now) | self._rested(loop, row, cycle, now) | self._expired(cycle, now)
+        row, cycle, last = self._rooms.database.read(lambda connection: self._look(connection, loop))
+        if row.state is LoopState.PAUSED:
+            return 0
+        told = _due(loop, row, now) | _rested(loop, row, cycle, now=now, last=last) | _expired(cycle, now)
         if not told:
             return 0
 
@@ -123,34 +141,15 @@ class Worker(AbstractContextManager["Worker"]):
         self._rooms.database.write(work)
         return 1
 
-    @staticmethod
-    def _due(loop: Loop, row: LoopRow, now: datetime) -> dict[FactKind, tuple[str, Mapping[str, object]]]:
-        schedules = rules.schedules_due(loop, after=row.scheduled_through, now=now)
+    def _look(self, connection: Connection, loop: Loop) -> tuple[LoopRow, Cycle | None, datetime | None]:
+        row = queries.loop(connection, self._context.project, loop.name)
+        if row is None:
+            raise _not_started(loop)
         return (
-            {FactKind.SCHEDULE_DUE: (loop.name, {"loop": loop.name, "schedules": list(schedules)})} if schedules else {}
+            row,
+            queries.open_cycle(connection, row.project, row.name),
+            queries.last_opened(connection, row.project, row.name),
         )
-
-    def _rested(
-        self,
-        loop: Loop,
-        row: LoopRow,
-        cycle: Cycle | None,
-        now: datetime,
-    ) -> dict[FactKind, tuple[str, Mapping[str, object]]]:
-        if cycle is not None or not rules.due(loop, row.standing):
-            return {}
-        last = self._rooms.database.read(lambda c: queries.last_opened(c, row.project, row.name))
-        if last is None or not rules.may_open(loop, row, now=now, last_opened=last):
-            return {}
-        return {FactKind.LOOP_RESTED: (loop.name, {"loop": loop.name, "since": last.isoformat()})}
-
-    @staticmethod
-    def _expired(cycle: Cycle | None, now: datetime) -> dict[FactKind, tuple[str, Mapping[str, object]]]:
-        if cycle is None or cycle.deadline is None or cycle.deadline > now:
-            return {}
-        words = f"the labels it waited for had not landed by {cycle.deadline:%Y-%m-%d %H:%M}"
-        told = {"loop": cycle.loop, "cycle": cycle.id, "number": cycle.number, "words": words}
-        return {FactKind.GATE_EXPIRED: (cycle.id, told)}
 
     def _deadline(self, loop: Loop) -> datetime | None:
         cycle = self._rooms.database.read(lambda c: queries.open_cycle(c, self._context.project, loop.name))
@@ -159,7 +158,7 @@ class Worker(AbstractContextManager["Worker"]):
     def _row(self, loop: Loop) -> LoopRow:
         row = self._rooms.database.read(lambda c: queries.loop(c, self._context.project, loop.name))
         if row is None:
-            raise NotFound("loop", loop.name, hint="start it first: noria loop start FILE")
+            raise _not_started(loop)
         return row
 
     def _lease(self, loop: Loop) -> Lease | None:
@@ -195,3 +194,31 @@ class Worker(AbstractContextManager["Worker"]):
             return leases.renew(connection, lease, now, seconds=_LEASE_SECONDS)
 
         return self._rooms.database.write(work, durability=Durability.STEP)
+
+
+Told = dict[FactKind, tuple[str, Mapping[str, object]]]
+
+
+def _due(loop: Loop, row: LoopRow, now: datetime) -> Told:
+    schedules = rules.schedules_due(loop, after=row.scheduled_through, now=now)
+    return {FactKind.SCHEDULE_DUE: (loop.name, {"loop": loop.name, "schedules": list(schedules)})} if schedules else {}
+
+
+def _rested(loop: Loop, row: LoopRow, cycle: Cycle | None, *, now: datetime, last: datetime | None) -> Told:
+    if cycle is not None or last is None or not rules.due(loop, row.standing):
+        return {}
+    if not rules.may_open(loop, row, now=now, last_opened=last):
+        return {}
+    return {FactKind.LOOP_RESTED: (loop.name, {"loop": loop.name, "since": last.isoformat()})}
+
+
+def _expired(cycle: Cycle | None, now: datetime) -> Told:
+    if cycle is None or cycle.deadline is None or cycle.deadline > now:
+        return {}
+    words = f"the labels it waited for had not landed by {cycle.deadline:%Y-%m-%d %H:%M}"
+    told = {"loop": cycle.loop, "cycle": cycle.id, "number": cycle.number, "words": words}
+    return {FactKind.GATE_EXPIRED: (cycle.id, told)}
+
+
+def _not_started(loop: Loop) -> NotFound:
+    return NotFound("loop", loop.name, hint="start it first: noria loop start FILE")

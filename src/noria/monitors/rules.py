@@ -1,36 +1,66 @@
 """Pure measures and decisions of monitors: how far rows have drifted, and when a signal is worth raising."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from noria.monitors.model import Drift
 from noria.stats import distances
+
+Floats = NDArray[np.float64]
 
 _REARM = 0.8
 """A signal is raised again only after its value fell below this share of the threshold."""
 
 
-def drift(reference: pl.DataFrame, current: pl.DataFrame, *, columns: Sequence[str]) -> Drift | None:
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What rows are held against: for each number its bins and how full they were, for each text its counts."""
+
+    numbers: Mapping[str, tuple[Floats, Floats]]
+    texts: Mapping[str, Mapping[str, int]]
+
+
+def reference_of(rows: pl.DataFrame, *, columns: Sequence[str]) -> Reference:
+    """Return the reference of these columns: quantile bins of numbers, counts of everything else."""
+    numbers = {name: _floats(rows[name]) for name in columns if rows[name].dtype.is_numeric()}
+    return Reference(
+        {name: _binned(values) for name, values in numbers.items()},
+        {name: _counts(rows[name]) for name in columns if name not in numbers},
+    )
+
+
+def drift(reference: Reference, current: pl.DataFrame) -> Drift | None:
     """Return the column that has drifted most; None when there is nothing to compare.
 
-    Numbers and times of day are binned by the reference's quantiles, everything else is counted by value; missing
-    values are a bin of their own.
+    Missing values are a bin of their own.
     """
-    if not columns or reference.height == 0 or current.height == 0:
+    found = {name: _number_psi(*binned, current[name]) for name, binned in reference.numbers.items()}
+    found |= {name: _text_psi(counts, current[name]) for name, counts in reference.texts.items()}
+    if not found or current.height == 0:
         return None
-    found = [(column, _psi(reference[column], current[column])) for column in columns]
-    column, value = max(found, key=lambda pair: pair[1])
-    return Drift(column=column, psi=value, rows=current.height)
+    column = max(found, key=lambda name: found[name])
+    return Drift(column=column, psi=found[column], rows=current.height)
 
 
-def _psi(reference: pl.Series, current: pl.Series) -> float:
-    if reference.dtype.is_numeric():
-        before, now = (side.cast(pl.Float64).fill_null(float("nan")).to_numpy() for side in (reference, current))
-        return distances.psi_excess(before, now)
-    counts = [_counts(side) for side in (reference, current)]
-    return distances.psi_excess_of_counts(*distances.aligned(counts[0], counts[1]))
+def _binned(values: Floats) -> tuple[Floats, Floats]:
+    edges = distances.edges_of(values)
+    return edges, distances.depths(values, edges)
+
+
+def _number_psi(edges: Floats, before: Floats, column: pl.Series) -> float:
+    return distances.psi_excess_of_counts(before, distances.depths(_floats(column), edges))
+
+
+def _text_psi(before: Mapping[str, int], column: pl.Series) -> float:
+    return distances.psi_excess_of_counts(*distances.aligned(before, _counts(column)))
+
+
+def _floats(column: pl.Series) -> Floats:
+    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
 
 def _counts(values: pl.Series) -> dict[str, int]:

@@ -1,15 +1,20 @@
-"""Verbs of the monitors: raise a signal, list signals."""
+"""Verbs of the monitors: measure drift, raise a signal, list signals."""
+
+from collections.abc import Sequence
 
 from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core.clock import Clock
 from noria.core.context import Context
 from noria.core.ids import Ids
+from noria.datasets.model import Rows
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
-from noria.monitors import queries
-from noria.monitors.model import RaisedSignal, Signal
+from noria.monitors import queries, rules
+from noria.monitors.model import Drift, RaisedSignal, Signal
 from noria.store.database import Connection, Database
+
+_KEPT = 32
 
 
 class Monitors:
@@ -21,6 +26,16 @@ class Monitors:
         self._access = access
         self._clock = clock
         self._ids = ids
+        self._references: dict[tuple[str, tuple[str, ...]], rules.Reference] = {}
+
+    def drift(self, reference: Rows, current: Rows, *, columns: Sequence[str]) -> Drift | None:
+        """Return how far the current rows have drifted from the reference, whose bins are kept by its digest."""
+        place = (reference.digest, tuple(columns))
+        if place not in self._references:
+            while len(self._references) >= _KEPT:
+                self._references.pop(next(iter(self._references)))
+            self._references[place] = rules.reference_of(reference.load(), columns=columns)
+        return rules.drift(self._references[place], current.load())
 
     def raise_in(self, connection: Connection, context: Context, signal: Signal) -> RaisedSignal:
         """Raise a signal in the caller's transaction."""

@@ -71,6 +71,14 @@ def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
 
 def _source(function: FunctionType) -> str | None:
     """Return the source without what does not matter; None unless it compiles to the very code that runs."""
+    definition = _definition(function)
+    if definition is None:  # the lines that Python remembers may be older than the code: it was imported again
+        linecache.checkcache(function.__code__.co_filename)
+        definition = _definition(function)
+    return None if definition is None else ast.unparse(_Plain().visit(definition))
+
+
+def _definition(function: FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
     code = function.__code__
     lines = linecache.getlines(code.co_filename, function.__globals__)
     if not 0 < code.co_firstlineno <= len(lines) or code.co_name == "<lambda>":
@@ -81,11 +89,9 @@ def _source(function: FunctionType) -> str | None:
         if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
             return None
         definition.decorator_list = []
-        if not _is_same(_compiled(definition, code), code):
-            return None  # the file was edited after it was imported, or something rewrote the code
-    except (SyntaxError, ValueError, IndexError):
+        return definition if _is_same(_compiled(definition, code), code) else None  # a file edited since is no source
+    except (SyntaxError, ValueError, IndexError, StopIteration):
         return None
-    return ast.unparse(_Plain().visit(definition))
 
 
 class _Plain(ast.NodeTransformer):

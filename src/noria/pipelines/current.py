@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from noria.pipelines.model import Ref
-    from noria.pipelines.steps import Step
+from noria.pipelines.model import Ref
 
 
 class Draws(Protocol):
     """What a call of a step needs of the drawing that it stands in."""
 
-    def call(self, step: "Step[..., Any]", arguments: Mapping[str, object]) -> "Ref":
+    def call(self, step: Any, arguments: Mapping[str, object]) -> Ref:  # noqa: ANN401 - a Step, which knows this module
         """Draw the call and return a reference to its result."""
         ...
 

@@ -10,7 +10,8 @@ from noria.core.errors import BadPipeline
 from noria.pipelines import signatures
 from noria.pipelines.code import code_digest
 from noria.pipelines.current import drawing
-from noria.pipelines.model import Choice, Given, Node, Ref
+from noria.pipelines.model import Ref
+from noria.pipelines.nodes import Choice, Given, Node
 from noria.pipelines.references import reference_to
 from noria.pipelines.steps import Step, refuse_unless_plain
 
@@ -38,7 +39,7 @@ class Drawing:
 
     def given(self, name: str) -> Ref:
         """Return a reference to a parameter of the run."""
-        return Ref(Given(name=name), self)
+        return Ref(Given(name=name), self, label=f"the parameter {name!r}")
 
     def call(self, step: Step[..., Any], arguments: Mapping[str, object]) -> Ref:
         """Draw a call of a step."""
@@ -47,7 +48,7 @@ class Drawing:
                 pass
         node = Node(id=self._named(step.name), step=step, arguments=arguments, guards=self._guards)
         self.nodes.append(node)
-        return Ref(node, self)
+        return Ref(node, self, label=f"the result of step {node.id!r}")
 
     def choose(self, condition: Ref, then: Callable[[], object], otherwise: Callable[[], object]) -> Ref:
         """Draw both sides of a branch; the run takes one."""
@@ -57,7 +58,7 @@ class Drawing:
         sides = [self._side(name, side, draw) for side, draw in ((True, then), (False, otherwise))]
         choice = Choice(id=name, condition=condition, then=sides[0], otherwise=sides[1])
         self.choices[name] = choice
-        return Ref(choice, self)
+        return Ref(choice, self, label=f"the result of {name!r}")
 
     def wait(self, wanted: object) -> object:
         """Return the wanted value with every reference in it replaced by what it stands for."""

@@ -1,13 +1,10 @@
-"""What a drawn pipeline is made of: references, nodes, choices, and inputs that are loaded only when needed."""
+"""References, inputs that are loaded only when needed, and how a step is tried again."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
+from typing import NoReturn, Protocol, runtime_checkable
 
 from noria.core.errors import BadPipeline
-
-if TYPE_CHECKING:
-    from noria.pipelines.steps import Step
 
 _WAIT = "wait for it with nr.value(reference), or do it inside a step"
 
@@ -35,34 +32,6 @@ class Retry:
     retry_on: tuple[type[Exception], ...] = (Exception,)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """A parameter of the run that is known by its digest: a frame, an array, a model, an `Input`."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """One of two results, by a condition that is known only when the run gets there."""
-
-    id: str
-    condition: object
-    then: object
-    otherwise: object
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """A call of a step: `id` is its call path, the step's name and its ordinal among such calls."""
-
-    id: str
-    step: "Step[..., Any]"
-    arguments: Mapping[str, object]
-    guards: tuple[tuple[str, bool], ...] = ()
-    """The choices that it stands under, by id, and the side of each."""
-
-
 class Ref:
     """A reference to a value that is not there yet: a step's result, a branch's, or a large parameter.
 
@@ -70,14 +39,15 @@ class Ref:
     raises `BadPipeline`, for the graph is drawn before the value is known; `nr.value` waits for it.
     """
 
-    __slots__ = ("drawing", "origin")
+    __slots__ = ("drawing", "label", "origin")
 
-    def __init__(self, origin: Node | Choice | Given, drawing: object) -> None:
+    def __init__(self, origin: object, drawing: object, *, label: str) -> None:
         self.origin = origin
         self.drawing = drawing
+        self.label = label
 
     def __repr__(self) -> str:
-        return f"<reference to {name_of(self)}>"
+        return f"<reference to {self.label}>"
 
     def __hash__(self) -> int:
         return id(self)
@@ -104,19 +74,8 @@ class Ref:
         raise _misused(self, f"for its attribute {name!r}")
 
 
-def name_of(reference: Ref) -> str:
-    """Return what people call the thing referred to."""
-    match reference.origin:
-        case Node() as node:
-            return f"the result of step {node.id!r}"
-        case Choice() as choice:
-            return f"the result of {choice.id!r}"
-        case Given() as given:
-            return f"the parameter {given.name!r}"
-
-
 def _misused(reference: Ref, how: str, *, hint: str = _WAIT) -> BadPipeline:
-    return BadPipeline(f"{name_of(reference)} is not known yet and cannot be used {how}", hint=hint)
+    return BadPipeline(f"{reference.label} is not known yet and cannot be used {how}", hint=hint)
 
 
 def _refuse(how: str) -> Callable[..., NoReturn]:

@@ -1,14 +1,19 @@
-"""Loads the models of versions, and keeps the last few in memory."""
+"""Loads stored models, and keeps the last few in memory."""
 
 import threading
 from collections import OrderedDict
+from typing import cast
 
 from noria.core.codecs import Codecs
 from noria.core.errors import Invalid
-from noria.registry.model import Model, ModelVersion
+from noria.registry.model import Model
+from noria.runs.model import Artifact
 from noria.store.blobs import Blobs
 
 _KEPT = 16
+
+MODEL_CODEC = "model"
+"""The name of the codec that carries `nr.Model`."""
 
 
 class Loader:
@@ -20,18 +25,21 @@ class Loader:
         self._kept: OrderedDict[str, Model] = OrderedDict()
         self._lock = threading.Lock()
 
-    def load(self, version: ModelVersion) -> Model:
-        """Return the version's model. Raises `Invalid` for an artifact that is none, `CodeChanged` from its codec."""
+    def load(self, artifact: Artifact) -> Model:
+        """Return a stored model. Raises `Invalid` for an artifact that is none, `CodeChanged` from its codec."""
         with self._lock:
-            known = self._kept.get(version.artifact.blob)
+            known = self._kept.get(artifact.blob)
             if known is not None:
-                self._kept.move_to_end(version.artifact.blob)
+                self._kept.move_to_end(artifact.blob)
                 return known
-        loaded = self._codecs.decode(version.artifact.codec, self._blobs.get(version.artifact.blob))
-        if not isinstance(loaded, Model):
-            raise Invalid(f"{version} is a {type(loaded).__name__}, not a model", hint="register an nr.Model")
+        if artifact.codec != MODEL_CODEC:
+            raise Invalid(
+                f"an artifact of codec {artifact.codec!r} is no model",
+                hint="end the pipeline with nr.Model(estimator, preprocess=function)",
+            )
+        loaded = cast("Model", self._codecs.decode(artifact.codec, self._blobs.get(artifact.blob)))
         with self._lock:
-            self._kept[version.artifact.blob] = loaded
+            self._kept[artifact.blob] = loaded
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return loaded

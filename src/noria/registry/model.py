@@ -1,7 +1,7 @@
 """What is trained and registered: models, versions, and the aliases that move between versions."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,19 @@ class Model:
                 hint="train it on both classes, or on a label of two classes",
             )
         return chances[:, 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What a run has trained and is to be registered: the model, and where it comes from."""
+
+    artifact: Artifact
+    run: str
+    snapshot: str
+    trained_through: datetime
+    code: str
+    parent: int | None = None
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,10 +72,11 @@ def models(connection: Connection, project: str) -> list[str]:
     return sorted(connection.execute(query).scalars())
 
 
-def alias(connection: Connection, project: str, model: str, name: str) -> AliasState:
-    """Return where an alias points."""
+def alias(connection: Connection, project: str, model: str, name: str, *, lock: bool = False) -> AliasState:
+    """Return where an alias points; with `lock`, nobody else moves it until the transaction ends."""
     here = (aliases.c.project == project) & (aliases.c.model == model) & (aliases.c.alias == name)
-    row = connection.execute(select(aliases).where(here).with_for_update()).one_or_none()
+    query = select(aliases).where(here)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     return AliasState(alias=name, version=row.version if row else None, epoch=row.epoch if row else 0)
 
 

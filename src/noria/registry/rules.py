@@ -1,8 +1,9 @@
 """Pure decisions of the registry."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from noria.registry.model import Move
+from noria.registry.model import ModelVersion, Move
 
 
 def version_before(moves: Sequence[Move]) -> int | None:
@@ -21,3 +22,18 @@ def version_before(moves: Sequence[Move]) -> int | None:
         else:
             standing.append(move.to)
     return standing[-2] if len(standing) > 1 else None
+
+
+def told(version: ModelVersion) -> dict[str, Any]:
+    """Return what the ledger is told of a new version."""
+    return {
+        "model": version.model,
+        "version": version.number,
+        "run": version.run,
+        "snapshot": version.snapshot,
+        "trained_through": version.trained_through.isoformat(),
+        "artifact": version.artifact.digest,
+        "code": version.code,
+        "environment": version.environment,
+        "parent": version.parent,
+    }

@@ -1,7 +1,6 @@
 """Verbs of the registry: register, promote, roll back, look up."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 from noria.access.model import Permission
@@ -14,8 +13,7 @@ from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.registry import queries, rules
 from noria.registry.environment import environment, environment_digest
-from noria.registry.model import ANCHOR, CHAMPION, AliasState, ModelVersion, Move
-from noria.runs.model import Artifact
+from noria.registry.model import ANCHOR, CHAMPION, AliasState, ModelVersion, Move, Trained
 from noria.store.database import Connection, Database
 
 
@@ -32,52 +30,14 @@ class Registry:
         self._clock = clock
         self._ids = ids
 
-    def register(
-        self,
-        context: Context,
-        model: str,
-        *,
-        artifact: Artifact,
-        run: str,
-        snapshot: str,
-        trained_through: datetime,
-        code: str,
-        parent: int | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> ModelVersion:
+    def register(self, context: Context, model: str, trained: Trained) -> ModelVersion:
         """Register what a run trained as the model's next version; the same run again is the same version."""
-        return self._database.write(
-            lambda connection: self.register_in(
-                connection,
-                context,
-                model,
-                artifact=artifact,
-                run=run,
-                snapshot=snapshot,
-                trained_through=trained_through,
-                code=code,
-                parent=parent,
-                params=params,
-            ),
-        )
+        return self._database.write(lambda connection: self.register_in(connection, context, model, trained))
 
-    def register_in(
-        self,
-        connection: Connection,
-        context: Context,
-        model: str,
-        *,
-        artifact: Artifact,
-        run: str,
-        snapshot: str,
-        trained_through: datetime,
-        code: str,
-        parent: int | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> ModelVersion:
+    def register_in(self, connection: Connection, context: Context, model: str, trained: Trained) -> ModelVersion:
         """Register in the caller's transaction; see `register`."""
         self._access.require(context, Permission.MODEL_WRITE)
-        known = queries.version_of_run(connection, context.project, run)
+        known = queries.version_of_run(connection, context.project, trained.run)
         if known is not None:
             return known
         queries.put_environment(connection, environment_digest(), environment())
@@ -86,30 +46,21 @@ class Registry:
             project=context.project,
             model=model,
             number=queries.next_number(connection, context.project, model),
-            artifact=artifact,
-            run=run,
-            snapshot=snapshot,
-            trained_through=trained_through,
-            code=code,
+            artifact=trained.artifact,
+            run=trained.run,
+            snapshot=trained.snapshot,
+            trained_through=trained.trained_through,
+            code=trained.code,
             environment=environment_digest(),
-            parent=parent,
-            params=params or {},
+            parent=trained.parent,
+            params=trained.params,
             created_at=self._clock.now(),
             created_by=str(context.actor),
         )
         queries.insert_version(connection, version)
-        told = {
-            "model": model,
-            "version": version.number,
-            "run": run,
-            "snapshot": snapshot,
-            "trained_through": trained_through.isoformat(),
-            "artifact": artifact.digest,
-            "code": code,
-            "environment": version.environment,
-            "parent": parent,
-        }
-        self._ledger.record(connection, context, FactKind.MODEL_REGISTERED, subject=str(version), payload=told)
+        self._ledger.record(
+            connection, context, FactKind.MODEL_REGISTERED, subject=str(version), payload=rules.told(version)
+        )
         return version
 
     def promote(
@@ -146,7 +97,7 @@ class Registry:
         """Promote in the caller's transaction; see `promote`. The first champion becomes the anchor too."""
         self._access.require(context, Permission.MODEL_PROMOTE)
         self._must_be_there(connection, context, model, number)
-        state = queries.alias(connection, context.project, model, CHAMPION)
+        state = queries.alias(connection, context.project, model, CHAMPION, lock=True)
         if state.version != expected:
             raise Stale(
                 f"the champion of {model!r} is {state.version}, not {expected}",
@@ -158,7 +109,7 @@ class Registry:
         told = {"model": model, "version": number, "before": state.version, "epoch": moved.epoch, "reason": reason}
         self._ledger.record(connection, context, FactKind.MODEL_PROMOTED, subject=f"{model}@{number}", payload=told)
         if state.version is None:
-            anchor = queries.alias(connection, context.project, model, ANCHOR)
+            anchor = queries.alias(connection, context.project, model, ANCHOR, lock=True)
             if anchor.version is None:
                 self._move(connection, context, model, state=anchor, to=number, reason="the first champion")
         return moved
@@ -175,7 +126,7 @@ class Registry:
 
         def work(connection: Connection) -> AliasState:
             self._must_be_known(connection, context, model)
-            state = queries.alias(connection, context.project, model, CHAMPION)
+            state = queries.alias(connection, context.project, model, CHAMPION, lock=True)
             moves = queries.moves(connection, context.project, model, CHAMPION)
             target = rules.version_before(moves) if to is None else to
             if target is None:
@@ -199,7 +150,7 @@ class Registry:
 
         def work(connection: Connection) -> AliasState:
             self._must_be_there(connection, context, model, number)
-            state = queries.alias(connection, context.project, model, ANCHOR)
+            state = queries.alias(connection, context.project, model, ANCHOR, lock=True)
             return self._move(connection, context, model, state=state, to=number, reason=reason)
 
         return self._database.write(work)

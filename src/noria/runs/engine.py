@@ -7,7 +7,8 @@ from typing import Any, cast
 from noria.core.errors import BadPipeline, NoriaError, StepFailed
 from noria.pipelines.current import drawing as current_drawing
 from noria.pipelines.drawing import Drawing, Pipeline
-from noria.pipelines.model import Choice, Given, Node, Ref
+from noria.pipelines.model import Ref
+from noria.pipelines.nodes import Choice, Given, Node
 from noria.runs import rules
 from noria.runs.executing import Executor, Task
 from noria.runs.recorder import Recorder, recorder

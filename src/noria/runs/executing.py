@@ -9,7 +9,7 @@ from noria.core.clock import Clock, Stopwatch
 from noria.core.errors import LeaseLost, NoriaError
 from noria.pipelines import signatures
 from noria.pipelines.code import code_digest
-from noria.pipelines.model import Node
+from noria.pipelines.nodes import Node
 from noria.pipelines.steps import Step
 from noria.runs import queries, rules
 from noria.runs.holding import Holder

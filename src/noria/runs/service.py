@@ -321,7 +321,7 @@ class Runs:
             executor = Executor(run, lease, self._around, finished=finished, allow_changed_code=allow_changed_code)
             how = Engine(pipeline, given, values=self._values, executor=executor).run(told)
             ended = self._end(context, run, lease, how, executor, told)
-            return ended  # noqa: TRY300, RET504 - whether it ended is asked below
+            return ended
         finally:
             self._holder.let_go(run.id)
             if ended is None:

@@ -3,6 +3,7 @@
 import json
 import struct
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, cast
 
 from noria.core import digests
@@ -10,6 +11,7 @@ from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import CodeChanged, Invalid
 from noria.pipelines.code import code_digest
 from noria.pipelines.references import find, reference_to
+from noria.pipelines.steps import Step
 from noria.registry.model import Model
 
 _LENGTH = struct.Struct(">I")
@@ -78,7 +80,7 @@ def _described(preprocess: Callable[..., Any] | None) -> dict[str, str] | None:
     if preprocess is None:
         return None
     name = getattr(preprocess, "__qualname__", "")
-    if not name or "<" in name or not hasattr(preprocess, "__module__"):
+    if not isinstance(preprocess, FunctionType | Step) or "<" in name:
         raise Invalid(
             f"the preprocess {name or preprocess!r} cannot be found again by its name",
             hint="define it with def at the top of a module",
@@ -89,10 +91,12 @@ def _described(preprocess: Callable[..., Any] | None) -> dict[str, str] | None:
 def _imported(described: dict[str, str] | None) -> Callable[..., Any] | None:
     if described is None:
         return None
-    function = find(described["reference"])
-    if code_digest(function) != described["code"]:
+    function: object = find(described["reference"])
+    if not isinstance(function, FunctionType | Step):
+        raise CodeChanged(f"{described['reference']} is a function no more", hint="bring the old code back")
+    if code_digest(cast("Callable[..., Any]", function)) != described["code"]:
         raise CodeChanged(
             f"the code of {described['reference']} is not what this model was trained with",
             hint="bring the old code back, or train the model again with the new one",
         )
-    return function
+    return cast("Callable[..., Any]", function)

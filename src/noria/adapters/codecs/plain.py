@@ -100,11 +100,10 @@ def _spell_bytes(value: bytes, place: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def _spell_moment(value: datetime, place: str) -> Any:  # noqa: ANN401, ARG001 - JSON; the spellers share a signature
-    zone = value.tzinfo
+    zone, fold = value.tzinfo, {"fold": 1} if value.fold else {}
     if isinstance(zone, ZoneInfo) and zone.key:
-        bare = value.replace(tzinfo=None, fold=0).isoformat()
-        return {_MARK: "datetime", "v": bare, "zone": zone.key} | ({"fold": 1} if value.fold else {})
-    return {_MARK: "datetime", "v": value.isoformat()}
+        return {_MARK: "datetime", "v": value.replace(tzinfo=None).isoformat(), "zone": zone.key} | fold
+    return {_MARK: "datetime", "v": value.isoformat()} | fold
 
 
 def _spell_number(value: Any, place: str) -> Any:  # noqa: ANN401 - NumPy is not loaded here
@@ -143,9 +142,9 @@ def _read(spelled: Any) -> Any:  # noqa: ANN401 - JSON to plain values
 
 
 def _read_moment(fields: Mapping[str, Any]) -> datetime:
-    moment = datetime.fromisoformat(fields["v"])
+    moment = datetime.fromisoformat(fields["v"]).replace(fold=fields.get("fold", 0))
     if "zone" in fields:
-        return moment.replace(tzinfo=ZoneInfo(fields["zone"]), fold=fields.get("fold", 0))
+        return moment.replace(tzinfo=ZoneInfo(fields["zone"]))
     if moment.tzinfo is not None and not moment.utcoffset():
         return moment.replace(tzinfo=UTC)
     return moment

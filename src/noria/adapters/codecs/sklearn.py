@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 TRUSTED = frozenset(
     {
+        "functools.partial",
         "sklearn._loss.loss.HalfTweedieLoss",
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.calibration._CalibratedClassifier",
@@ -31,11 +32,12 @@ TRUSTED = frozenset(
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils.validation.check_array",
     }
 )
-"""Types that skops does not trust by itself and that are scikit-learn's own.
+"""Types that skops does not trust by itself and that are scikit-learn's own, or that it uses inside.
 
-None runs code when it is read. Trees index memory by the numbers in them, so a forged one could read beyond it: bytes
+None runs code when it is read; what a `partial` would call must be trusted itself. Trees index memory by the numbers in them, so a forged one could read beyond it: bytes
 reach this codec only from blobs, whose digest the database keeps.
 """
 

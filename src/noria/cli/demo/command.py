@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from contextlib import AbstractContextManager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from rich.console import Console
@@ -36,7 +38,7 @@ def demo(home: str, resume: bool) -> None:  # noqa: FBT001 - click's flags
     plan = Plan()
     loops = policies.all_policies()
     rows = flights.load(flights.folder())
-    with open_home(home, clock=SimulatedClock(plan.begins)) as platform:
+    with _one_compute_thread(), open_home(home, clock=SimulatedClock(plan.begins)) as platform:
         names = [loop.name for loop in loops]
         with Screen(console, names, begins=plan.begins, ends=plan.ends) as screen:
             replay(platform, rows, loops, plan=plan, screen=screen)
@@ -44,6 +46,12 @@ def demo(home: str, resume: bool) -> None:  # noqa: FBT001 - click's flags
     _REPORT.write_text(json.dumps(told, indent=1), encoding="utf-8")
     _PAGE.write_text(page.render(told), encoding="utf-8")
     _conclude(console, told, home)
+
+
+def _one_compute_thread() -> AbstractContextManager[object]:
+    """Keep OpenMP to one thread: on small models and shared machines more of them wait for each other."""
+    limits: Any = cast("Any", import_module("threadpoolctl")).threadpool_limits
+    return limits(1, user_api="openmp")
 
 
 def report(platform: Platform, loops: list[Loop], plan: Plan) -> dict[str, Any]:

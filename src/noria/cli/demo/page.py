@@ -38,8 +38,7 @@ def render(report: Mapping[str, Any]) -> str:
     body = "".join(
         (
             "<h1>Five retraining policies on the flights of 2013</h1>",
-            f'<p class="soft">Scored {escape(report["scored"][0][:10])} to {escape(report["scored"][1][:10])}, weekly means on '
-            f"true labels; replayed in {report['seconds']:.0f} s on a simulated clock.</p>",
+            _scored(report),
             f"<p>{escape(report['sentence'])}</p>",
             _table(policies),
             _differences(report["differences"]),
@@ -53,6 +52,12 @@ def render(report: Mapping[str, Any]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>Noria: flights of 2013</title><style>{_STYLE}</style></head><body>{body}</body></html>\n"
     )
+
+
+def _scored(report: Mapping[str, Any]) -> str:
+    begins, ends = (escape(day[:10]) for day in report["scored"])
+    took = f"replayed in {report['seconds']:.0f} s on a simulated clock"
+    return f'<p class="soft">Scored {begins} to {ends}, weekly means on true labels; {took}.</p>'
 
 
 def _table(policies: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import polars as pl
 
@@ -50,9 +50,9 @@ def sample(rows: pl.DataFrame) -> pl.DataFrame:
 @nr.step(cache=True)
 def fit(rows: pl.DataFrame) -> nr.Model:
     """Train gradient boosting on labelled flights; its settings were chosen on January to April."""
-    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 - an extra
+    from sklearn.ensemble import HistGradientBoostingClassifier  # noqa: PLC0415 # pyright: ignore[reportMissingTypeStubs] - an extra, without stubs
 
-    boosting = HistGradientBoostingClassifier(
+    boosting: Any = cast("Any", HistGradientBoostingClassifier)(
         max_iter=100,
         learning_rate=0.1,
         max_leaf_nodes=15,

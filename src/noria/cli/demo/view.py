@@ -1,10 +1,11 @@
 """What a person sees while the replay runs: a live table on a terminal, plain lines in a pipe."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -113,7 +114,7 @@ class Screen(AbstractContextManager["Screen"]):
 
 
 def _words(reason: object) -> str:
-    return str(reason[-1]) if isinstance(reason, list | tuple) else str(reason)
+    return str(cast("Sequence[object]", reason)[-1]) if isinstance(reason, list | tuple) else str(reason)
 
 
 def _quality(name: str, standing: Standing) -> str:

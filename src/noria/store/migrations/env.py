@@ -3,14 +3,13 @@
 from typing import Any, Literal
 
 from alembic import context
-from sqlalchemy.types import TypeDecorator
 
-PLAIN = {"UtcTime": "sa.DateTime(timezone=True)", "Json": "sa.Text()"}
+PLAIN: dict[str, str] = {"UtcTime": "sa.DateTime(timezone=True)", "Json": "sa.Text()"}
 
 
 def spelled(kind: str, thing: Any, _: object) -> str | Literal[False]:  # noqa: ANN401 - Alembic's own signature
     """Spell our column types in a revision as what they are stored as, so that a revision never changes with them."""
-    return PLAIN[type(thing).__name__] if kind == "type" and isinstance(thing, TypeDecorator) else False
+    return PLAIN.get(type(thing).__name__, False) if kind == "type" else False
 
 
 context.configure(

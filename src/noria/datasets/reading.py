@@ -1,0 +1,97 @@
+"""Puts fragments together into what a read shows: rows in order, each with its label as it was known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+import polars as pl
+
+from noria.datasets import rules
+from noria.datasets.fragments import FragmentReader
+from noria.datasets.model import KNOWN_AT, Dataset, Fragment, FragmentKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """Rows with event times in [since, until), none after `as_of`; labels known by `as_of`."""
+
+    as_of: datetime | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def holds(self, part: Fragment) -> bool:
+        """Say whether all rows of a fragment lie inside."""
+        return (
+            (self.since is None or part.first_time >= self.since)
+            and (self.until is None or part.last_time < self.until)
+            and (self.as_of is None or part.last_time <= self.as_of)
+        )
+
+
+def shown(
+    reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], window: Window, *, schema: Fragment
+) -> pl.DataFrame:
+    """Return what a window shows of a snapshot's fragments, in order of time and key.
+
+    Only fragments that have a row or a label to show have a say in the columns' types, so that what came later cannot
+    change them either. A window without rows has the columns of `schema`, the dataset's first rows.
+    """
+    rows = _rows(reader, dataset, [part for part in parts if part.kind is FragmentKind.ROWS], window)
+    if rows is None:
+        rows = reader.frame(schema).clear()
+    if dataset.label is None:
+        return rows
+    labels = _labels(reader, dataset, [part for part in parts if part.kind is FragmentKind.LABELS], window, rows=rows)
+    if labels is not None:
+        whole = rows.join(labels, on=dataset.key, how="left", maintain_order="left")
+        if whole[KNOWN_AT].null_count() < whole.height:
+            return whole
+    return rows.with_columns(pl.lit(None).alias(dataset.label), pl.lit(None, pl.Datetime("us", "UTC")).alias(KNOWN_AT))
+
+
+def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
+    """Return frames as one, in their order; None for none. Numbers of two widths become the wider."""
+    if not frames:
+        return None
+    alike = all(frame.schema == frames[0].schema for frame in frames)
+    return pl.concat(frames, how="vertical" if alike else "vertical_relaxed")
+
+
+def _rows(reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], window: Window) -> pl.DataFrame | None:
+    parts = sorted(parts, key=lambda part: (part.first_time, part.last_time, part.id))
+    frames = [_inside(reader.frame(part), dataset, window, whole=window.holds(part)) for part in parts]
+    rows = together([frame for frame in frames if frame.height])
+    if rows is None or all(first.last_time < second.first_time for first, second in pairwise(parts)):
+        return rows
+    return rows.sort(dataset.time, dataset.key)
+
+
+def _inside(frame: pl.DataFrame, dataset: Dataset, window: Window, *, whole: bool) -> pl.DataFrame:
+    if whole:
+        return frame
+    return rules.inside(frame, time=dataset.time, as_of=window.as_of, since=window.since, until=window.until)
+
+
+def _labels(
+    reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], window: Window, *, rows: pl.DataFrame
+) -> pl.DataFrame | None:
+    known = [_known(reader.frame(part), part, as_of=window.as_of) for part in parts]
+    if len({frame.schema[dataset.label or ""] for frame in known}) > 1:
+        known = [frame.join(rows, on=dataset.key, how="semi", maintain_order="left") for frame in known]
+    labels = together([frame for frame in known if frame.height])
+    if labels is None or _apart(parts):
+        return labels
+    return rules.known_by(labels, key=dataset.key)
+
+
+def _known(frame: pl.DataFrame, part: Fragment, *, as_of: datetime | None) -> pl.DataFrame:
+    if as_of is None or (part.known_through is not None and part.known_through <= as_of):
+        return frame
+    return frame.filter(pl.col(KNOWN_AT) <= as_of)
+
+
+def _apart(parts: Sequence[Fragment]) -> bool:
+    """Say whether no key can be in two of the fragments."""
+    ranges = sorted((part.first_key, part.last_key) for part in parts)
+    return all(first[1] < second[0] for first, second in pairwise(ranges))

@@ -1,0 +1,35 @@
+"""What a drawn pipeline is made of: calls of steps, choices between two ways, and large parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from noria.pipelines.steps import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """A parameter of the run that is known by its digest: a frame, an array, a model, an `Input`."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One of two results, by a condition that is known only when the run gets there."""
+
+    id: str
+    condition: object
+    then: object
+    otherwise: object
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """A call of a step: `id` is its call path, the step's name and its ordinal among such calls."""
+
+    id: str
+    step: Step[..., Any]
+    arguments: Mapping[str, object]
+    guards: tuple[tuple[str, bool], ...] = ()
+    """The choices that it stands under, by id, and the side of each."""

@@ -1,0 +1,227 @@
+"""Laws that every codec meets: what goes in comes out, meaning has one digest, and what cannot be carried is said."""
+
+import math
+import subprocess
+import sys
+from datetime import UTC, date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from noria.adapters.codecs import standard
+from noria.core.errors import Invalid, NotFound
+
+CODECS = standard()
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.binary(max_size=20)
+    | st.dates()
+    | st.datetimes(timezones=st.sampled_from([None, UTC, timezone(timedelta(hours=-5, minutes=30))]))
+    | st.datetimes(timezones=st.sampled_from([ZoneInfo("America/New_York")]))
+    | st.timedeltas()
+)
+plain_values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(st.text(max_size=4) | st.just("$"), inner, max_size=4)
+    ),
+)
+
+
+def there_and_back(value):
+    encoded = CODECS.encode(value)
+    return CODECS.decode(encoded.codec, encoded.payload)
+
+
+def same(one, other):
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, float):
+        return repr(one) == repr(other)
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, datetime):
+        return one == other and one.fold == other.fold and one.utcoffset() == other.utcoffset()
+    return one == other
+
+
+@given(plain_values)
+def test_plain_values_come_back_with_their_types(value):
+    try:
+        back = there_and_back(value)
+    except Invalid as problem:
+        assert "no Unicode" in problem.sentence
+        return
+
+    assert same(value, back)
+
+
+@given(plain_values)
+def test_a_plain_value_read_back_has_the_same_digest(value):
+    try:
+        encoded = CODECS.encode(value)
+    except Invalid:
+        return
+
+    assert CODECS.encode(CODECS.decode(encoded.codec, encoded.payload)).digest == encoded.digest
+
+
+def test_values_that_differ_have_digests_that_differ():
+    values = [
+        1,
+        1.0,
+        True,
+        "1",
+        (1,),
+        [1],
+        {"a": 1},
+        b"1",
+        None,
+        math.nan,
+        math.inf,
+        -math.inf,
+        0.0,
+        -0.0,
+        {"$": 1},
+        np.float64(1),
+        np.int64(1),
+        np.array(1),
+        np.array([1]),
+        date(2020, 1, 1),
+        datetime(2020, 1, 1),
+        datetime(2020, 1, 1, tzinfo=UTC),
+    ]
+
+    assert len({CODECS.encode(value).digest for value in values}) == len(values)
+
+
+@pytest.mark.parametrize(
+    "number", [np.float64(0.1), np.float32(0.1), np.float64("nan"), np.int8(-3), np.uint64(2**64 - 1), np.bool_(True)]
+)
+def test_numbers_of_numpy_stay_numbers_of_numpy(number):
+    back = there_and_back({"auc": number})["auc"]
+
+    assert type(back) is type(number)
+    assert repr(back) == repr(number)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(6.0).reshape(2, 3),
+        np.array(["a", "bc"]),
+        np.array([], dtype="int8"),
+        np.array(3),
+        np.array(["2020-01-01"], dtype="datetime64[s]"),
+        np.array([True, False]),
+    ],
+)
+def test_arrays_come_back_with_type_and_shape(array):
+    back = there_and_back(array)
+
+    assert (back.dtype, back.shape) == (array.dtype, array.shape)
+    assert np.array_equal(back, array)
+
+
+def test_the_order_of_an_array_in_memory_is_not_its_meaning():
+    array = np.arange(6.0).reshape(2, 3)
+
+    assert CODECS.encode(array).digest == CODECS.encode(np.asfortranarray(array)).digest
+    assert CODECS.encode(array).digest != CODECS.encode(array.reshape(3, 2)).digest
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pl.DataFrame({"a": [1, None], "b": ["x", None], "c": [1.5, math.nan]}),
+        pl.DataFrame(
+            {"t": [datetime(2020, 1, 1, tzinfo=UTC)], "d": [date(2020, 1, 1)], "l": [[1, 2]], "s": [{"x": 1}]}
+        ),
+        pl.DataFrame(
+            {"c": pl.Series(["a", "b"], dtype=pl.Categorical), "e": pl.Series(["a", "b"], dtype=pl.Enum(["a", "b"]))}
+        ),
+        pl.DataFrame(schema={"a": pl.Int8}),
+        pl.DataFrame(),
+    ],
+)
+def test_frames_come_back_equal(frame):
+    back = there_and_back(frame)
+
+    assert back.schema == frame.schema
+    assert back.equals(frame)
+    assert CODECS.encode(back).digest == CODECS.encode(frame).digest
+
+
+def test_how_a_frame_is_chunked_is_not_its_meaning():
+    whole = pl.DataFrame({"a": [1, 2]})
+    parts = pl.concat([whole.head(1), whole.tail(1)], rechunk=False)
+
+    assert CODECS.encode(whole).digest == CODECS.encode(parts).digest
+
+
+class Own:
+    pass
+
+
+knot = []
+knot.append(knot)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (Own(), "no codec carries a .*Own"),
+        ([1, {"a": Own()}], r"no codec carries a .*Own at \[1\]\['a'\] inside a collection"),
+        ({1: 2}, "a dictionary with the key 1"),
+        ({"a": {(1,): 2}}, r"a dictionary with the key \(1,\) at \['a'\]"),
+        ({1, 2}, "no codec carries a builtins.set"),
+        (lambda: 1, "no codec carries a builtins.function"),
+        (knot, "too deep"),
+        (bytes(2_000_000), "2,000,000 bytes are too many"),
+        ("\ud800", "no Unicode"),
+        ([np.complex128(1)], "a NumPy number of type complex128"),
+        (np.array([Own()]), "an array of Python objects could only be pickled"),
+        (pl.LazyFrame({"a": [1]}), "a LazyFrame is a plan"),
+        (pl.Series([1]), "a Series has no codec"),
+        (pl.DataFrame({"a": pl.Series([Own()], dtype=pl.Object)}), "column 'a' holds Python objects"),
+    ],
+)
+def test_what_cannot_be_carried_is_said_with_a_hint(value, says):
+    with pytest.raises(Invalid, match=says) as caught:
+        CODECS.encode(value)
+
+    assert caught.value.hint
+
+
+def test_a_codec_that_is_not_there_is_said_to_be_missing():
+    with pytest.raises(NotFound, match="no codec named 'pickle'"):
+        CODECS.decode("pickle", b"")
+
+
+def test_pickled_bytes_are_refused_by_the_codec_of_arrays():
+    with pytest.raises(Invalid, match="these bytes are no array"):
+        CODECS.decode("npy", b"\x80\x04\x95garbage")
+
+
+def test_asking_the_codecs_loads_no_scikit_learn():
+    code = (
+        "import sys, numpy\nfrom noria.adapters.codecs import standard\n"
+        "standard().encode([1]); standard().encode(numpy.arange(3))\n"
+        "print({'sklearn', 'skops', 'pandas'} & set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+    assert told == "set()\n"
