@@ -211,6 +211,8 @@ def test_a_step_is_a_plain_function(what, says):
         {"backoff_seconds": -1},
         {"backoff_seconds": "1s"},
         {"retry_on": [KeyboardInterrupt]},
+        {"name": ""},
+        {"name": "a/b"},
     ],
 )
 def test_a_setting_that_means_nothing_is_refused(setting):

@@ -234,9 +234,13 @@ def test_a_run_that_is_not_there_cannot_be_resumed(runs, ann):
         runs.resume(ann, "run_x")
 
 
-def test_a_holder_that_lost_its_lease_commits_nothing(blobs, ids, ann, tmp_path):
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_holder_that_lost_its_lease_commits_nothing(blobs, ids, ann, tmp_path, kind, request):
     lease_clock = SimulatedClock(START)
-    database = open_database(f"sqlite:///{tmp_path / 'noria.db'}", lease_clock=lease_clock)
+    address = (
+        f"sqlite:///{tmp_path / 'noria.db'}" if kind == "sqlite" else request.getfixturevalue("postgresql_address")
+    )
+    database = open_database(address, lease_clock=lease_clock)
     house = house_on(database, blobs, lease_clock, ids, ann, tmp_path)
     others = deque()
 

@@ -221,6 +221,16 @@ def test_an_input_is_loaded_only_when_a_step_really_runs(runs, ann):
     assert (first.loads, second.loads, other.loads) == (1, 0, 1)
 
 
+def test_an_input_that_cannot_be_loaded_fails_the_run_by_the_step_that_needed_it(runs, ann):
+    class Broken(Rows):
+        def load(self):
+            raise OSError("disk on fire")
+
+    run = runs.run(ann, measure, params={"rows": Broken("broken")})
+
+    assert run.error == "step 'height' cannot be given its arguments: OSError: disk on fire"
+
+
 def test_nan_is_an_argument_and_a_result_like_any_other(runs, ann):
     @nr.step
     def same(x):

@@ -96,6 +96,13 @@ def about(connection: Connection, project: str, subject: str) -> list[Fact]:
     return [_fact(row) for row in connection.execute(query)]
 
 
+def newest(connection: Connection, project: str) -> Fact | None:
+    """Return the fact that was told last, sealed or not."""
+    query = select(facts).where(facts.c.project == project).order_by(facts.c.number.desc()).limit(1)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _fact(row)
+
+
 def every(connection: Connection, *, batch: int = 1000) -> Iterator[Fact]:
     """Yield all sealed facts in order."""
     position = -1

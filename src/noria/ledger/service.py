@@ -74,6 +74,10 @@ class Ledger:
         """Return sealed facts that come after a position (-1 for the beginning), in order."""
         return self._database.read(lambda connection: queries.after(connection, position, limit=limit, project=project))
 
+    def newest(self, context: Context) -> Fact | None:
+        """Return the fact that was told last in the context's project, None when there is none."""
+        return self._database.read(lambda connection: queries.newest(connection, context.project))
+
     def about(self, context: Context, subject: str) -> list[Fact]:
         """Return all facts about one subject in the context's project, oldest first."""
         return self._database.read(lambda connection: queries.about(connection, context.project, subject))

@@ -7,6 +7,7 @@ import linecache
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -53,15 +54,25 @@ def assignment_of(name: str, names: Mapping[str, Any]) -> Assignment | None:
     """Return how a module's top level assigns a name, if its source can be read."""
     file = names.get("__file__")
     lines = linecache.getlines(file, dict(names)) if isinstance(file, str) else []
-    try:
-        tree = ast.parse("".join(lines))
-    except SyntaxError:
-        return None
-    found = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign) and name in _targets(node)]
+    found = _assignments("".join(lines)).get(name)
     if not found:
         return None
     used = {inner.id for node in found for inner in ast.walk(node) if isinstance(inner, ast.Name)}
     return Assignment(text="\n".join(ast.unparse(node) for node in found), names=tuple(sorted(used)))
+
+
+@lru_cache(maxsize=64)
+def _assignments(source: str) -> Mapping[str, list[ast.Assign | ast.AnnAssign]]:
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError:
+        return {}
+    found: dict[str, list[ast.Assign | ast.AnnAssign]] = {}
+    for node in statements:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            for name in _targets(node):
+                found.setdefault(name, []).append(node)
+    return found
 
 
 def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:

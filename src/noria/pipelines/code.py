@@ -126,7 +126,9 @@ class _Walk:
             if not self._is_own(name):
                 yield version_of(name)
                 continue
-            import_module(name)
+            if _imported(name) is None:
+                yield f"{name} is not there"
+                continue
             for inner in wanted or body.attributes:
                 found = vars(sys.modules[name])
                 if inner in found:
@@ -172,6 +174,8 @@ class _Walk:
         kind = self._spell(cast("type[Any]", type(thing)))
         if isinstance(thing, Enum):
             return f"{kind}.{thing.name}={self._spell(thing.value)}"
+        if isinstance(thing, tuple | list | dict) and _is_flat(cast("Any", thing)):
+            return f"{kind}{thing!r}"
         if isinstance(thing, tuple | list):
             return f"{kind}{self._spell_all(cast('list[object]', thing))}"
         if isinstance(thing, set | frozenset):
@@ -197,3 +201,15 @@ class _Walk:
 
     def _is_own(self, module: str | None) -> bool:
         return module is not None and is_own(module, self._package)
+
+
+def _imported(name: str) -> ModuleType | None:
+    try:
+        return import_module(name)
+    except ImportError:  # an optional one, which the function does without
+        return None
+
+
+def _is_flat(things: list[object] | dict[object, object]) -> bool:
+    values = (*things, *things.values()) if isinstance(things, dict) else things
+    return all(type(thing) in _PLAIN for thing in values)

@@ -84,6 +84,8 @@ def step(
         BadPipeline: not a plain function, or a setting that means nothing.
 
     """
+    if name is not None and (not name or set("/#") & set(name)):
+        raise BadPipeline(f"{name!r} is no name for a step", hint="use a text without '/' and '#'")
     errors = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
     _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors)
     retry = Retry(retries=retries, backoff_seconds=backoff_seconds, retry_on=errors)

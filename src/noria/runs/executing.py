@@ -247,10 +247,10 @@ def _call(task: Task) -> tuple[object, Failure | None]:
     """Call the step's function; what it raises, and what fetching its arguments raises, is its failure."""
     try:
         arguments = task.arguments()
-    except NoriaError as problem:
-        if problem.retriable:
+    except Exception as problem:
+        if isinstance(problem, NoriaError) and problem.retriable:
             raise
-        return None, Failure(words=f"cannot be given its arguments: {problem.sentence}", cause=problem)
+        return None, Failure(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
     try:
         return signatures.call(task.node.step.function, task.node.step.signature, arguments), None
     except Exception as problem:  # noqa: BLE001 - whatever a user's function raises

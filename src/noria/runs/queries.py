@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Conflict
@@ -16,6 +16,9 @@ Kind = TypeVar("Kind")
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
 _INSERT_ATTEMPT, _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC, _INSERT_CACHED = (
     insert(table) for table in (attempts, hits, params, metrics, cached_results)
+)
+_CACHED = select(cached_results).where(
+    cached_results.c.project == bindparam("of_project"), cached_results.c.key == bindparam("of_key")
 )
 
 
@@ -144,8 +147,7 @@ def hits_of(connection: Connection, project: str, run_id: str) -> list[Hit]:
 
 def cached(connection: Connection, project: str, key: str) -> tuple[str, int, float, Artifact] | None:
     """Return a cached result: the run and the attempt that made it, their CPU seconds, and the artifact."""
-    here = (cached_results.c.project == project) & (cached_results.c.key == key)
-    row = connection.execute(select(cached_results).where(here)).one_or_none()
+    row = connection.execute(_CACHED, {"of_project": project, "of_key": key}).one_or_none()
     return None if row is None else (row.run, row.number, row.cpu_seconds, _some_artifact(row))
 
 

@@ -1,6 +1,7 @@
 """Values as artifacts: encoded, stored inline when small and else as blobs, and read back when needed."""
 
 from dataclasses import dataclass
+from reprlib import Repr
 from typing import Any, cast
 
 from noria.core import digests
@@ -13,6 +14,7 @@ from noria.store.blobs import Blobs
 _PLAIN = "plain"
 _INPUT = "input"
 _INLINE_BYTES = 4096
+_LONGEST_WORDS = 200
 _GONE = object()
 _UNCHANGING = frozenset({type(None), bool, int, float, str, bytes})
 
@@ -100,12 +102,16 @@ def words(value: object) -> str:
         return _short(f"{value}")
     if hasattr(value, "shape"):
         return f"{type(value).__name__} of shape {cast('Any', value).shape}"
-    return _short(repr(value))
+    return _short(_speller.repr(value))
 
 
 def _short(text: str) -> str:
-    longest = 200
-    return text if len(text) <= longest else f"{text[:longest]}..."
+    return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}..."
+
+
+_speller = Repr()
+_speller.maxstring = _speller.maxother = _LONGEST_WORDS
+_speller.maxlist = _speller.maxtuple = _speller.maxdict = 20
 
 
 def of_structure(parts: list[str], kind: str) -> str:

@@ -80,7 +80,7 @@ def _described(preprocess: Callable[..., Any] | None) -> dict[str, str] | None:
     if preprocess is None:
         return None
     name = getattr(preprocess, "__qualname__", "")
-    if not isinstance(preprocess, FunctionType | Step) or "<" in name:
+    if not isinstance(cast("object", preprocess), FunctionType | Step) or "<" in name:
         raise Invalid(
             f"the preprocess {name or preprocess!r} cannot be found again by its name",
             hint="define it with def at the top of a module",

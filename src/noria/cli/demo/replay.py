@@ -38,14 +38,18 @@ class Plan:
 def replay(platform: Platform, flights: pl.DataFrame, loops: Sequence[Loop], *, plan: Plan, screen: Screen) -> None:
     """Let every day arrive, and every loop answer it.
 
-    What was committed before is recognised by its key and skipped, so a replay that was killed goes on where it was.
+    A replay that was killed goes on at the day on which the last fact was told: days before are over, and what was
+    committed on that day is recognised by its key.
     """
     clock = platform.clock
     if not isinstance(clock, SimulatedClock):
         raise Invalid("a replay needs a simulated clock", hint="open the home with clock=nr.SimulatedClock(start)")
     known = flights.sort(_KNOWN).filter(pl.col(_KNOWN) >= plan.begins)
     with platform.worker(*loops, on_turn=screen.turned) as worker:
+        told = platform.ledger.newest(platform.context)
         for moment in plan.ticks():
+            if told is not None and moment < told.at:
+                continue
             clock.advance_to(moment)
             deliver(platform, flights, known, until=moment)
             if moment == plan.starts:
@@ -81,5 +85,5 @@ def _watch(platform: Platform, loops: Sequence[Loop], plan: Plan, now: datetime,
     if (now - plan.starts).days % 7 or now - plan.starts < 4 * 7 * _DAY:
         return
     for loop in loops:
-        last = results.weekly(platform, loop, since=now - 8 * _DAY, until=now - _DAY, as_of=now)[-1]
-        screen.quality(loop.name, auc=last.auc, log_loss=last.log_loss)
+        for week in results.weekly(platform, loop, since=now - 8 * _DAY, until=now - _DAY, as_of=now):
+            screen.quality(loop.name, auc=week.auc, log_loss=week.log_loss)

@@ -31,7 +31,7 @@ class Week:
 
 
 def weekly(platform: Platform, loop: Loop, *, since: datetime, until: datetime, as_of: datetime) -> list[Week]:
-    """Score each full week in [since, until) by what the loop's champions said of its rows."""
+    """Score each full week in [since, until) by what the loop's champions said of its rows; weeks without are left out."""
     scored = scoring.live_scores(
         platform.rooms,
         platform.context,
@@ -42,13 +42,16 @@ def weekly(platform: Platform, loop: Loop, *, since: datetime, until: datetime, 
     )
     weeks = int((until - since) / _WEEK)
     begins = [since + _WEEK * number for number in range(weeks)]
-    return [_week(loop, scored, begin) for begin in begins]
+    found = (_week(loop, scored, begin) for begin in begins)
+    return [week for week in found if week is not None]
 
 
-def _week(loop: Loop, scored: pl.DataFrame, begin: datetime) -> Week:
+def _week(loop: Loop, scored: pl.DataFrame, begin: datetime) -> Week | None:
     when = pl.col(loop.dataset.time)
     inside = scored.filter((when >= begin) & (when < begin + _WEEK))
     labels, said = scoring.labelled(loop, inside)
+    if len(set(labels.tolist())) < 2:  # noqa: PLR2004 - AUC needs both classes
+        return None
     return Week(begins=begin, auc=scores.auc(labels, said), log_loss=scores.log_loss(labels, said), rows=len(labels))
 
 
