@@ -13,15 +13,16 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import noria as nr
 import polars as pl
+from rich.console import Console
+
+import noria as nr
 from noria.boot import open_home
 from noria.cli.demo import results
 from noria.cli.demo.recipe import FLIGHTS, train
 from noria.cli.demo.replay import Plan, replay
 from noria.cli.demo.view import Screen
 from noria.core.clock import SimulatedClock
-from rich.console import Console
 
 BEGINS = datetime(2013, 1, 1, 8, tzinfo=UTC)
 
@@ -34,8 +35,16 @@ def loops(days):
     gate = nr.Gate("log_loss", margin=0.05, guards=[("auc", 0.05)], min_gain=0.0)
     return [
         nr.Loop("weekly", when=nr.schedule("0 8 * * 1"), evaluate=unheld, gate=None, **often),
-        nr.Loop("noria", when=nr.any_of(nr.schedule("0 8 * * */2"), nr.drift(psi=0.3)), evaluate=judged, gate=gate, **often),
-        nr.Loop("patient", when=nr.new_labels(400), evaluate=judged, gate=nr.Gate("auc", margin=0.002, patience="4d"), **often),
+        nr.Loop(
+            "noria", when=nr.any_of(nr.schedule("0 8 * * */2"), nr.drift(psi=0.3)), evaluate=judged, gate=gate, **often
+        ),
+        nr.Loop(
+            "patient",
+            when=nr.new_labels(400),
+            evaluate=judged,
+            gate=nr.Gate("auc", margin=0.002, patience="4d"),
+            **often,
+        ),
     ]
 
 
@@ -46,12 +55,28 @@ def report(platform, declared, plan):
         cycles = platform.loops.cycles(platform.context, loop.name)
         told[loop.name] = {
             "cycles": [
-                [c.number, c.opened_at.isoformat(), c.state, c.outcome, [r.words for r in c.reasons], c.words, c.candidate]
-                + [c.champion, c.promoted, c.looks, c.settled_at.isoformat() if c.settled_at else None, c.evidence, c.verdict]
+                [
+                    c.number,
+                    c.opened_at.isoformat(),
+                    c.state,
+                    c.outcome,
+                    [r.words for r in c.reasons],
+                    c.words,
+                    c.candidate,
+                ]
+                + [
+                    c.champion,
+                    c.promoted,
+                    c.looks,
+                    c.settled_at.isoformat() if c.settled_at else None,
+                    c.evidence,
+                    c.verdict,
+                ]
                 for c in cycles
             ],
             "moves": [
-                [m.before, m.to, m.at.isoformat(), m.reason] for m in platform.registry.moves(platform.context, loop.name)
+                [m.before, m.to, m.at.isoformat(), m.reason]
+                for m in platform.registry.moves(platform.context, loop.name)
             ],
             "versions": [
                 [v.number, v.parent, v.trained_through.isoformat(), v.artifact.digest]

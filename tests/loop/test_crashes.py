@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+
 from noria.boot import open_home
 from noria.cli.demo import flights
 from noria.loop.model import CycleState, Outcome

@@ -7,7 +7,6 @@ import pytest
 from sqlalchemy import func, insert, select
 
 from noria.core.errors import Corrupt, Invalid, NotFound
-from noria.store import migrating
 from noria.store.database import Durability
 from noria.store.opening import open_database
 from noria.store.tables import leases, metadata
@@ -124,13 +123,3 @@ def test_a_damaged_blob_is_never_handed_out(blobs, tmp_path):
 
     with pytest.raises(Corrupt, match="damaged"):
         blobs.get(digest)
-
-
-def test_an_empty_database_is_brought_to_the_newest_schema_and_a_second_time_nothing_happens(tmp_path):
-    home = open_database(f"sqlite:///{tmp_path / 'fresh.db'}")
-
-    migrating.upgrade(home)
-    migrating.upgrade(home)
-
-    assert home.read(migrating.revision) == migrating.NEWEST
-    home.close()

@@ -12,14 +12,14 @@ from noria.pipelines.nodes import Choice, Given, Node
 from noria.runs import rules
 from noria.runs.executing import Executor, Task
 from noria.runs.recorder import Recorder, recorder
-from noria.runs.values import Outcome, Values, of_structure
+from noria.runs.values import Value, Values, of_structure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
     """How a run's pipeline ended: with what it returned, or with what was raised."""
 
-    outcome: Outcome | None = None
+    made: Value | None = None
     error: str | None = None
     failed_step: str | None = None
     cause: Exception | None = None
@@ -29,13 +29,13 @@ class Engine:
     """One run while it is executed, in one thread."""
 
     def __init__(
-        self, pipeline: Pipeline[..., Any], given: Mapping[str, Outcome], *, values: Values, executor: Executor
+        self, pipeline: Pipeline[..., Any], given: Mapping[str, Value], *, values: Values, executor: Executor
     ) -> None:
         self._pipeline = pipeline
         self._given = given
         self._values = values
         self._executor = executor
-        self._outcomes: dict[str, Outcome] = {}
+        self._made: dict[str, Value] = {}
         self._failures: dict[str, StepFailed] = {}
         self._sides: dict[str, bool] = {}
         self._broken: BaseException | None = None
@@ -44,19 +44,18 @@ class Engine:
     def run(self, told: Recorder) -> Ended:
         """Draw and execute; what steps and the pipeline raise ends the run, what the engine itself raises is raised."""
         try:
-            outcome = self._run(told)
+            made = self._run(told)
         except StepFailed as problem:
             self._raise_if_broken()
             return self._failed(problem)
         except Exception as problem:  # noqa: BLE001 - whatever a user's pipeline raises
             self._raise_if_broken()
             return Ended(error=f"{self._pipeline.what} raised {rules.sentence(problem)}", cause=problem)
-        return Ended(outcome=outcome)
+        return Ended(made=made)
 
-    def _run(self, told: Recorder) -> Outcome:
+    def _run(self, told: Recorder) -> Value:
         arguments: dict[str, object] = {
-            name: outcome.take() if outcome.is_plain else self._drawing.given(name)
-            for name, outcome in self._given.items()
+            name: kept.take() if kept.is_plain else self._drawing.given(name) for name, kept in self._given.items()
         }
         token = recorder.set(told)
         try:
@@ -66,13 +65,13 @@ class Engine:
         self._raise_if_broken()
         with _Outside():
             for node in self._drawing.nodes:
-                if node.id not in self._outcomes and node.id not in self._failures and self._is_taken(node):
+                if node.id not in self._made and node.id not in self._failures and self._is_taken(node):
                     self._execute(node)
             return self._ending(returned)
 
-    def _ending(self, returned: object) -> Outcome:
+    def _ending(self, returned: object) -> Value:
         if isinstance(returned, Ref):
-            return self._outcome(returned)
+            return self._value_of(returned)
         whole = self._taken(returned)
         try:
             return self._values.keep(whole)
@@ -95,9 +94,9 @@ class Engine:
         if self._broken is not None:
             raise self._broken
 
-    def _execute(self, node: Node) -> Outcome:
-        """Return a node's outcome; it is executed unless it is there, was finished before, or stands in the cache."""
-        known = self._outcomes.get(node.id)
+    def _execute(self, node: Node) -> Value:
+        """Return a node's value; it is executed unless it is there, was finished before, or stands in the cache."""
+        known = self._made.get(node.id)
         if known is not None:
             return known
         if node.id in self._failures:
@@ -112,15 +111,15 @@ class Engine:
             ) from problem
         task = Task(node=node, inputs=rules.inputs_digest(digests), arguments=lambda: self._arguments(node))
         try:
-            outcome, failure = self._executor.execute(task)
+            made, failure = self._executor.execute(task)
         except BaseException as problem:
             self._broken = problem  # a pipeline that catches everything must not go on without its engine
             raise
-        if outcome is None:
+        if made is None:
             assert failure is not None
             raise self._fail(node, f"step {node.id!r} {failure.words}", failure.cause) from failure.cause
-        self._outcomes[node.id] = outcome
-        return outcome
+        self._made[node.id] = made
+        return made
 
     def _fail(self, node: Node, sentence: str, cause: Exception) -> StepFailed:
         failure = StepFailed(sentence)
@@ -146,7 +145,7 @@ class Engine:
             found = found.origin.then if self._side(found.origin) else found.origin.otherwise
         return found
 
-    def _outcome(self, reference: Ref) -> Outcome:
+    def _value_of(self, reference: Ref) -> Value:
         found = self._resolved(reference)
         if not isinstance(found, Ref):
             return self._ending(found)
@@ -157,13 +156,13 @@ class Engine:
         """Return the structure with every reference replaced by a value of its own."""
         if isinstance(structure, Ref):
             found = self._resolved(structure)
-            return self._outcome(found).take() if isinstance(found, Ref) else self._taken(found)
+            return self._value_of(found).take() if isinstance(found, Ref) else self._taken(found)
         return _mapped(structure, self._taken)
 
     def _digest(self, structure: object) -> str:
         if isinstance(structure, Ref):
             found = self._resolved(structure)
-            return self._outcome(found).digest if isinstance(found, Ref) else self._digest(found)
+            return self._value_of(found).digest if isinstance(found, Ref) else self._digest(found)
         if not _holds_reference(structure):
             return self._values.digest(structure)
         if isinstance(structure, dict):

@@ -15,7 +15,7 @@ from noria.runs import queries, rules
 from noria.runs.holding import Holder
 from noria.runs.model import Attempt, AttemptState, Hit, Metric, Param, Run
 from noria.runs.recorder import Recorder, recorder
-from noria.runs.values import Outcome, Values, words
+from noria.runs.values import Value, Values, words
 from noria.store.database import Connection, Database, Durability
 from noria.store.leases import Lease
 
@@ -85,8 +85,8 @@ class Executor:
         for attempt in finished.attempts:
             self._tries[attempt.step] = max(self._tries.get(attempt.step, 0), attempt.attempt)
 
-    def execute(self, task: Task) -> tuple[Outcome | None, Failure | None]:
-        """Return the step's outcome, or why it failed.
+    def execute(self, task: Task) -> tuple[Value | None, Failure | None]:
+        """Return the step's value, or why it failed.
 
         Raises:
             LeaseLost: another process has taken the run; nothing of this step was committed.
@@ -144,19 +144,19 @@ class Executor:
     def _cache_key(task: Task, code: str) -> str:
         return rules.cache_key(task.node.step.reference, code=code, inputs=task.inputs)
 
-    def _try(self, task: Task, code: str) -> tuple[Outcome | None, Failure | None]:
+    def _try(self, task: Task, code: str) -> tuple[Value | None, Failure | None]:
         retry = task.node.step.retry
         tried = 0
         while True:
             tried += 1
-            outcome, failure = self._attempt(task, code)
+            made, failure = self._attempt(task, code)
             if failure is None or not failure.may_pass:
-                return outcome, failure
+                return made, failure
             if not rules.tries_again(retry, tried=tried, problem=failure.cause):
-                return outcome, failure
+                return made, failure
             self._around.sleep(rules.wait_seconds(retry, tried=tried, chance=self._around.chance.random()))
 
-    def _attempt(self, task: Task, code: str) -> tuple[Outcome | None, Failure | None]:
+    def _attempt(self, task: Task, code: str) -> tuple[Value | None, Failure | None]:
         told = Recorder()
         watch, started_at = self._around.stopwatch, self._around.clock.now()
         returned: object = None
@@ -168,15 +168,15 @@ class Executor:
         finally:
             wall, cpu = watch.wall() - wall, watch.cpu() - cpu
             recorder.reset(token)
-        outcome: Outcome | None = None
+        made: Value | None = None
         if failure is None:
-            outcome, params, failure = self._kept(task.node.id, returned, told)
+            made, params, failure = self._kept(task.node.id, returned, told)
         spent: dict[str, Any] = {"started_at": started_at, "wall_seconds": wall, "cpu_seconds": cpu}
-        attempt = self._ended(task, code, outcome, failure, **spent)
+        attempt = self._ended(task, code, made, failure, **spent)
         self._commit(task, attempt, self.metrics(attempt.number, attempt.step, told), params)
-        return outcome, failure
+        return made, failure
 
-    def _kept(self, step: str, returned: object, told: Recorder) -> tuple[Outcome | None, list[Param], Failure | None]:
+    def _kept(self, step: str, returned: object, told: Recorder) -> tuple[Value | None, list[Param], Failure | None]:
         try:
             params = self.params(step, told)
         except NoriaError as problem:
@@ -188,7 +188,7 @@ class Executor:
             words = f"returned what cannot be kept: {problem.sentence}"
             return None, params, Failure(words=words, cause=problem, may_pass=False)
 
-    def _ended(self, task: Task, code: str, outcome: Outcome | None, failure: Failure | None, **spent: Any) -> Attempt:  # noqa: ANN401 - times of an attempt
+    def _ended(self, task: Task, code: str, made: Value | None, failure: Failure | None, **spent: Any) -> Attempt:  # noqa: ANN401 - times of an attempt
         step = task.node.id
         self._number += 1
         self._tries[step] = self._tries.get(step, 0) + 1
@@ -197,11 +197,11 @@ class Executor:
             number=self._number,
             step=step,
             attempt=self._tries[step],
-            state=AttemptState.FAILED if outcome is None else AttemptState.SUCCEEDED,
+            state=AttemptState.FAILED if made is None else AttemptState.SUCCEEDED,
             inputs=task.inputs,
             code=code,
             **spent,
-            artifact=None if outcome is None else outcome.artifact,
+            artifact=None if made is None else made.artifact,
             error=None if failure is None else rules.traceback_of(failure.cause),
         )
 

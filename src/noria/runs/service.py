@@ -24,7 +24,7 @@ from noria.runs.executing import Executor, Finished, Surroundings
 from noria.runs.holding import Holder
 from noria.runs.model import Attempt, Hit, Metric, Param, Run, RunState
 from noria.runs.recorder import Recorder
-from noria.runs.values import Outcome, Values, words
+from noria.runs.values import Value, Values, words
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database, Durability
 from noria.store.holders import this_process
@@ -180,8 +180,8 @@ class Runs:
         )
         return tuple(self._readable(run) for run in found)
 
-    def _given(self, pipeline: AnyPipeline, arguments: Mapping[str, object]) -> dict[str, Outcome]:
-        given: dict[str, Outcome] = {}
+    def _given(self, pipeline: AnyPipeline, arguments: Mapping[str, object]) -> dict[str, Value]:
+        given: dict[str, Value] = {}
         for name, value in arguments.items():
             try:
                 given[name] = self._values.given(value)
@@ -193,7 +193,7 @@ class Runs:
 
     def _given_again(
         self, context: Context, run: Run, pipeline: AnyPipeline, params: Mapping[str, object]
-    ) -> dict[str, Outcome]:
+    ) -> dict[str, Value]:
         stored = self._database.read(lambda connection: queries.params_of(connection, context.project, run.id))
         known = {param.name: param.artifact for param in stored if not param.step}
         pipeline.bind({**known, **params})
@@ -205,7 +205,7 @@ class Runs:
             )
         return given
 
-    def _new(self, context: Context, pipeline: AnyPipeline, given: Mapping[str, Outcome], key: str | None) -> Run:
+    def _new(self, context: Context, pipeline: AnyPipeline, given: Mapping[str, Value], key: str | None) -> Run:
         return Run(
             id=self._ids.new("run"),
             project=context.project,
@@ -220,14 +220,12 @@ class Runs:
         )
 
     def _begin(
-        self, context: Context, run: Run, arguments: Mapping[str, object], given: Mapping[str, Outcome]
+        self, context: Context, run: Run, arguments: Mapping[str, object], given: Mapping[str, Value]
     ) -> Run | Lease:
         """Commit that a run begins, and take its lease; or return the run that was first with the key."""
         stored = [
-            Param(
-                run=run.id, step="", name=name, words=rules.storable(words(arguments[name])), artifact=outcome.artifact
-            )
-            for name, outcome in given.items()
+            Param(run=run.id, step="", name=name, words=rules.storable(words(arguments[name])), artifact=kept.artifact)
+            for name, kept in given.items()
         ]
 
         def work(connection: Connection) -> Run | Lease:
@@ -255,7 +253,7 @@ class Runs:
         context: Context,
         pipeline: AnyPipeline,
         run: Run,
-        given: Mapping[str, Outcome],
+        given: Mapping[str, Value],
         *,
         reopen: bool = False,
         allow_changed_code: bool = False,
@@ -307,7 +305,7 @@ class Runs:
         context: Context,
         pipeline: AnyPipeline,
         run: Run,
-        given: Mapping[str, Outcome],
+        given: Mapping[str, Value],
         *,
         lease: Lease,
         allow_changed_code: bool = False,
@@ -331,7 +329,7 @@ class Runs:
     def _end(self, context: Context, run: Run, lease: Lease, how: Ended, executor: Executor, told: Recorder) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
         metrics, params = executor.metrics(0, _PIPELINE_ITSELF, told), executor.params(_PIPELINE_ITSELF, told)
-        failed = how.outcome is None
+        failed = how.made is None
 
         def work(connection: Connection) -> Run:
             self._holder.check(connection, lease)
@@ -344,7 +342,7 @@ class Runs:
                 run,
                 state=RunState.FAILED if failed else RunState.SUCCEEDED,
                 ended_at=self._clock.now(),
-                artifact=None if how.outcome is None else how.outcome.artifact,
+                artifact=None if how.made is None else how.made.artifact,
                 error=how.error,
                 failed_step=how.failed_step,
                 cpu_seconds=cpu_seconds,
@@ -358,7 +356,7 @@ class Runs:
             return ended
 
         ended = self._database.write(work, durability=Durability.DECISION)
-        return replace(self._readable(ended, how.outcome), cause=how.cause)
+        return replace(self._readable(ended, how.made), cause=how.cause)
 
     def _finished(self, context: Context, run: Run) -> Finished:
         def look(connection: Connection) -> Finished:
@@ -381,11 +379,11 @@ class Runs:
         found = self._database.read(lambda connection: queries.run_of_key(connection, context.project, key))
         return None if found is None else self._readable(found)
 
-    def _readable(self, run: Run, outcome: Outcome | None = None) -> Run:
+    def _readable(self, run: Run, made: Value | None = None) -> Run:
         """Return the run with a reader for its result, which reads it once."""
         if run.artifact is None:
             return run
-        return replace(run, read=cache((outcome or self._values.stored(run.artifact)).take))
+        return replace(run, read=cache((made or self._values.stored(run.artifact)).take))
 
     @staticmethod
     def _import(run: Run) -> AnyPipeline:
@@ -397,8 +395,8 @@ class Runs:
         return cast("AnyPipeline", found)
 
 
-def _digests(given: Mapping[str, Outcome]) -> dict[str, str]:
-    return {name: outcome.digest for name, outcome in given.items()}
+def _digests(given: Mapping[str, Value]) -> dict[str, str]:
+    return {name: made.digest for name, made in given.items()}
 
 
 def _told(run: Run) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _GONE = object()
 _UNCHANGING = frozenset({type(None), bool, int, float, str, bytes})
 
 
-class Outcome:
+class Value:
     """A value of a run, known by its digest: each time it is taken, the taker gets one of its own."""
 
     __slots__ = ("_held", "_source", "_values", "artifact")
@@ -62,28 +62,28 @@ class Values:
     codecs: Codecs
     blobs: Blobs
 
-    def keep(self, value: object) -> Outcome:
+    def keep(self, value: object) -> Value:
         """Encode and store a value. Raises `Invalid` when no codec carries it."""
         encoded = self.codecs.encode(value)
         if encoded.codec == _PLAIN and len(encoded.payload) <= _INLINE_BYTES:
             artifact = Artifact(codec=encoded.codec, digest=encoded.digest, inline=encoded.payload.decode())
         else:
             artifact = Artifact(codec=encoded.codec, digest=encoded.digest, blob=self.blobs.put(encoded.payload))
-        return Outcome(self, artifact, held=value)
+        return Value(self, artifact, held=value)
 
-    def given(self, value: object) -> Outcome:
+    def given(self, value: object) -> Value:
         """Keep a parameter of a run: an `Input` by its digest alone, anything else with its content."""
         if isinstance(value, Input) and not isinstance(value, type):
-            return Outcome(self, Artifact(codec=_INPUT, digest=value.digest), source=value)
+            return Value(self, Artifact(codec=_INPUT, digest=value.digest), source=value)
         return self.keep(value)
 
     def digest(self, value: object) -> str:
         """Return the digest of a value that need not be stored."""
         return self.codecs.encode(value).digest
 
-    def stored(self, artifact: Artifact) -> Outcome:
-        """Return an outcome that was stored before. Raises `Invalid` for an `Input`, of which only the digest was."""
-        return Outcome(self, artifact)
+    def stored(self, artifact: Artifact) -> Value:
+        """Return a value that was stored before. Raises `Invalid` for an `Input`, of which only the digest was."""
+        return Value(self, artifact)
 
     def read(self, artifact: Artifact) -> object:
         """Read a stored value."""

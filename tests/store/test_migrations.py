@@ -1,0 +1,52 @@
+"""The law of migrations: all revisions together make exactly the tables that the rooms declare."""
+
+import importlib
+import pkgutil
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+import noria
+from noria.core.errors import Conflict
+from noria.store import migrating
+from noria.store.opening import open_database
+from noria.store.tables import metadata
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database(request, tmp_path):
+    if request.param == "sqlite":
+        address = f"sqlite:///{tmp_path / 'fresh.db'}"
+    else:
+        address = request.getfixturevalue("postgresql_address")
+    for module in pkgutil.walk_packages(noria.__path__, "noria."):
+        if module.name.endswith(".tables"):
+            importlib.import_module(module.name)
+    database = open_database(address)
+    yield database
+    database.close()
+
+
+def test_all_revisions_together_equal_the_tables(empty_database):
+    migrating.upgrade(empty_database)
+
+    with empty_database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+
+
+def test_upgrading_twice_changes_nothing(empty_database):
+    migrating.upgrade(empty_database)
+    migrating.upgrade(empty_database)
+
+    assert empty_database.read(migrating.revision) == migrating.NEWEST
+
+
+def test_a_home_that_a_newer_noria_has_written_is_left_alone(empty_database):
+    migrating.upgrade(empty_database)
+    empty_database.write(lambda c: c.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+
+    with pytest.raises(Conflict, match="this home has schema 9999"):
+        migrating.upgrade(empty_database)
