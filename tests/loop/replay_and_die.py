@@ -24,6 +24,10 @@ from noria.cli.demo.replay import Plan, replay
 from noria.cli.demo.view import Screen
 from noria.core.clock import SimulatedClock
 
+DECIDED = (
+    "number", "opened_at", "settled_at", "state", "outcome", "reasons", "words",
+    "candidate", "champion", "promoted", "looks", "evidence", "verdict",
+)  # fmt: skip
 BEGINS = datetime(2013, 1, 1, 8, tzinfo=UTC)
 
 
@@ -54,26 +58,7 @@ def report(platform, declared, plan):
     for loop in declared:
         cycles = platform.loops.cycles(platform.context, loop.name)
         told[loop.name] = {
-            "cycles": [
-                [
-                    c.number,
-                    c.opened_at.isoformat(),
-                    c.state,
-                    c.outcome,
-                    [r.words for r in c.reasons],
-                    c.words,
-                    c.candidate,
-                ]
-                + [
-                    c.champion,
-                    c.promoted,
-                    c.looks,
-                    c.settled_at.isoformat() if c.settled_at else None,
-                    c.evidence,
-                    c.verdict,
-                ]
-                for c in cycles
-            ],
+            "cycles": [{name: getattr(cycle, name) for name in DECIDED} for cycle in cycles],
             "moves": [
                 [m.before, m.to, m.at.isoformat(), m.reason]
                 for m in platform.registry.moves(platform.context, loop.name)

@@ -1,6 +1,5 @@
 """What a person sees while the replay runs: a live table on a terminal, plain lines in a pipe."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -114,7 +113,7 @@ class Screen(AbstractContextManager["Screen"]):
 
 
 def _words(reason: object) -> str:
-    return str(cast("Sequence[object]", reason)[-1]) if isinstance(reason, list | tuple) else str(reason)
+    return str(cast("list[object]", reason)[-1]) if isinstance(reason, list | tuple) else str(reason)
 
 
 def _quality(name: str, standing: Standing) -> str:
