@@ -51,7 +51,7 @@ def replay_with_kills(folder, rows, *, days, kills, seed):
     killed = sum(not ended(run(home, rows, answer, days, wanted)) for wanted in planned)
     for _ in range(OUTSIDE):
         process = run(home, rows, answer, days)
-        time.sleep(chance.uniform(1.0, 3.0))
+        time.sleep(chance.uniform(0.5, 1.5))
         process.kill()
         killed += not ended(process)
     assert ended(run(home, rows, answer, days))
