@@ -135,7 +135,9 @@ def last_opened(connection: Connection, project: str, loop_name: str) -> datetim
 
 def all_cycles(connection: Connection, project: str, loop_name: str | None = None) -> list[Cycle]:
     """Return the cycles of a loop, or of all loops, oldest first."""
-    query = select(cycles).where(cycles.c.project == project).order_by(cycles.c.opened_at, cycles.c.loop, cycles.c.number)
+    query = (
+        select(cycles).where(cycles.c.project == project).order_by(cycles.c.opened_at, cycles.c.loop, cycles.c.number)
+    )
     if loop_name is not None:
         query = query.where(cycles.c.loop == loop_name)
     return [_cycle(row) for row in connection.execute(query).mappings()]
