@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from noria.evaluation.spec import Evaluation as Evaluation
     from noria.evaluation.spec import Gate as Gate
     from noria.loop.spec import Loop as Loop
+    from noria.loop.spec import Review as Review
     from noria.loop.triggers import Trigger as Trigger
     from noria.loop.triggers import all_of as all_of
     from noria.loop.triggers import any_of as any_of
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from noria.loop.triggers import new_labels as new_labels
     from noria.loop.triggers import new_rows as new_rows
     from noria.loop.triggers import schedule as schedule
+    from noria.loop.triggers import upstream as upstream
     from noria.pipelines import branch as branch
     from noria.pipelines import pipeline as pipeline
     from noria.pipelines import step as step
@@ -44,6 +46,7 @@ _HOMES = {
     "Evaluation": ("noria.evaluation.spec", "Evaluation"),
     "Gate": ("noria.evaluation.spec", "Gate"),
     "Loop": ("noria.loop.spec", "Loop"),
+    "Review": ("noria.loop.spec", "Review"),
     "Model": ("noria.registry.model", "Model"),
     "log_metric": ("noria.runs.recorder", "log_metric"),
     "log_param": ("noria.runs.recorder", "log_param"),
@@ -59,6 +62,7 @@ _HOMES = {
             "drift",
             "metric_drop",
             "manual",
+            "upstream",
             "any_of",
             "all_of",
         )

@@ -105,6 +105,12 @@ def move_cycle(connection: Connection, cycle: Cycle, *, state: CycleState, **cha
     return one_cycle(connection, cycle.id)
 
 
+def end_wait(connection: Connection, cycle: Cycle) -> bool:
+    """End a cycle's wait for labels or a person; False if it was ended already, for a wait ends once."""
+    waits = (cycles.c.id == cycle.id) & (cycles.c.state == cycle.state.value) & cycles.c.deadline.is_not(None)
+    return connection.execute(update(cycles).where(waits).values(deadline=None)).rowcount == 1
+
+
 def one_cycle(connection: Connection, cycle_id: str) -> Cycle:
     """Return a cycle that is known to be there."""
     return _cycle(connection.execute(select(cycles).where(cycles.c.id == cycle_id)).mappings().one())
@@ -125,6 +131,12 @@ def open_cycle(connection: Connection, project: str, loop_name: str) -> Cycle | 
     here = (cycles.c.project == project) & (cycles.c.loop == loop_name) & (cycles.c.state != CycleState.SETTLED.value)
     found = connection.execute(select(cycles).where(here)).mappings().one_or_none()
     return None if found is None else _cycle(found)
+
+
+def waiting_cycles(connection: Connection, project: str, state: CycleState) -> list[Cycle]:
+    """Return the cycles that are in a state and wait there until a deadline."""
+    here = (cycles.c.project == project) & (cycles.c.state == state.value) & cycles.c.deadline.is_not(None)
+    return [_cycle(row) for row in connection.execute(select(cycles).where(here)).mappings()]
 
 
 def last_opened(connection: Connection, project: str, loop_name: str) -> datetime | None:

@@ -96,6 +96,11 @@ class Turn:
 
         return self.rooms.database.write(work, durability=Durability.STEP)
 
+    def entered(self, state: CycleState) -> Cycle | None:
+        """Return the open cycle that the fact is about, moved into the state; None when it is past it."""
+        cycle = self.cycle()
+        return None if cycle is None else self.enter(cycle, state)
+
     def tell(self, connection: Connection, cycle: Cycle, kind: FactKind, **told: Any) -> None:  # noqa: ANN401 - plain values of several types
         """Record a fact about the cycle in the transaction of a decision."""
         payload: Mapping[str, Any] = {"loop": cycle.loop, "cycle": cycle.id, "number": cycle.number, **told}

@@ -28,7 +28,7 @@ def is_training_of(loop: Loop, fact: Fact) -> bool:
 
 def guard(turn: Turn) -> None:
     """Look whether the rows can be learned from at all; say so, or stop the cycle in words."""
-    cycle = _entered(turn, CycleState.GUARDING)
+    cycle = turn.entered(CycleState.GUARDING)
     if cycle is None:
         return turn.skip()
     champion = judging.version_of(turn, CHAMPION)
@@ -50,7 +50,7 @@ def guard(turn: Turn) -> None:
 
 def train(turn: Turn) -> None:
     """Run the training pipeline on the rows before the held-back tail; its end is the next fact."""
-    cycle = _entered(turn, CycleState.TRAINING)
+    cycle = turn.entered(CycleState.TRAINING)
     if cycle is None:
         return turn.skip()
     run = _run(turn, cycle, _TRAIN, as_of=cycle.opened_at, held_back=True)
@@ -64,7 +64,7 @@ def train(turn: Turn) -> None:
 
 def evaluate(turn: Turn) -> None:
     """Register the candidate, and score it beside the champion on rows that neither was trained on."""
-    cycle = _entered(turn, CycleState.EVALUATING)
+    cycle = turn.entered(CycleState.EVALUATING)
     if cycle is None or cycle.run is None:
         return turn.skip()
     run = turn.rooms.runs.get(turn.context, cycle.run)
@@ -88,7 +88,7 @@ def evaluate(turn: Turn) -> None:
 
 def judge(turn: Turn) -> None:
     """Hold the evidence against the gate; the verdict and its reasons are the next fact."""
-    cycle = _entered(turn, CycleState.GATING)
+    cycle = turn.entered(CycleState.GATING)
     if cycle is None:
         return turn.skip()
     verdict = gates.judge_plain(cycle.evidence, turn.loop.gate)
@@ -126,7 +126,7 @@ def wait(turn: Turn) -> None:
 
 def roll_out(turn: Turn) -> None:
     """Train the accepted recipe once more through now if asked to, and move the champion."""
-    cycle = _entered(turn, CycleState.ROLLING_OUT)
+    cycle = turn.entered(CycleState.ROLLING_OUT)
     if cycle is None or cycle.candidate is None:
         return turn.skip()
     if not turn.loop.evaluate.refits:
@@ -164,11 +164,6 @@ def _settle(turn: Turn, outcome: Outcome, *, words: str) -> None:
     if cycle is None:
         return turn.skip()
     return turn.decide(lambda connection: turn.settle(connection, cycle, outcome, words=words))
-
-
-def _entered(turn: Turn, state: CycleState) -> Cycle | None:
-    cycle = turn.cycle()
-    return None if cycle is None else turn.enter(cycle, state)
 
 
 def _training_rows(turn: Turn, cycle: Cycle, *, as_of: datetime, held_back: bool) -> Rows:
