@@ -119,7 +119,7 @@ def all_snapshots(connection: Connection, project: str, name: str) -> list[Snaps
 def sources(connection: Connection, project: str, name: str) -> dict[int, str]:
     """Return through which source each snapshot came, by its number."""
     rows = connection.execute(select(snapshots.c.number, snapshots.c.source).where(_of(project, name)))
-    return {number: source for number, source in rows.tuples()}
+    return {row.number: row.source for row in rows}
 
 
 def erasures_of(connection: Connection, project: str, name: str) -> int:
@@ -137,7 +137,7 @@ def insert_erasure(connection: Connection, project: str, new: Erasure, *, key: s
 def leftovers(connection: Connection) -> dict[str, list[str]]:
     """Return the blobs that are still to be dropped, by erasure."""
     rows = connection.execute(select(erasures.c.id, erasures.c.leftover).where(erasures.c.leftover != []))
-    return {found: list(blobs) for found, blobs in rows.tuples()}
+    return {row.id: list(row.leftover) for row in rows}
 
 
 def set_leftover(connection: Connection, erasure_id: str, left: Sequence[str]) -> None:

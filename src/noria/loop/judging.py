@@ -10,7 +10,7 @@ from noria.core.errors import Invalid, NotFound
 from noria.evaluation import comparing
 from noria.evaluation.comparing import Judged
 from noria.evaluation.model import Evidence, Rival
-from noria.loop import rules
+from noria.loop import learning, rules
 from noria.loop.model import Cycle
 from noria.loop.turn import Turn
 from noria.registry.loading import MODEL_CODEC
@@ -50,7 +50,7 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
         anchor = None
     rivals = [version for version in (champion, anchor) if version is not None]
     window = rules.judging_window(trained_through, *(rival.trained_through for rival in rivals), as_of=as_of)
-    rows = _rows(turn, window)
+    rows = _rows(turn, cycle, window)
     if turn.loop.gate is None or rows.height == 0:
         rival = Rival.BASE_RATE if champion is None else Rival.CHAMPION
         said = () if turn.loop.gate is None else ("no labelled rows to judge on",)
@@ -71,7 +71,7 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
     return Found(evidence=found, champion=champion)
 
 
-def _rows(turn: Turn, window: rules.Window) -> pl.DataFrame:
+def _rows(turn: Turn, cycle: Cycle, window: rules.Window) -> pl.DataFrame:
     try:
         return turn.rooms.datasets.read(
             turn.context,
@@ -80,6 +80,7 @@ def _rows(turn: Turn, window: rules.Window) -> pl.DataFrame:
             since=window.since,
             until=window.until,
             labelled=True,
+            without=learning.held(turn, cycle),
         )
     except NotFound:
         return pl.DataFrame()

@@ -9,6 +9,7 @@ from noria.core.context import Context
 from noria.core.errors import Stale
 from noria.core.ids import Ids
 from noria.datasets.service import Datasets
+from noria.guards.service import Guards
 from noria.ledger.model import Fact, FactKind
 from noria.ledger.service import Ledger
 from noria.loop import queries, rules
@@ -35,6 +36,7 @@ class Rooms:
     runs: Runs
     registry: Registry
     loader: Loader
+    guards: Guards
     monitors: Monitors
     clock: Clock
     ids: Ids
@@ -95,6 +97,11 @@ class Turn:
             return queries.move_cycle(connection, cycle, state=state)
 
         return self.rooms.database.write(work, durability=Durability.STEP)
+
+    def entered(self, state: CycleState) -> Cycle | None:
+        """Return the open cycle that the fact is about, moved into the state; None if there is nothing to do."""
+        cycle = self.cycle()
+        return None if cycle is None else self.enter(cycle, state)
 
     def tell(self, connection: Connection, cycle: Cycle, kind: FactKind, **told: Any) -> None:  # noqa: ANN401 - plain values of several types
         """Record a fact about the cycle in the transaction of a decision."""
