@@ -53,7 +53,13 @@ class Eraser:
         self._key = key
 
     def erase(
-        self, context: Context, dataset: Dataset, held: Held, *, reason: str, also: Callable[[Connection, Erasure], None]
+        self,
+        context: Context,
+        dataset: Dataset,
+        held: Held,
+        *,
+        reason: str,
+        also: Callable[[Connection, Erasure], None],
     ) -> Erasure:
         """Erase what is held from every snapshot; see `Datasets.erase`."""
         for _ in range(_TRIES - 1):
@@ -72,7 +78,13 @@ class Eraser:
             self._database.write(lambda c, erasure=erasure: queries.set_leftover(c, erasure, []))
 
     def _once(
-        self, context: Context, dataset: Dataset, held: Held, *, reason: str, also: Callable[[Connection, Erasure], None]
+        self,
+        context: Context,
+        dataset: Dataset,
+        held: Held,
+        *,
+        reason: str,
+        also: Callable[[Connection, Erasure], None],
     ) -> Erasure:
         there = self._listed.of(context, dataset.name)
         first = next(part for part in there if part.kind is FragmentKind.ROWS)

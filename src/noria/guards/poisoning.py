@@ -218,6 +218,4 @@ def _unread(batch: Batch, unread: pl.Series) -> Finding:
 def _of_source(
     source: str, action: Action, words: str, numbers: Mapping[str, float], *, holds: tuple[Hold, ...] = ()
 ) -> Finding:
-    return Finding(
-        guard=PoisoningCheck.name, action=action, words=words, numbers=numbers, source=source, holds=holds
-    )
+    return Finding(guard=PoisoningCheck.name, action=action, words=words, numbers=numbers, source=source, holds=holds)

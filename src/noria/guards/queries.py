@@ -37,9 +37,7 @@ def all_schemas(connection: Connection, project: str, dataset: str) -> list[Sche
     return [_schema(row) for row in rows]
 
 
-def approve_schema(
-    connection: Connection, project: str, dataset: str, version: int, *, by: str, at: datetime
-) -> None:
+def approve_schema(connection: Connection, project: str, dataset: str, version: int, *, by: str, at: datetime) -> None:
     """Mark a version as approved."""
     here = (schemas.c.project == project) & (schemas.c.dataset == dataset) & (schemas.c.version == version)
     changes = {"state": SchemaState.APPROVED.value, "approved_by": by, "approved_at": at}

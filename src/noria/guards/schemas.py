@@ -21,7 +21,9 @@ class SchemaCheck(Guard):
     """Holds rows against the dataset's schema, and against what is told here; see `check_schema`."""
 
     name: ClassVar[str] = "schema"
-    ranges: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict[str, tuple[float | None, float | None]])
+    ranges: Mapping[str, tuple[float | None, float | None]] = field(
+        default_factory=dict[str, tuple[float | None, float | None]]
+    )
     categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     most: float = 0.5
 

@@ -232,4 +232,6 @@ class Guards:
 
 
 def _nothing_held(dataset: str, choice: Choice) -> NotFound:
-    return NotFound("held rows in the quarantine of", f"{dataset}: {choice.words()}", hint="noria quarantine ls shows them")
+    return NotFound(
+        "held rows in the quarantine of", f"{dataset}: {choice.words()}", hint="noria quarantine ls shows them"
+    )

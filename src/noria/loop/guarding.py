@@ -114,9 +114,7 @@ def _stopped(judgement: Judgement) -> str | None:
     return "; ".join(judgement.words(Action.STOP)) or None
 
 
-def _new_rows(
-    turn: Turn, cycle: Cycle, champion: ModelVersion | None, held: Held
-) -> tuple[pl.DataFrame, str]:
+def _new_rows(turn: Turn, cycle: Cycle, champion: ModelVersion | None, held: Held) -> tuple[pl.DataFrame, str]:
     """Return the rows that the champion has not learned from, and those whose labels have changed since; their digest."""
     as_of, time = cycle.opened_at, turn.loop.dataset.time
     since = None if turn.loop.reach is None else as_of - turn.loop.reach

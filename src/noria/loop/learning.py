@@ -16,9 +16,7 @@ def held(turn: Turn, cycle: Cycle) -> Held:
     return turn.rooms.guards.held(turn.context, turn.loop.dataset.name, change=int(cycle.guarded["change"]))
 
 
-def training_rows(
-    turn: Turn, cycle: Cycle, *, as_of: datetime, held_back: bool, without: Held | None = None
-) -> Rows:
+def training_rows(turn: Turn, cycle: Cycle, *, as_of: datetime, held_back: bool, without: Held | None = None) -> Rows:
     """Return the rows of the training window; before its tail if one is held back, else through `as_of`."""
     window = rules.training_window(turn.loop, as_of=as_of, held_back=held_back)
     return turn.rooms.datasets.rows(

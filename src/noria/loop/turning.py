@@ -27,7 +27,7 @@ def is_training_of(loop: Loop, fact: Fact) -> bool:
 
 def train(turn: Turn) -> None:
     """Run the training pipeline on the rows before the held-back tail; its end is the next fact."""
-    cycle = turn.entered( CycleState.TRAINING)
+    cycle = turn.entered(CycleState.TRAINING)
     if cycle is None:
         return turn.skip()
     run = _run(turn, cycle, _TRAIN, as_of=cycle.opened_at, held_back=True)
@@ -41,7 +41,7 @@ def train(turn: Turn) -> None:
 
 def evaluate(turn: Turn) -> None:
     """Register the candidate, and score it beside the champion on rows that neither was trained on."""
-    cycle = turn.entered( CycleState.EVALUATING)
+    cycle = turn.entered(CycleState.EVALUATING)
     if cycle is None or cycle.run is None:
         return turn.skip()
     run = turn.rooms.runs.get(turn.context, cycle.run)
@@ -65,7 +65,7 @@ def evaluate(turn: Turn) -> None:
 
 def judge(turn: Turn) -> None:
     """Hold the evidence against the gate; the verdict and its reasons are the next fact."""
-    cycle = turn.entered( CycleState.GATING)
+    cycle = turn.entered(CycleState.GATING)
     if cycle is None:
         return turn.skip()
     verdict = gates.judge_plain(cycle.evidence, turn.loop.gate)
@@ -103,7 +103,7 @@ def wait(turn: Turn) -> None:
 
 def roll_out(turn: Turn) -> None:
     """Train the accepted recipe once more, through what the guards have judged, and move the champion."""
-    cycle = turn.entered( CycleState.ROLLING_OUT)
+    cycle = turn.entered(CycleState.ROLLING_OUT)
     if cycle is None or cycle.candidate is None:
         return turn.skip()
     if not turn.loop.evaluate.refits:
