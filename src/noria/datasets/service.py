@@ -342,8 +342,8 @@ class Datasets:
 
 
 def _window(*, as_of: datetime | None = None, since: datetime | None = None, until: datetime | None = None) -> Window:
-    bounds = {"as_of": as_of, "since": since, "until": until}
-    return Window(**{name: None if moment is None else as_utc(moment) for name, moment in bounds.items()})
+    as_of, since, until = (None if moment is None else as_utc(moment) for moment in (as_of, since, until))
+    return Window(as_of=as_of, since=since, until=until)
 
 
 def _content(rows: pl.DataFrame | None, labels: pl.DataFrame | None) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import ClassVar
 
 import polars as pl
@@ -78,9 +78,9 @@ class QualityCheck(Guard):
         """Compare the age of the newest row with the longest silence of the past."""
         times = pl.concat([trusted[batch.dataset.time], batch.rows[batch.dataset.time]])
         newest, longest = times.max(), trusted[batch.dataset.time].sort().diff().max()
-        if not isinstance(longest, timedelta) or newest is None:
+        if not isinstance(longest, timedelta) or not isinstance(newest, datetime):
             return
-        age = batch.until - newest  # type: ignore[operator]
+        age = batch.until - newest
         if age > max(_DAY, self.volume * longest):
             words = f"the newest row is {_spelled(age)} old; the longest silence before was {_spelled(longest)}"
             numbers = {"age_seconds": age.total_seconds(), "before": longest.total_seconds()}
@@ -128,7 +128,7 @@ def _outside(before: pl.Series, now: pl.Series) -> tuple[float, float, float]:
     low, high = float(past.min() or 0.0), float(past.max() or 0.0)  # type: ignore[arg-type]
     room = max((high - low) * _WIDENED, abs(high) * 1e-9)
     numbers = now.cast(pl.Float64).drop_nulls().drop_nans()
-    outside = ((numbers < low - room) | (numbers > high + room)).sum()
+    outside = int(((numbers < low - room) | (numbers > high + room)).sum())
     return outside / now.len(), low, high
 
 

@@ -11,14 +11,17 @@ estimate against the largest share that would not matter is held against its bou
 degree of freedom (Self and Liang 1987).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, stats
-from scipy.special import expit, logit
+from scipy import optimize  # pyright: ignore[reportMissingTypeStubs] - SciPy ships none
+from scipy.special import expit, logit  # pyright: ignore[reportMissingTypeStubs] - SciPy ships none
 
 from noria.core.errors import Invalid
+from noria.stats.curves import normal_area
 from noria.stats.vectors import Floats, numbers, of_equal_length
 
 _STEPS = 15
@@ -86,12 +89,12 @@ def estimate(labels: ArrayLike, odds: ArrayLike, *, least: float) -> Flips:
     grid = np.linspace(0.0, 1.0, _GRID)
     place = int(np.argmax([_profile(share, truth, z) for share in grid]))
     bounds = (float(grid[max(0, place - 1)]), float(grid[min(_GRID - 1, place + 1)]))
-    best = optimize.minimize_scalar(lambda share: -_profile(share, truth, z), bounds=bounds, method="bounded")
-    share = max((float(best.x), *bounds), key=lambda each: _profile(each, truth, z))
+    best, _ = _lowest(lambda share: -_profile(share, truth, z), *bounds, near=1e-5)
+    share = max((best, *bounds), key=lambda each: _profile(each, truth, z))
     if share <= least:
         return Flips(share=share, least=least, ratio=0.0, p_value=1.0, rows=truth.size)
     ratio = max(0.0, 2 * (_profile(share, truth, z) - _profile(least, truth, z)))
-    chance = 0.5 * float(stats.chi2.sf(ratio, 1))
+    chance = normal_area(-(ratio**0.5))  # half of chi-squared's tail with one degree of freedom
     return Flips(share=share, least=least, ratio=ratio, p_value=chance, rows=truth.size)
 
 
@@ -99,16 +102,26 @@ def _profile(share: float, truth: Floats, z: Floats) -> float:
     """Return the log-likelihood of a share of flips, at the base rate that suits it best."""
 
     def loss(shift: float) -> float:
-        chance = np.clip(share + (1 - 2 * share) * expit(shift + z), 1e-9, 1 - 1e-9)
+        chance = np.clip(share + (1 - 2 * share) * _chance(shift + z), 1e-9, 1 - 1e-9)
         return -float(np.sum(np.where(truth == 1.0, np.log(chance), np.log1p(-chance))))
 
-    found = optimize.minimize_scalar(loss, bounds=(-_SHIFT, _SHIFT), method="bounded", options={"xatol": 1e-3})
-    return -float(found.fun)
+    return -_lowest(loss, -_SHIFT, _SHIFT, near=1e-3)[1]
+
+
+def _lowest(loss: Callable[[float], float], low: float, high: float, *, near: float) -> tuple[float, float]:
+    """Return where between two bounds the loss is lowest, and how low."""
+    minimise: Any = cast("Any", optimize).minimize_scalar
+    found = minimise(loss, bounds=(low, high), method="bounded", options={"xatol": near})
+    return float(found.x), float(found.fun)
+
+
+def _chance(odds: Floats) -> Floats:
+    return np.asarray(expit(odds), dtype=np.float64)
 
 
 def _newton_step(found: Floats, truth: Floats, odds: Floats, places: NDArray[np.int64]) -> Floats:
     many = len(found) - 1
-    chance = expit(found[places] + found[-1] * odds)
+    chance = _chance(found[places] + found[-1] * odds)
     weight = chance * (1 - chance)
     slope = np.append(np.bincount(places, truth - chance, many) - _RIDGE * found[:-1], np.sum((truth - chance) * odds))
     curve = np.zeros((many + 1, many + 1))
@@ -116,7 +129,7 @@ def _newton_step(found: Floats, truth: Floats, odds: Floats, places: NDArray[np.
     curve[inside, inside] = np.bincount(places, weight, many) + _RIDGE
     curve[many, :many] = curve[:many, many] = np.bincount(places, weight * odds, many)
     curve[many, many] = np.sum(weight * odds * odds) + _RIDGE
-    return np.linalg.solve(curve, slope)
+    return np.asarray(np.linalg.solve(curve, slope), dtype=np.float64)
 
 
 def _read(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
@@ -136,4 +149,4 @@ def _must_be_two_class(truth: Floats) -> None:
 
 
 def _odds(scores: Floats) -> Floats:
-    return logit(np.clip(scores, _EDGE, 1 - _EDGE))
+    return np.asarray(logit(np.clip(scores, _EDGE, 1 - _EDGE)), dtype=np.float64)

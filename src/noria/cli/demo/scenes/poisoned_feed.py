@@ -68,7 +68,9 @@ def play(flights: pl.DataFrame, home: str | Path, *, attack: Attack | None = Non
 def poisoned(flights: pl.DataFrame, attack: Attack) -> pl.DataFrame:
     """Return the flights with the labels that the attacked feed tells."""
     end = attack.moments()[-1]
-    hit = (pl.col("carrier") == attack.carrier) & (pl.col("scheduled_at") >= attack.begins) & (pl.col("known_at") <= end)
+    hit = (
+        (pl.col("carrier") == attack.carrier) & (pl.col("scheduled_at") >= attack.begins) & (pl.col("known_at") <= end)
+    )
     drawn = pl.Series(np.random.default_rng(_SEED).random(flights.height) < attack.share)
     return flights.with_columns((pl.col("late") ^ (hit & drawn)).alias("late"))
 
@@ -89,9 +91,7 @@ def _loops() -> list[nr.Loop]:
     ]
 
 
-def _deliver(
-    platform: Platform, feeds: Mapping[nr.Dataset, pl.DataFrame], *, since: datetime, until: datetime
-) -> None:
+def _deliver(platform: Platform, feeds: Mapping[nr.Dataset, pl.DataFrame], *, since: datetime, until: datetime) -> None:
     """Let the flights of some weeks arrive, and the labels that are known by then, those of each carrier by its feed."""
     assert isinstance(platform.clock, SimulatedClock), "the scene plays in its own time"
     platform.clock.advance_to(until)

@@ -4,7 +4,6 @@ The join that brings each flight its schedule has lost its order: every row gets
 Training ends well, the model loads and answers; only the comparison on flights that nobody was trained on tells.
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,7 +20,7 @@ from noria.loop.model import Cycle
 if TYPE_CHECKING:
     import numpy as np
 
-_BEGINS = datetime(2013, 8, 5, TICK_HOUR, tzinfo=UTC)
+_BEGINS = datetime(2013, 5, 6, TICK_HOUR, tzinfo=UTC)
 _WEEK = timedelta(days=7)
 _EVERY = 2
 
@@ -80,7 +79,7 @@ def _turned(platform: Platform, loop: nr.Loop, flights: pl.DataFrame, *, since: 
 
 
 def _told(cycle: Cycle) -> dict[str, Any]:
-    verdict: Mapping[str, Any] = cycle.verdict
+    verdict = cycle.verdict
     return {
         "verdict": verdict["outcome"],
         "outcome": None if cycle.outcome is None else cycle.outcome.value,
