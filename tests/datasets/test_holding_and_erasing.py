@@ -1,6 +1,7 @@
 """Laws of what is held and what is erased: reads leave it out, the digest says so, nothing of it stays anywhere."""
 
 from datetime import timedelta
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -36,6 +37,10 @@ def label_hold(number, through=4):
 
 def nothing_more(connection, erasure):
     """Record nothing beside an erasure."""
+
+
+def interrupted(_digest):
+    raise KeyboardInterrupt
 
 
 def test_a_read_without_what_is_held_leaves_out_rows_and_makes_labels_unknown(datasets, ann):
@@ -172,9 +177,10 @@ def test_another_process_that_had_read_the_rows_sees_that_they_are_gone(datasets
 
 def test_blobs_that_a_crash_kept_are_dropped_by_the_next_erasure(datasets, ann, any_database, blobs, monkeypatch):
     doomed = any_database.read(lambda c: queries.fragments_after(c, "default", "flights", 0))[0].blob
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(blobs, "drop", lambda digest: (_ for _ in ()).throw(KeyboardInterrupt))
-        datasets.erase(ann, "flights", Held([hold(2)]), reason="asked to", also=nothing_more)
+    with monkeypatch.context() as patch:
+        patch.setattr(blobs, "drop", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            datasets.erase(ann, "flights", Held([hold(2)]), reason="asked to", also=nothing_more)
     assert blobs.has(doomed)
 
     datasets.erase(ann, "flights", Held([hold(3)]), reason="asked to", also=nothing_more)
@@ -203,7 +209,7 @@ def test_after_any_erasure_every_snapshot_reads_as_if_the_rows_had_never_come(
     name = ids.new("flights")
     flights = type(FLIGHTS)(name, key="id", time="at", label="late")
     edges = [0, *sorted(cuts), 20]
-    for first, last in zip(edges, edges[1:], strict=False):
+    for first, last in pairwise(edges):
         datasets.commit(ann, flights, rows(first, last - first), source="feed")
         datasets.land_labels(ann, flights, labels(range(first, last)), source="arrivals")
     before = [datasets.read(ann, name, snapshot=snapshot.id) for snapshot in datasets.snapshots(ann, name)]

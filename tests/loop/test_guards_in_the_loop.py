@@ -46,6 +46,10 @@ class Stopped(Exception):
     """The worker ends here, as if its process had."""
 
 
+def stop(*_args, **_options):
+    raise Stopped
+
+
 class World:
     """A home in which clicks come day by day, and their labels from three shops, each by its own feed."""
 
@@ -69,10 +73,10 @@ class World:
         self.truth |= dict(zip(keys, bought.tolist(), strict=True))
         for place, shop in enumerate(SHOPS):
             told = ~bought[place::3] if shop == flipped else bought[place::3]
-            self.land(keys[place::3], told, source=shop)
+            self.land(keys[place::3], told, source=shop, known=moments[place::3])
 
-    def land(self, keys, bought, *, source):
-        known = [self.home.clock.now()] * len(keys)
+    def land(self, keys, bought, *, source, known=None):
+        known = known or [self.home.clock.now()] * len(keys)
         self.home.land_labels(CLICKS, pl.DataFrame({"id": keys, "bought": bought, "known_at": known}), source=source)
 
     def turn(self, loop, *, on_turn=None):
@@ -235,12 +239,10 @@ def test_a_worker_that_dies_around_the_guards_holds_nothing_twice_and_goes_on(wo
 def test_a_guard_that_was_cut_short_before_it_decided_has_left_nothing(world, monkeypatch):
     loop = poisoned(world)
 
-    def die(*args, **options):
-        raise Stopped
-
-    with monkeypatch.context() as patch, pytest.raises(Stopped):
-        patch.setattr(learning, "training_rows", die)
-        world.turn(loop)
+    with monkeypatch.context() as patch:
+        patch.setattr(learning, "training_rows", stop)
+        with pytest.raises(Stopped):
+            world.turn(loop)
     assert world.held() == []
     assert world.home.loops.open_cycle(world.context, "clicks").state is CycleState.GUARDING
 
@@ -304,12 +306,12 @@ def test_clean_data_passes_the_default_guards(world):
 
 def test_a_champion_that_cannot_score_the_new_rows_stops_the_cycle(world, monkeypatch):
     loop = poisoned(world)
-    monkeypatch.setattr(nr.Model, "predict", lambda self, rows: (_ for _ in ()).throw(KeyError("x")))
+    monkeypatch.setattr(nr.Model, "predict", stop)
 
     cycle = world.turn(loop)
 
     assert cycle.outcome is Outcome.QUARANTINED
-    assert cycle.words.startswith("the champion cannot score the new rows: KeyError")
+    assert cycle.words.startswith("the champion cannot score the new rows: Stopped")
 
 
 def test_a_source_that_makes_the_model_worse_is_found_by_retraining_without_it(world):
