@@ -324,4 +324,4 @@ def test_a_source_that_makes_the_model_worse_is_found_by_retraining_without_it(w
     cycle = world.turn(loop)
 
     found = [finding["words"] for finding in cycle.guarded["findings"]]
-    assert any("of source 'east'" in words for words in found), found
+    assert any(words.startswith("training with the") and "source 'east' costs" in words for words in found), found
