@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from noria.datasets.model import Dataset as Dataset
     from noria.evaluation.spec import Evaluation as Evaluation
     from noria.evaluation.spec import Gate as Gate
+    from noria.guards.poisoning import check_poisoning as check_poisoning
+    from noria.guards.quality import check_quality as check_quality
+    from noria.guards.schemas import check_schema as check_schema
+    from noria.guards.shaping import check_feedback_loop as check_feedback_loop
     from noria.loop.spec import Loop as Loop
     from noria.loop.spec import Review as Review
     from noria.loop.triggers import Trigger as Trigger
@@ -45,6 +49,10 @@ _HOMES = {
     "Dataset": ("noria.datasets.model", "Dataset"),
     "Evaluation": ("noria.evaluation.spec", "Evaluation"),
     "Gate": ("noria.evaluation.spec", "Gate"),
+    "check_schema": ("noria.guards.schemas", "check_schema"),
+    "check_quality": ("noria.guards.quality", "check_quality"),
+    "check_poisoning": ("noria.guards.poisoning", "check_poisoning"),
+    "check_feedback_loop": ("noria.guards.shaping", "check_feedback_loop"),
     "Loop": ("noria.loop.spec", "Loop"),
     "Review": ("noria.loop.spec", "Review"),
     "Model": ("noria.registry.model", "Model"),

@@ -16,6 +16,7 @@ from noria.core.context import Actor, Context
 from noria.core.ids import TimedIds
 from noria.datasets.model import Dataset, Snapshot
 from noria.datasets.service import Datasets
+from noria.guards.service import Guards
 from noria.ledger.notes import Signer, load_or_make_key
 from noria.ledger.service import Ledger
 from noria.loop.service import Loops
@@ -42,7 +43,7 @@ _DATABASE_FILE = "noria.db"
 class Platform(AbstractContextManager["Platform"]):
     """An open home: every room, and the few verbs that people say most, with the actor filled in.
 
-    Rooms (`datasets`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`) take a `Context` first; the
+    Rooms (`datasets`, `guards`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`) take a `Context` first; the
     shorthands here pass `context`. Safe to share between threads; close it, or use it in a `with`.
     """
 
@@ -71,6 +72,7 @@ class Platform(AbstractContextManager["Platform"]):
             **shared,
         )
         self.registry = Registry(self.database, **shared)
+        self.guards = Guards(self.database, self.datasets, ledger=self.ledger, access=self.access, clock=clock)
         self.monitors = Monitors(self.database, **shared)
         self.loader = Loader(self.blobs, codecs)
         self.rooms = Rooms(
@@ -80,6 +82,7 @@ class Platform(AbstractContextManager["Platform"]):
             runs=self.runs,
             registry=self.registry,
             loader=self.loader,
+            guards=self.guards,
             monitors=self.monitors,
             clock=clock,
             ids=self.ids,

@@ -11,6 +11,8 @@ _COMMANDS = {
     "demo": ("noria.cli.demo.command:demo", "Replay the flights of 2013 through five retraining policies."),
     "run": ("noria.cli.runs:run", "Run a pipeline of a Python file."),
     "data": ("noria.cli.data:data", "Push, list, show and compare datasets."),
+    "schema": ("noria.cli.schemas:schema", "Show, propose and approve what a dataset's rows may be."),
+    "quarantine": ("noria.cli.quarantine:quarantine", "Look at what guards hold back, release it or erase it."),
     "loop": ("noria.cli.loops:loop", "Start loops, and see how they stand."),
     "cycles": ("noria.cli.loops:cycles", "List the turns of the loops, with outcomes and reasons."),
     "review": ("noria.cli.review:review", "See which candidates wait for a person; approve or refuse them."),

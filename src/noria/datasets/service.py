@@ -1,6 +1,7 @@
 """Verbs of datasets: commit rows, land labels, read as of a time, compare, profile."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,9 @@ from noria.core.ids import Ids
 from noria.datasets import columns as kinds
 from noria.datasets import frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
+from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.fragments import FragmentList, FragmentReader
+from noria.datasets.holding import Held
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
 from noria.datasets.reading import Window
@@ -39,8 +42,9 @@ class Datasets:
         self._access = access
         self._clock = clock
         self._reader = FragmentReader(blobs, cache_bytes=cache_bytes)
-        self._listed = FragmentList(database)
+        self._listed = FragmentList(database, forget=self._reader.forget)
         self._committer = Committer(database, self._reader, self._listed, ledger=ledger, clock=clock, ids=ids)
+        self._eraser = Eraser(database, blobs, self._reader, self._listed, clock=clock, ids=ids)
 
     # --- writing
 
@@ -111,6 +115,17 @@ class Datasets:
         )  # fmt: skip
         return self._committer.commit(context, delivery)
 
+    def erase(
+        self, context: Context, dataset: str, holds: Held, *, reason: str, also: Callable[[Connection, Erasure], None]
+    ) -> Erasure:
+        """Remove held rows with all their labels, or held labels alone, from every snapshot; it cannot be undone.
+
+        Every snapshot stays readable, without them. `also` records, in the same transaction, what the erasure is
+        part of. What was erased is kept as counts and a keyed commitment, never in clear.
+        """
+        self._access.require(context, Permission.DATA_WRITE)
+        return self._eraser.erase(context, self.dataset(context, dataset), holds, reason=reason, also=also)
+
     # --- reading
 
     def read(
@@ -124,12 +139,16 @@ class Datasets:
         until: datetime | None = None,
         columns: Sequence[str] | None = None,
         labelled: bool = False,
+        without: Held | None = None,
+        with_sources: bool = False,
     ) -> pl.DataFrame:
         """Return rows with event times in [since, until), in order of time and key, with labels as known at `as_of`.
 
         `snapshot` (an id, or NAME@N) chooses what was committed, the newest if not given; `as_of` shows only rows
         whose event had happened and labels that were known by then. A label that is not known is null; `known_at`
-        comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame.
+        comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame. `without`
+        leaves out what is held: rows, and labels as if they were not known. `with_sources` adds the columns
+        `noria_row_source` and `noria_label_source`: through which source each row and its label came.
 
         Raises:
             NotFound: there is no such dataset, snapshot or column.
@@ -143,6 +162,8 @@ class Datasets:
             since=since,
             until=until,
             labelled=labelled,
+            without=without,
+            with_sources=with_sources,
         ).load()
         if columns is None:
             return found
@@ -161,6 +182,8 @@ class Datasets:
         since: datetime | None = None,
         until: datetime | None = None,
         labelled: bool = False,
+        without: Held | None = None,
+        with_sources: bool = False,
     ) -> Rows:
         """Return a read that is known by its digest and loaded when asked; see `read`."""
         self._access.require(context, Permission.DATA_READ)
@@ -176,10 +199,14 @@ class Datasets:
         bounds = {"as_of": window.as_of, "since": window.since, "until": window.until}
         there = self._listed.of(context, dataset)
         parts = rules.relevant(there, through=chosen.number, **bounds)
-        digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds)
+        held = (without or Held()).inside(**bounds)
+        sources = self._sources(context, dataset) if with_sources else None
+        more = reading.differences(held, sources, parts)
+        digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds, **more)
+        seen = replace(window, without=held, sources=sources)
 
         def make() -> pl.DataFrame:
-            found = reading.shown(self._reader, declared, parts, window, schema=there[0])
+            found = reading.shown(self._reader, declared, parts, seen, schema=there[0])
             return found.drop_nulls(declared.label) if labelled and declared.label else found
 
         return Rows(
@@ -306,13 +333,17 @@ class Datasets:
         )
         return {name: f"{was[name]} to {now[name]}" for name in was if was[name] != now[name]}
 
+    def _sources(self, context: Context, dataset: str) -> Mapping[int, str]:
+        """Return through which source each snapshot came, by its number."""
+        return self._database.read(lambda c: queries.sources(c, context.project, dataset))
+
     def _names(self, context: Context) -> list[str]:
         return [dataset.name for dataset in self.datasets(context)]
 
 
 def _window(*, as_of: datetime | None = None, since: datetime | None = None, until: datetime | None = None) -> Window:
-    bounds = {"as_of": as_of, "since": since, "until": until}
-    return Window(**{name: None if moment is None else as_utc(moment) for name, moment in bounds.items()})
+    as_of, since, until = (None if moment is None else as_utc(moment) for moment in (as_of, since, until))
+    return Window(as_of=as_of, since=since, until=until)
 
 
 def _content(rows: pl.DataFrame | None, labels: pl.DataFrame | None) -> str:

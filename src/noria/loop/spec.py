@@ -1,6 +1,6 @@
 """The central noun: everything that a team must decide about continuous training stands in one object."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,6 +10,9 @@ from noria.core.durations import as_duration, spell_duration
 from noria.core.errors import Invalid
 from noria.datasets.model import Dataset
 from noria.evaluation.spec import Evaluation, Gate
+from noria.guards.quality import check_quality
+from noria.guards.schemas import check_schema
+from noria.guards.spec import Guard
 from noria.loop.triggers import Trigger, new_labels, to_plain
 from noria.pipelines import Pipeline, code_digest
 
@@ -44,7 +47,8 @@ class Loop:
     """Continuous training of one model on one dataset: when to train, how to judge, what to promote.
 
     `train` is a pipeline whose first parameter takes the training rows (a Polars frame with the dataset's columns and
-    its label) and which returns a `Model`; `params` are its other arguments. `window` is how far back training rows
+    its label) and which returns a `Model`; `params` are its other arguments. `guards` judge what is new before anything
+    learns from it. `window` is how far back training rows
     reach, None for all. `gate=None` promotes every candidate unjudged. `cooldown` is the shortest time between the
     openings of two cycles. `model` is the registry's name for what is trained; the loop's name if not given.
 
@@ -55,6 +59,7 @@ class Loop:
     dataset: Dataset
     train: Pipeline[..., Any]
     when: Trigger = field(default_factory=lambda: new_labels(1000))
+    guards: Sequence[Guard] = field(default_factory=lambda: (check_schema(), check_quality()))
     evaluate: Evaluation = field(default_factory=Evaluation)
     gate: Gate | None = field(default_factory=Gate)
     review: Review = field(default_factory=lambda: Review(required=False))
@@ -73,6 +78,7 @@ class Loop:
                 hint="give Evaluation(holdout='7d'), or gate=None to promote unjudged",
             )
         object.__setattr__(self, "model", self.model or self.name)
+        object.__setattr__(self, "guards", tuple(self.guards))
         object.__setattr__(self, "cooldown", as_duration(self.cooldown))
         object.__setattr__(self, "window", None if self.window is None else as_duration(self.window))
 
@@ -94,6 +100,7 @@ class Loop:
             "train": self.train.name,
             "code": code_digest(self.train.function),
             "when": to_plain(self.when),
+            "guards": [guard.to_plain() for guard in self.guards],
             "evaluate": self.evaluate.to_plain(),
             "gate": None if self.gate is None else self.gate.to_plain(),
             "review": self.review.to_plain(),

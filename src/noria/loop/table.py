@@ -7,7 +7,7 @@ ties the rooms together: read this table from top to bottom and you have gone ro
 from collections.abc import Callable, Mapping
 
 from noria.ledger.model import Fact, FactKind
-from noria.loop import noticing, reviewing, rules, turning
+from noria.loop import guarding, noticing, reviewing, rules, turning
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 
@@ -24,7 +24,7 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.MODEL_PROMOTED: noticing.take_note,
     FactKind.MODEL_ROLLED_BACK: noticing.take_note,
     # One turn of the wheel.
-    FactKind.CYCLE_OPENED: turning.guard,
+    FactKind.CYCLE_OPENED: guarding.guard,
     FactKind.DATA_PASSED: turning.train,
     FactKind.DATA_STOPPED: turning.settle_quarantined,
     FactKind.RUN_SUCCEEDED: turning.evaluate,

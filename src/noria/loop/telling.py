@@ -1,7 +1,8 @@
 """Tells in words why a model version exists: what triggered it, which data, by which evidence, and who decided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from noria.core.context import Context
 from noria.evaluation.model import Comparison, Evidence
@@ -29,6 +30,7 @@ def why(rooms: Rooms, context: Context, model: str, number: int) -> list[Line]:
     lines += _data(rooms, context, version)
     lines.append(("run", f"{version.run}, code {version.code[:12]}, environment {version.environment[:12]}"))
     if cycle is not None:
+        lines += _guarded(cycle)
         lines += _judgement(cycle)
     return lines + [
         _move(model, move) for move in rooms.registry.moves(context, model) if number in (move.to, move.before)
@@ -51,6 +53,14 @@ def _data(rooms: Rooms, context: Context, version: ModelVersion) -> list[Line]:
     snapshot = rooms.datasets.snapshot(context, version.snapshot)
     through = f"rows and labels known through {_moment(version.trained_through)}"
     return [("data", f"{snapshot} ({snapshot.digest[:12]}, newest from {snapshot.source}), {through}")]
+
+
+def _guarded(cycle: Cycle) -> list[Line]:
+    if cycle.guarded is None:
+        return []
+    findings: Sequence[Mapping[str, Any]] = cycle.guarded["findings"]
+    counts = f"{cycle.guarded['action']}, {cycle.guarded['rows']:,} new rows judged, {cycle.guarded['held']:,} held"
+    return [("guards", counts), *((str(found["guard"]), f"{found['action']}: {found['words']}") for found in findings)]
 
 
 def _judgement(cycle: Cycle) -> list[Line]:

@@ -9,6 +9,7 @@ from noria.core.context import Context
 from noria.core.errors import Stale
 from noria.core.ids import Ids
 from noria.datasets.service import Datasets
+from noria.guards.service import Guards
 from noria.ledger.model import Fact, FactKind
 from noria.ledger.service import Ledger
 from noria.loop import queries, rules
@@ -35,6 +36,7 @@ class Rooms:
     runs: Runs
     registry: Registry
     loader: Loader
+    guards: Guards
     monitors: Monitors
     clock: Clock
     ids: Ids

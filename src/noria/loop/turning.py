@@ -1,14 +1,13 @@
-"""One turn of the wheel: guard, train, evaluate, judge, roll out, settle; each verb answers one fact with the next."""
+"""One turn of the wheel, after the guards: train, evaluate, judge, roll out, settle; each verb answers one fact with the next."""
 
 from datetime import datetime
 from typing import Any
 
 from noria.core.errors import Conflict, NoriaError, Stale
-from noria.datasets.model import Rows
 from noria.evaluation import gates
 from noria.evaluation.model import Outcome as GateOutcome
 from noria.ledger.model import Fact, FactKind
-from noria.loop import judging, queries, rules
+from noria.loop import judging, learning, queries, rules
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
@@ -24,28 +23,6 @@ def is_training_of(loop: Loop, fact: Fact) -> bool:
     """Say whether a run's fact tells of a candidate's training in this loop."""
     key = str(fact.payload.get("key") or "")
     return key.startswith(f"{loop.name}/") and key.endswith(f"/{_TRAIN}")
-
-
-def guard(turn: Turn) -> None:
-    """Look whether the rows can be learned from at all; say so, or stop the cycle in words."""
-    cycle = turn.entered(CycleState.GUARDING)
-    if cycle is None:
-        return turn.skip()
-    champion = judging.version_of(turn, CHAMPION)
-    through = None if champion is None else champion.trained_through
-    idle = rules.nothing_to_learn(turn.loop, champion_trained_through=through, as_of=cycle.opened_at)
-    if idle is not None:
-        return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.SKIPPED, words=idle))
-    rows = _training_rows(turn, cycle, as_of=cycle.opened_at, held_back=True).load()
-    problem = rules.shortage(turn.loop, rows)
-
-    def work(connection: Connection) -> None:
-        if problem is None:
-            turn.tell(connection, cycle, FactKind.DATA_PASSED, rows=rows.height)
-        else:
-            turn.tell(connection, cycle, FactKind.DATA_STOPPED, rows=rows.height, words=problem)
-
-    return turn.decide(work)
 
 
 def train(turn: Turn) -> None:
@@ -125,17 +102,18 @@ def wait(turn: Turn) -> None:
 
 
 def roll_out(turn: Turn) -> None:
-    """Train the accepted recipe once more through now if asked to, and move the champion."""
+    """Train the accepted recipe once more, through what the guards have judged, and move the champion."""
     cycle = turn.entered(CycleState.ROLLING_OUT)
     if cycle is None or cycle.candidate is None:
         return turn.skip()
     if not turn.loop.evaluate.refits:
         return _promote(turn, cycle, refit=None, as_of=turn.fact.at)
-    run = _run(turn, cycle, _REFIT, as_of=turn.fact.at, held_back=False)
+    through = cycle.opened_at if turn.loop.guards else turn.fact.at  # nothing is learned that was not guarded
+    run = _run(turn, cycle, _REFIT, as_of=through, held_back=False)
     if run.state is RunState.FAILED:
         words = f"the accepted recipe failed when trained through now: {run.error}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
-    return _promote(turn, cycle, refit=run, as_of=turn.fact.at)
+    return _promote(turn, cycle, refit=run, as_of=through)
 
 
 def settle_promoted(turn: Turn) -> None:
@@ -166,21 +144,8 @@ def _settle(turn: Turn, outcome: Outcome, *, words: str) -> None:
     return turn.decide(lambda connection: turn.settle(connection, cycle, outcome, words=words))
 
 
-def _training_rows(turn: Turn, cycle: Cycle, *, as_of: datetime, held_back: bool) -> Rows:
-    window = rules.training_window(turn.loop, as_of=as_of, held_back=held_back)
-    return turn.rooms.datasets.rows(
-        turn.context,
-        turn.loop.dataset.name,
-        snapshot=cycle.snapshot if held_back else None,
-        as_of=window.as_of,
-        since=window.since,
-        until=window.until,
-        labelled=True,
-    )
-
-
 def _run(turn: Turn, cycle: Cycle, purpose: str, *, as_of: datetime, held_back: bool) -> Run:
-    rows = _training_rows(turn, cycle, as_of=as_of, held_back=held_back)
+    rows = learning.training_rows(turn, cycle, as_of=as_of, held_back=held_back)
     first = turn.loop.train.parameters[0]
     params: dict[str, Any] = {first: rows, **turn.loop.params}
     key = f"{turn.loop.name}/{cycle.number}/{purpose}"
