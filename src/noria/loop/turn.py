@@ -17,6 +17,7 @@ from noria.loop.spec import Loop
 from noria.monitors.service import Monitors
 from noria.registry.loading import Loader
 from noria.registry.service import Registry
+from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
 from noria.serving.service import Endpoints
 from noria.store import leases
@@ -38,6 +39,7 @@ class Rooms:
     loader: Loader
     monitors: Monitors
     endpoints: Endpoints
+    rollouts: Rollouts
     clock: Clock
     ids: Ids
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+SHADOW = "shadow"
+
 
 class RolloutState(StrEnum):
     """Where a rollout is: still open, or how it ended."""
@@ -42,7 +44,7 @@ class Stage:
         return self.weight == 0
 
     def __str__(self) -> str:
-        return "shadow" if self.is_shadow else f"{self.weight:.0%}"
+        return SHADOW if self.is_shadow else f"{self.weight:.0%}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +113,8 @@ class Look:
 class Rollout:
     """One candidate's way in at one endpoint; `stage` counts from 0, `looks` over all stages.
 
-    `exposed` is how many live requests the candidate answered at the stages before this one, and `told` what the
-    facts say beside: whose rollout it is.
+    `look` is the last one, `passed` are the stages behind it with the looks that passed them, `exposed` is how many
+    live requests the candidate had answered by the last look. `told` is what the facts say beside: whose it is.
     """
 
     id: str
@@ -127,7 +129,6 @@ class Rollout:
     began_at: datetime
     stage_at: datetime
     looks: int = 0
-    looked_at: datetime | None = None
     look_due: datetime | None = None
     look: Mapping[str, Any] = field(default_factory=dict[str, Any])
     shown: tuple[str, ...] = ()

@@ -42,14 +42,17 @@ def samples(
 
 def requests_of(outcomes: pl.DataFrame, *, stage: Stage, candidate: int) -> int:
     """Return how many requests the candidate has answered, or seen in shadow."""
-    return _sides(outcomes, stage=stage, champion=candidate, candidate=candidate)[0]["request"].n_unique()
+    mine = (pl.col("version") == candidate) & (pl.col("is_shadow") == stage.is_shadow)
+    return outcomes.filter(mine)["request"].n_unique()
 
 
 def _sides(outcomes: pl.DataFrame, *, stage: Stage, champion: int, candidate: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows = outcomes.with_columns(pl.col("key").cast(pl.String).fill_null(pl.col("request").cast(pl.String)))
     shadow, version = pl.col("is_shadow"), pl.col("version")
     ours = rows.filter((version == candidate) & (shadow == stage.is_shadow))
-    return ours, rows.filter((version == champion) & ~shadow)
+    theirs = rows.filter((version == champion) & ~shadow)
+    # In a canary the champion stands in where the candidate has failed: that answer is not of the champion's keys.
+    return ours, theirs if stage.is_shadow else theirs.join(ours, on="request", how="anti")
 
 
 def _sample(metric: str, ours: pl.DataFrame, theirs: pl.DataFrame, *, canary: Canary, stage: Stage) -> Sample:

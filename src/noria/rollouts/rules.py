@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from noria.core.durations import spell_duration
-from noria.rollouts.model import Look, Next, Reading, Stage
+from noria.rollouts.model import SHADOW, Look, Next, Reading, Rollout, Stage
 from noria.rollouts.observing import Sample
 from noria.rollouts.spec import OPERATIONAL, Canary
 from noria.stats import sequential
@@ -120,3 +120,10 @@ def _whole(duration: timedelta) -> str:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
+
+
+def exposed(canary: Canary, rollout: Rollout, look: Look) -> int:
+    """Return how many live requests the candidate has answered, over the stages behind it and this one."""
+    stage = canary.plan()[rollout.stage]
+    behind = sum(int(one["look"]["requests"]) for one in rollout.passed if one["stage"] != SHADOW)
+    return behind + (0 if stage.is_shadow else look.requests)

@@ -142,3 +142,19 @@ def _refuse_stages(stages: tuple[float, ...] | list[float]) -> None:
         raise Invalid(
             f"stages {given} are no way in", hint="shares that grow and end with 1.0, such as (0.05, 0.25, 1.0)"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A version that is to be let in at an endpoint, beside the champion that it was judged against.
+
+    `told` is what the rollout's facts say beside: whose it is.
+    """
+
+    endpoint: str
+    model: str
+    version: int
+    champion: int
+    canary: Canary
+    reason: str
+    told: Mapping[str, Any] = field(default_factory=dict[str, Any])
