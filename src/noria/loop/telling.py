@@ -39,9 +39,10 @@ def _cycle(rooms: Rooms, context: Context, version: ModelVersion) -> Cycle | Non
     def query(connection: Connection) -> Cycle | None:
         for row in queries.all_loops(connection, context.project):
             if row.spec["model"] == version.model:
-                found = queries.cycle_of_version(connection, context.project, row.name, version.number)
-                if found is not None:
-                    return found
+                for number in (version.number, version.parent):
+                    found = number and queries.cycle_of_version(connection, context.project, row.name, number)
+                    if found:
+                        return found
         return None
 
     return rooms.database.read(query)
