@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from noria.pipelines import step as step
     from noria.pipelines import value as value
     from noria.registry.model import Model as Model
+    from noria.registry.model import columns as columns
+    from noria.rollouts.spec import Canary as Canary
     from noria.runs.recorder import log_metric as log_metric
     from noria.runs.recorder import log_param as log_param
 
@@ -55,7 +57,9 @@ _HOMES = {
     "check_feedback_loop": ("noria.guards.shaping", "check_feedback_loop"),
     "Loop": ("noria.loop.spec", "Loop"),
     "Review": ("noria.loop.spec", "Review"),
+    "Canary": ("noria.rollouts.spec", "Canary"),
     "Model": ("noria.registry.model", "Model"),
+    "columns": ("noria.registry.model", "columns"),
     "log_metric": ("noria.runs.recorder", "log_metric"),
     "log_param": ("noria.runs.recorder", "log_param"),
     **{name: ("noria.pipelines", name) for name in ("step", "pipeline", "value", "branch")},

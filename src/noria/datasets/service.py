@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 import polars as pl
 
@@ -19,7 +19,7 @@ from noria.datasets import frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
 from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.fragments import FragmentList, FragmentReader
-from noria.datasets.holding import Held
+from noria.datasets.holding import Held, Reading
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
 from noria.datasets.reading import Window
@@ -129,42 +129,17 @@ class Datasets:
     # --- reading
 
     def read(
-        self,
-        context: Context,
-        dataset: str,
-        *,
-        snapshot: str | None = None,
-        as_of: datetime | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        columns: Sequence[str] | None = None,
-        labelled: bool = False,
-        without: Held | None = None,
-        with_sources: bool = False,
+        self, context: Context, dataset: str, *, columns: Sequence[str] | None = None, **which: Unpack[Reading]
     ) -> pl.DataFrame:
-        """Return rows with event times in [since, until), in order of time and key, with labels as known at `as_of`.
+        """Return rows in order of time and key, with the labels known by then: all of them, or the `columns` named.
 
-        `snapshot` (an id, or NAME@N) chooses what was committed, the newest if not given; `as_of` shows only rows
-        whose event had happened and labels that were known by then. A label that is not known is null; `known_at`
-        comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame. `without`
-        leaves out what is held: rows, and labels as if they were not known. `with_sources` adds the columns
-        `noria_row_source` and `noria_label_source`: through which source each row and its label came.
+        A label that is not known is null; `known_at` comes along. A window without rows is an empty frame.
 
         Raises:
             NotFound: there is no such dataset, snapshot or column.
 
         """
-        found = self.rows(
-            context,
-            dataset,
-            snapshot=snapshot,
-            as_of=as_of,
-            since=since,
-            until=until,
-            labelled=labelled,
-            without=without,
-            with_sources=with_sources,
-        ).load()
+        found = self.rows(context, dataset, **which).load()
         if columns is None:
             return found
         for name in columns:
@@ -172,35 +147,17 @@ class Datasets:
                 raise NotFound("column", name, known=found.columns)
         return found.select(columns)
 
-    def rows(
-        self,
-        context: Context,
-        dataset: str,
-        *,
-        snapshot: str | None = None,
-        as_of: datetime | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        labelled: bool = False,
-        without: Held | None = None,
-        with_sources: bool = False,
-    ) -> Rows:
+    def rows(self, context: Context, dataset: str, **which: Unpack[Reading]) -> Rows:
         """Return a read that is known by its digest and loaded when asked; see `read`."""
         self._access.require(context, Permission.DATA_READ)
-        declared = self.dataset(context, dataset)
-        chosen = self.latest(context, dataset) if snapshot is None else self.snapshot(context, snapshot)
-        if chosen is None:
-            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
-        if chosen.dataset != dataset:
-            raise Conflict(
-                f"{chosen} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
-            )
-        window = _window(as_of=as_of, since=since, until=until)
+        declared, chosen = self.dataset(context, dataset), self._chosen(context, dataset, which.get("snapshot"))
+        window = _window(as_of=which.get("as_of"), since=which.get("since"), until=which.get("until"))
+        labelled = which.get("labelled", False)
         bounds = {"as_of": window.as_of, "since": window.since, "until": window.until}
         there = self._listed.of(context, dataset)
         parts = rules.relevant(there, through=chosen.number, **bounds)
-        held = (without or Held()).inside(**bounds)
-        sources = self._sources(context, dataset) if with_sources else None
+        held = (which.get("without") or Held()).inside(**bounds)
+        sources = self._sources(context, dataset) if which.get("with_sources") else None
         more = reading.differences(held, sources, parts)
         digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds, **more)
         seen = replace(window, without=held, sources=sources)
@@ -307,6 +264,16 @@ class Datasets:
         )
 
     # --- inside
+
+    def _chosen(self, context: Context, dataset: str, snapshot: str | None) -> Snapshot:
+        chosen = self.latest(context, dataset) if snapshot is None else self.snapshot(context, snapshot)
+        if chosen is None:
+            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
+        if chosen.dataset != dataset:
+            raise Conflict(
+                f"{chosen} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
+            )
+        return chosen
 
     def _changed(self, context: Context, dataset: str, old: Sequence[Fragment], new: Sequence[Fragment]) -> int:
         """Return how many rows have another label than they had."""

@@ -44,7 +44,12 @@ class FactKind(StrEnum):
     REVIEW_APPROVED = "review.approved"
     REVIEW_REFUSED = "review.refused"
     REVIEW_EXPIRED = "review.expired"
+    ROLLOUT_STARTED = "rollout.started"
+    ROLLOUT_ADVANCED = "rollout.advanced"
     ROLLOUT_FINISHED = "rollout.finished"
+    ROLLOUT_ABORTED = "rollout.aborted"
+    ENDPOINT_CREATED = "endpoint.created"
+    ROUTE_CHANGED = "route.changed"
     ACCESS_GRANTED = "access.granted"
     ACCESS_REVOKED = "access.revoked"
 

@@ -16,7 +16,7 @@ from noria.guards.model import Action, Judgement
 from noria.guards.schemas import SchemaCheck
 from noria.guards.spec import Batch, Floats, Predictor
 from noria.ledger.model import FactKind
-from noria.loop import judging, learning, queries, rules
+from noria.loop import judging, queries, rules, training
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.turn import Turn
 from noria.registry.model import CHAMPION, ModelVersion
@@ -51,7 +51,7 @@ def guard(turn: Turn) -> None:
         return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.SKIPPED, words=idle))
     guarded = _judged(turn, cycle, champion)
     without = guarded.before | guarded.judgement.held
-    rows = learning.training_rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=without).load()
+    rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=without).load()
     problem = _stopped(guarded.judgement) or rules.shortage(turn.loop, rows)
 
     def work(connection: Connection) -> None:
@@ -159,7 +159,7 @@ def _retrainer(turn: Turn, cycle: Cycle, held: Held) -> Callable[[str, Held], Pr
     """Return a way to train the loop's recipe without what is held besides, as a run of its own, under a key."""
 
     def retrain(source: str, besides: Held) -> Predictor:
-        rows = learning.training_rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=held | besides)
+        rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=held | besides)
         params: dict[str, Any] = {turn.loop.train.parameters[0]: rows, **turn.loop.params}
         key = f"{turn.loop.name}/{cycle.number}/without/{source}/influence"
         run = turn.rooms.runs.run(turn.context, turn.loop.train, params=params, key=key)
