@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from noria.guards.schemas import check_schema as check_schema
     from noria.guards.shaping import check_feedback_loop as check_feedback_loop
     from noria.loop.spec import Loop as Loop
+    from noria.loop.spec import Review as Review
     from noria.loop.triggers import Trigger as Trigger
     from noria.loop.triggers import all_of as all_of
     from noria.loop.triggers import any_of as any_of
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from noria.loop.triggers import new_labels as new_labels
     from noria.loop.triggers import new_rows as new_rows
     from noria.loop.triggers import schedule as schedule
+    from noria.loop.triggers import upstream as upstream
     from noria.pipelines import branch as branch
     from noria.pipelines import pipeline as pipeline
     from noria.pipelines import step as step
@@ -52,6 +54,7 @@ _HOMES = {
     "check_poisoning": ("noria.guards.poisoning", "check_poisoning"),
     "check_feedback_loop": ("noria.guards.shaping", "check_feedback_loop"),
     "Loop": ("noria.loop.spec", "Loop"),
+    "Review": ("noria.loop.spec", "Review"),
     "Model": ("noria.registry.model", "Model"),
     "log_metric": ("noria.runs.recorder", "log_metric"),
     "log_param": ("noria.runs.recorder", "log_param"),
@@ -67,6 +70,7 @@ _HOMES = {
             "drift",
             "metric_drop",
             "manual",
+            "upstream",
             "any_of",
             "all_of",
         )

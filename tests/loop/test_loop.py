@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 import noria as nr
 from noria.boot import open_home
 from noria.core.clock import SimulatedClock
-from noria.core.errors import Denied, Invalid, NotFound, Stale
+from noria.core.errors import Conflict, Denied, Invalid, NotFound, Stale
 from noria.ledger.model import FactKind
 from noria.loop import queries
 from noria.loop.model import CycleState, Outcome
@@ -198,6 +198,20 @@ def test_too_few_labelled_rows_stop_the_cycle_before_it_trains(world):
     assert {cycle.outcome for cycle in world.cycles()} == {Outcome.QUARANTINED}
     assert world.cycles()[-1].words == "60 labelled rows in the training window, 1,000 wanted"
     assert world.facts(FactKind.RUN_SUCCEEDED) == []
+
+
+def test_a_holdout_shorter_than_labels_take_is_unsure_and_says_what_to_change(world):
+    loop = a_loop(when=nr.manual(), evaluate=nr.Evaluation(holdout="10m", min_rows=5))
+    world.home.start(loop)
+    world.days(12)
+    world.home.clock.advance_to(world.home.clock.now() + timedelta(minutes=30))
+    late = [world.home.clock.now() - timedelta(minutes=minute) for minute in range(1, 6)]
+    world.home.push(CLICKS, pl.DataFrame({"id": list("abcde"), "at": late, "x": 0.0, "y": 0.0}), source="site")
+
+    world.home.loops.request(world.home.context, "clicks", reason="first")
+    world.turn(loop)
+
+    assert "5 rows wait for theirs; hold back longer than labels take to come" in world.cycles()[0].words
 
 
 def test_what_comes_while_a_cycle_turns_is_coalesced_never_lost(world):
@@ -403,6 +417,87 @@ def test_two_workers_share_a_loop_and_only_its_holder_turns_it(world):
             assert second.run_until_quiet() == 0
 
     assert len(world.cycles()) == 1
+
+
+REVIEWED = {"when": nr.manual(), "review": nr.Review(within="2d")}
+
+
+def asked_for_a_review(world):
+    loop = a_loop(**REVIEWED)
+    world.home.start(loop)
+    world.days(12)
+    world.home.loops.request(world.home.context, "clicks", reason="first")
+    world.turn(loop)
+    return loop
+
+
+def test_a_candidate_waits_for_a_review_and_is_rolled_out_when_it_is_approved(world):
+    loop = asked_for_a_review(world)
+    (waiting,) = world.home.loops.reviews(world.home.context)
+    assert (waiting.state, world.champion()) == (CycleState.REVIEWING, None)
+    world.turn(loop)
+    assert world.champion() is None
+
+    world.home.loops.approve(world.home.acting_as("ann"), "clicks", reason="the slices look right")
+    world.turn(loop)
+
+    assert world.cycles()[0].outcome is Outcome.PROMOTED
+    assert world.home.loops.reviews(world.home.context) == []
+    story = dict(world.home.loops.why(world.home.context, "clicks", world.champion()))
+    assert story["review"] == "person:ann approved: the slices look right"
+
+
+def test_a_refused_candidate_is_declined_and_the_champion_stays(world):
+    loop = asked_for_a_review(world)
+
+    world.home.loops.refuse(world.home.context, "clicks", reason="sales asked us to wait")
+    world.turn(loop)
+
+    assert (world.cycles()[0].outcome, world.champion()) == (Outcome.DECLINED, None)
+    assert world.cycles()[0].words == "person:ann refused: sales asked us to wait"
+
+
+def test_a_candidate_that_nobody_reviews_is_declined_at_its_deadline(world):
+    loop = asked_for_a_review(world)
+    with world.home.worker(loop) as worker:
+        assert worker.next_due() == world.home.clock.now() + 2 * DAY
+
+    world.home.clock.advance_to(world.home.clock.now() + 2 * DAY)
+    world.turn(loop)
+
+    assert world.cycles()[0].outcome is Outcome.DECLINED
+    assert world.cycles()[0].words.startswith("nobody had reviewed it by 2026-01-15")
+
+
+def test_a_review_is_given_once(world):
+    asked_for_a_review(world)
+    world.home.loops.approve(world.home.context, "clicks", reason="good")
+
+    with pytest.raises(Conflict, match="waits for a review"):
+        world.home.loops.refuse(world.home.context, "clicks", reason="no, wait")
+
+
+def test_reviewing_needs_the_permission_to(world):
+    asked_for_a_review(world)
+
+    with pytest.raises(Denied, match="may not review candidates"):
+        world.home.loops.approve(world.home.acting_as("eve"), "clicks", reason="mine")
+
+
+def test_a_new_champion_upstream_turns_the_wheel_downstream(world):
+    above, below = a_loop(name="above", when=nr.manual()), a_loop(name="below", when=nr.upstream("above"))
+    world.home.start(above)
+    world.home.start(below)
+    world.days(12)
+    world.turn(above, below)
+    assert world.cycles("below") == []
+
+    world.home.loops.request(world.home.context, "above", reason="first")
+    world.turn(above, below)
+
+    (cycle,) = world.cycles("below")
+    assert cycle.reasons[0].words == "above@2 is the new champion upstream"
+    assert cycle.outcome is Outcome.PROMOTED
 
 
 def test_why_tells_trigger_data_evidence_and_who(world):

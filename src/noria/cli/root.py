@@ -15,6 +15,7 @@ _COMMANDS = {
     "quarantine": ("noria.cli.quarantine:quarantine", "Look at what guards hold back, release it or erase it."),
     "loop": ("noria.cli.loops:loop", "Start loops, and see how they stand."),
     "cycles": ("noria.cli.loops:cycles", "List the turns of the loops, with outcomes and reasons."),
+    "review": ("noria.cli.review:review", "See which candidates wait for a person; approve or refuse them."),
     "models": ("noria.cli.models:models", "List models and their versions."),
     "promote": ("noria.cli.models:promote", "Make a version the champion."),
     "rollback": ("noria.cli.models:rollback", "Give the place back to the champion before."),

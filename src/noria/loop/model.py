@@ -57,6 +57,7 @@ class Standing:
     due: tuple[str, ...] = ()
     signals: tuple[Mapping[str, Any], ...] = ()
     requests: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,12 @@ def move_cycle(connection: Connection, cycle: Cycle, *, state: CycleState, **cha
     return one_cycle(connection, cycle.id)
 
 
+def end_wait(connection: Connection, cycle: Cycle) -> bool:
+    """End a cycle's wait for labels or a person; False if it was ended already, for a wait ends once."""
+    waits = (cycles.c.id == cycle.id) & (cycles.c.state == cycle.state.value) & cycles.c.deadline.is_not(None)
+    return connection.execute(update(cycles).where(waits).values(deadline=None)).rowcount == 1
+
+
 def one_cycle(connection: Connection, cycle_id: str) -> Cycle:
     """Return a cycle that is known to be there."""
     return _cycle(connection.execute(select(cycles).where(cycles.c.id == cycle_id)).mappings().one())
@@ -127,6 +133,12 @@ def open_cycle(connection: Connection, project: str, loop_name: str) -> Cycle | 
     return None if found is None else _cycle(found)
 
 
+def waiting_cycles(connection: Connection, project: str, state: CycleState) -> list[Cycle]:
+    """Return the cycles that are in a state and wait there until a deadline."""
+    here = (cycles.c.project == project) & (cycles.c.state == state.value) & cycles.c.deadline.is_not(None)
+    return [_cycle(row) for row in connection.execute(select(cycles).where(here)).mappings()]
+
+
 def last_opened(connection: Connection, project: str, loop_name: str) -> datetime | None:
     """Return when the loop's newest cycle was opened."""
     query = select(func.max(cycles.c.opened_at)).where(cycles.c.project == project, cycles.c.loop == loop_name)
@@ -135,7 +147,9 @@ def last_opened(connection: Connection, project: str, loop_name: str) -> datetim
 
 def all_cycles(connection: Connection, project: str, loop_name: str | None = None) -> list[Cycle]:
     """Return the cycles of a loop, or of all loops, oldest first."""
-    query = select(cycles).where(cycles.c.project == project).order_by(cycles.c.opened_at, cycles.c.id)
+    query = (
+        select(cycles).where(cycles.c.project == project).order_by(cycles.c.opened_at, cycles.c.loop, cycles.c.number)
+    )
     if loop_name is not None:
         query = query.where(cycles.c.loop == loop_name)
     return [_cycle(row) for row in connection.execute(query).mappings()]

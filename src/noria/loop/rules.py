@@ -10,7 +10,7 @@ import polars as pl
 from noria.ledger.model import Fact, FactKind
 from noria.loop.model import Cycle, CycleState, LoopRow, Reason, Standing
 from noria.loop.spec import Loop
-from noria.loop.triggers import Schedule
+from noria.loop.triggers import Schedule, Upstream
 
 _KEPT_SIGNALS = 20
 
@@ -30,7 +30,7 @@ def may_enter(now_in: CycleState, wanted: CycleState) -> bool:
     return now_in is wanted or now_in in _BEFORE.get(wanted, ())
 
 
-def add(standing: Standing, fact: Fact) -> Standing:
+def add(standing: Standing, fact: Fact) -> Standing:  # noqa: PLR0911 - one answer a kind of fact
     """Return what has come to the loop, this fact included."""
     told = fact.payload
     match fact.kind:
@@ -46,8 +46,17 @@ def add(standing: Standing, fact: Fact) -> Standing:
             return replace(standing, due=tuple(sorted({*standing.due, *told["schedules"]})))
         case FactKind.CYCLE_REQUESTED:
             return replace(standing, requests=(*standing.requests, f"{fact.actor} asked: {told['reason']}"))
+        case FactKind.MODEL_PROMOTED | FactKind.MODEL_ROLLED_BACK:
+            return replace(
+                standing, upstream=(*standing.upstream, f"{told['model']}@{told['version']}")[-_KEPT_SIGNALS:]
+            )
         case _:
             return standing
+
+
+def upstream_models(loop: Loop) -> set[str]:
+    """Return the models whose promotions this loop waits for."""
+    return {leaf.model for leaf in loop.when.leaves() if isinstance(leaf, Upstream)}
 
 
 def due(loop: Loop, standing: Standing) -> tuple[Reason, ...]:
@@ -118,6 +127,7 @@ def to_plain(standing: Standing) -> dict[str, Any]:
         "due": list(standing.due),
         "signals": [dict(signal) for signal in standing.signals],
         "requests": list(standing.requests),
+        "upstream": list(standing.upstream),
     }
 
 
@@ -130,6 +140,7 @@ def from_plain(plain: Mapping[str, Any]) -> Standing:
         due=tuple(plain["due"]),
         signals=tuple(plain["signals"]),
         requests=tuple(plain["requests"]),
+        upstream=tuple(plain.get("upstream", ())),
     )
 
 

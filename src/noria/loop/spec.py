@@ -18,6 +18,31 @@ from noria.pipelines import Pipeline, code_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """Whether a person looks at a candidate that has passed its gate, and how long it waits for one.
+
+    A candidate that nobody has approved when `within` has passed is declined. Whoever reviews needs the permission to.
+    """
+
+    required: bool = True
+    within: timedelta | str = "7d"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "within", as_duration(self.within))
+        if self.waits <= timedelta(0):
+            raise Invalid("a review needs time", hint="for example Review(within='7d')")
+
+    @property
+    def waits(self) -> timedelta:
+        """Return how long a candidate waits."""
+        return as_duration(self.within)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {"required": self.required, "within": spell_duration(self.waits)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
     """Continuous training of one model on one dataset: when to train, how to judge, what to promote.
 
@@ -37,6 +62,7 @@ class Loop:
     guards: Sequence[Guard] = field(default_factory=lambda: (check_schema(), check_quality()))
     evaluate: Evaluation = field(default_factory=Evaluation)
     gate: Gate | None = field(default_factory=Gate)
+    review: Review = field(default_factory=lambda: Review(required=False))
     window: timedelta | str | None = None
     cooldown: timedelta | str = timedelta(0)
     min_rows: int = 100
@@ -77,6 +103,7 @@ class Loop:
             "guards": [guard.to_plain() for guard in self.guards],
             "evaluate": self.evaluate.to_plain(),
             "gate": None if self.gate is None else self.gate.to_plain(),
+            "review": self.review.to_plain(),
             "window": None if self.reach is None else spell_duration(self.reach),
             "cooldown": spell_duration(self.pause),
             "min_rows": self.min_rows,

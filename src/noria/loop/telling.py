@@ -79,6 +79,8 @@ def _judgement(cycle: Cycle) -> list[Line]:
         lines += _worst_slice(evidence)
     if cycle.verdict:
         lines.append(("verdict", f"{cycle.verdict['outcome']}: {'; '.join(cycle.verdict['reasons'])}"))
+        if "review" in cycle.verdict:
+            lines.append(("review", str(cycle.verdict["review"])))
     if cycle.outcome is not None:
         lines.append(("outcome", f"{cycle.outcome.value}: {cycle.words}"))
     return lines

@@ -99,7 +99,7 @@ class Turn:
         return self.rooms.database.write(work, durability=Durability.STEP)
 
     def entered(self, state: CycleState) -> Cycle | None:
-        """Return the open cycle that the fact is about, moved into the state; None if there is nothing to do."""
+        """Return the open cycle that the fact is about, moved into the state; None when it is past it."""
         cycle = self.cycle()
         return None if cycle is None else self.enter(cycle, state)
 
