@@ -28,6 +28,7 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.runs.model import Run
 from noria.runs.service import Runs
+from noria.serving.service import Endpoints
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
 from noria.store.migrating import upgrade
@@ -42,7 +43,8 @@ _DATABASE_FILE = "noria.db"
 class Platform(AbstractContextManager["Platform"]):
     """An open home: every room, and the few verbs that people say most, with the actor filled in.
 
-    Rooms (`datasets`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`) take a `Context` first; the
+    Rooms (`datasets`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`,
+    `endpoints`) take a `Context` first; the
     shorthands here pass `context`. Safe to share between threads; close it, or use it in a `with`.
     """
 
@@ -72,18 +74,9 @@ class Platform(AbstractContextManager["Platform"]):
         )
         self.registry = Registry(self.database, **shared)
         self.monitors = Monitors(self.database, **shared)
+        self.endpoints = Endpoints(self.database, registry=self.registry, **shared)
         self.loader = Loader(self.blobs, codecs)
-        self.rooms = Rooms(
-            database=self.database,
-            ledger=self.ledger,
-            datasets=self.datasets,
-            runs=self.runs,
-            registry=self.registry,
-            loader=self.loader,
-            monitors=self.monitors,
-            clock=clock,
-            ids=self.ids,
-        )
+        self.rooms = self._rooms()
         self.loops = Loops(self.rooms, access=self.access)
 
     def __exit__(
@@ -96,6 +89,20 @@ class Platform(AbstractContextManager["Platform"]):
         """Seal and sign what was told, and let go of the database; calling it twice is fine."""
         self.ledger.checkpoint()
         self.database.close()
+
+    def _rooms(self) -> Rooms:
+        return Rooms(
+            database=self.database,
+            ledger=self.ledger,
+            datasets=self.datasets,
+            runs=self.runs,
+            registry=self.registry,
+            loader=self.loader,
+            monitors=self.monitors,
+            endpoints=self.endpoints,
+            clock=self.clock,
+            ids=self.ids,
+        )
 
     def acting_as(self, name: str) -> Context:
         """Return the project's context as seen by another person."""

@@ -36,6 +36,8 @@ class FactKind(StrEnum):
     GATE_REOPENED = "gate.reopened"
     GATE_EXPIRED = "gate.expired"
     ROLLOUT_FINISHED = "rollout.finished"
+    ENDPOINT_CREATED = "endpoint.created"
+    ROUTE_CHANGED = "route.changed"
     ACCESS_GRANTED = "access.granted"
     ACCESS_REVOKED = "access.revoked"
 

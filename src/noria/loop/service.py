@@ -43,6 +43,7 @@ class Loops:
                 cycles=0,
             )
             queries.put_loop(connection, declared)
+            self._rooms.endpoints.create_in(connection, context, loop.name, model=loop.model, dataset=loop.dataset.name)
             if known is None or known.digest != declared.digest or known.state is not LoopState.RUNNING:
                 told = {"loop": loop.name, "digest": declared.digest, "spec": declared.spec}
                 self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=loop.name, payload=told)

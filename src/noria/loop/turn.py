@@ -18,6 +18,7 @@ from noria.monitors.service import Monitors
 from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.runs.service import Runs
+from noria.serving.service import Endpoints
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
 from noria.store.leases import Lease
@@ -36,6 +37,7 @@ class Rooms:
     registry: Registry
     loader: Loader
     monitors: Monitors
+    endpoints: Endpoints
     clock: Clock
     ids: Ids
 

@@ -61,6 +61,7 @@ class Trained:
     code: str
     parent: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    bundle: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,8 @@ class ModelVersion:
     params: Mapping[str, Any]
     created_at: datetime
     created_by: str
+    bundle: str | None = None
+    """The blob with the user's own modules that its preprocess needs; None when it needs none, or none were kept."""
 
     def __str__(self) -> str:
         return f"{self.model}@{self.number}"

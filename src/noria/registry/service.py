@@ -56,6 +56,7 @@ class Registry:
             params=trained.params,
             created_at=self._clock.now(),
             created_by=str(context.actor),
+            bundle=trained.bundle,
         )
         queries.insert_version(connection, version)
         self._ledger.record(
@@ -159,6 +160,11 @@ class Registry:
         """Return a version; raises `NotFound`."""
         self._access.require(context, Permission.MODEL_READ)
         return self._database.read(lambda connection: self._must_be_there(connection, context, model, number))
+
+    def version_in(self, connection: Connection, context: Context, model: str, number: int) -> ModelVersion:
+        """Return a version as the caller's transaction sees it; raises `NotFound`."""
+        self._access.require(context, Permission.MODEL_READ)
+        return self._must_be_there(connection, context, model, number)
 
     def versions(self, context: Context, model: str) -> list[ModelVersion]:
         """Return a model's versions, oldest first; raises `NotFound`."""
