@@ -2,11 +2,12 @@
 
 from noria.access.model import Permission
 from noria.access.service import Access
+from noria.core import digests
 from noria.core.context import Context
 from noria.core.errors import NotFound
 from noria.ledger.model import FactKind
-from noria.loop import queries, telling
-from noria.loop.model import Cycle, LoopRow, LoopState, Standing
+from noria.loop import queries, rules, telling
+from noria.loop.model import Cycle, CyclesWanted, Event, LoopRow, LoopState, Standing
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
 from noria.store.database import Connection
@@ -72,6 +73,33 @@ class Loops:
             lambda c: self._rooms.ledger.record(c, context, FactKind.CYCLE_REQUESTED, subject=name, payload=told),
         )
 
+    def receive(self, context: Context, event: Event) -> bool:
+        """Take note of an event from outside; False if it was known: one source and id are one event.
+
+        The loops that wait for its type are asked. Raises `Invalid` for words that are too long to keep.
+        """
+        self._access.require(context, Permission.LOOP_WRITE)
+        rules.must_fit(event)
+        told = {
+            "event": event.id,
+            "source": event.source,
+            "type": event.type,
+            "subject": event.subject,
+            "time": None if event.time is None else event.time.isoformat(),
+            "data": digests.of_json(event.data),
+        }
+
+        def work(connection: Connection) -> bool:
+            now = self._rooms.clock.now()
+            is_new = queries.insert_event(connection, context.project, event, received_at=now)
+            if is_new:
+                self._rooms.ledger.record(
+                    connection, context, FactKind.EVENT_RECEIVED, subject=event.source, payload=told
+                )
+            return is_new
+
+        return self._rooms.database.write(work)
+
     def get(self, context: Context, name: str) -> LoopRow:
         """Return a loop; raises `NotFound`."""
         self._access.require(context, Permission.LOOP_READ)
@@ -91,6 +119,21 @@ class Loops:
         if name is not None:
             self.get(context, name)
         return self._rooms.database.read(lambda c: queries.all_cycles(c, context.project, name))
+
+    def cycle(self, context: Context, cycle_id: str) -> Cycle:
+        """Return a cycle with its evidence and verdict; raises `NotFound`."""
+        self._access.require(context, Permission.LOOP_READ)
+        found = self._rooms.database.read(lambda c: queries.find_cycle(c, context.project, cycle_id))
+        if found is None:
+            raise NotFound("cycle", cycle_id, hint="list them: noria cycles")
+        return found
+
+    def page(self, context: Context, wanted: CyclesWanted, *, after: str | None = None) -> list[Cycle]:
+        """Return cycles newest first, those that come after the cycle `after` in that order; raises `NotFound`."""
+        if wanted.loop is not None:
+            self.get(context, wanted.loop)
+        last = None if after is None else self.cycle(context, after)
+        return self._rooms.database.read(lambda c: queries.page_of_cycles(c, context.project, wanted, after=last))
 
     def open_cycle(self, context: Context, name: str) -> Cycle | None:
         """Return the loop's open cycle, if there is one."""

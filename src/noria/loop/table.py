@@ -7,7 +7,7 @@ ties the rooms together: read this table from top to bottom and you have gone ro
 from collections.abc import Callable, Mapping
 
 from noria.ledger.model import Fact, FactKind
-from noria.loop import noticing, turning
+from noria.loop import noticing, rules, turning
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 
@@ -21,6 +21,7 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.SCHEDULE_DUE: noticing.take_note,
     FactKind.LOOP_RESTED: noticing.take_note,
     FactKind.CYCLE_REQUESTED: noticing.take_note,
+    FactKind.EVENT_RECEIVED: noticing.take_note,
     # One turn of the wheel.
     FactKind.CYCLE_OPENED: turning.guard,
     FactKind.DATA_PASSED: turning.train,
@@ -46,6 +47,8 @@ def concerns(loop: Loop, fact: Fact) -> bool:
             return fact.subject == loop.dataset.name
         case FactKind.SIGNAL_RAISED | FactKind.SCHEDULE_DUE | FactKind.LOOP_RESTED | FactKind.CYCLE_REQUESTED:
             return fact.subject == loop.name
+        case FactKind.EVENT_RECEIVED:
+            return rules.waits_for(loop, fact)
         case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:
             return turning.is_training_of(loop, fact)
         case _:
