@@ -26,6 +26,9 @@ class Settings:
     project: str = field(default="default", metadata={"doc": "project that a command works in"})
     actor: str = field(default="", metadata={"doc": "name of the person who acts; the login name if empty"})
     lease_seconds: float = field(default=30.0, metadata={"doc": "seconds after which a silent worker's work is free"})
+    host: str = field(default="127.0.0.1", metadata={"doc": "address that servers listen on"})
+    control_port: int = field(default=7878, metadata={"doc": "port of the control API and the pages"})
+    gateway_port: int = field(default=7879, metadata={"doc": "port of the gateway"})
     fragment_cache_bytes: int = field(default=512 * 2**20, metadata={"doc": "bytes of decoded data kept in memory"})
 
 

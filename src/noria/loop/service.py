@@ -22,16 +22,24 @@ class Loops:
 
     def start(self, context: Context, loop: Loop) -> LoopRow:
         """Declare a loop, or declare it anew; a known one goes on where it was, a new one hears of all data there is."""
+        return self._declare(context, loop, wakes=True)
+
+    def declare(self, context: Context, loop: Loop) -> LoopRow:
+        """Declare a loop as `start` does, but leave one that was paused as it is."""
+        return self._declare(context, loop, wakes=False)
+
+    def _declare(self, context: Context, loop: Loop, *, wakes: bool) -> LoopRow:
         self._access.require(context, Permission.LOOP_WRITE)
         self._rooms.datasets.create(context, loop.dataset)
         now = self._rooms.clock.now()
 
         def work(connection: Connection) -> None:
             known = queries.loop(connection, context.project, loop.name)
+            state = LoopState.RUNNING if known is None or wakes else known.state
             declared = LoopRow(
                 name=loop.name,
                 project=context.project,
-                state=LoopState.RUNNING,
+                state=state,
                 dataset=loop.dataset.name,
                 spec=loop.to_plain(),
                 digest=loop.digest(),
@@ -45,7 +53,7 @@ class Loops:
             )
             queries.put_loop(connection, declared)
             self._rooms.endpoints.create_in(connection, context, loop.name, model=loop.model, dataset=loop.dataset.name)
-            if known is None or known.digest != declared.digest or known.state is not LoopState.RUNNING:
+            if known is None or known.digest != declared.digest or known.state is not state:
                 told = {"loop": loop.name, "digest": declared.digest, "spec": declared.spec}
                 self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=loop.name, payload=told)
 
@@ -62,6 +70,20 @@ class Loops:
             self._rooms.ledger.record(connection, context, FactKind.LOOP_PAUSED, subject=name, payload={"loop": name})
 
         self._rooms.database.write(work)
+        return self.get(context, name)
+
+    def resume(self, context: Context, name: str) -> LoopRow:
+        """Let a paused loop answer again, beginning with what came meanwhile."""
+        self._access.require(context, Permission.LOOP_WRITE)
+        row = self.get(context, name)
+
+        def work(connection: Connection) -> None:
+            queries.set_state(connection, context.project, name, LoopState.RUNNING)
+            told = {"loop": name, "digest": row.digest, "spec": dict(row.spec)}
+            self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=name, payload=told)
+
+        if row.state is not LoopState.RUNNING:
+            self._rooms.database.write(work)
         return self.get(context, name)
 
     def request(self, context: Context, name: str, *, reason: str) -> None:
@@ -130,6 +152,7 @@ class Loops:
 
     def page(self, context: Context, wanted: CyclesWanted, *, after: str | None = None) -> list[Cycle]:
         """Return cycles newest first, those that come after the cycle `after` in that order; raises `NotFound`."""
+        self._access.require(context, Permission.LOOP_READ)
         if wanted.loop is not None:
             self.get(context, wanted.loop)
         last = None if after is None else self.cycle(context, after)
