@@ -28,6 +28,7 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.runs.model import Run
 from noria.runs.service import Runs
+from noria.serving.log import Log
 from noria.serving.service import Endpoints
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
@@ -56,7 +57,7 @@ class Platform(AbstractContextManager["Platform"]):
         self.database = open_database(database_address)
         upgrade(self.database)
         self.blobs = open_blobs(settings.blobs or str(folder / "blobs"))
-        codecs = standard()
+        codecs = self.codecs = standard()
         signer = Signer(load_or_make_key(Path(settings.key_file or folder / "ledger.key")))
         self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
         self.access = Access(self.database, self.ledger, clock=clock)
@@ -74,8 +75,9 @@ class Platform(AbstractContextManager["Platform"]):
         )
         self.registry = Registry(self.database, **shared)
         self.monitors = Monitors(self.database, **shared)
-        self.endpoints = Endpoints(self.database, registry=self.registry, **shared)
         self.loader = Loader(self.blobs, codecs)
+        self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
+        self.endpoints = self._endpoints(shared)
         self.rooms = self._rooms()
         self.loops = Loops(self.rooms, access=self.access)
 
@@ -87,8 +89,20 @@ class Platform(AbstractContextManager["Platform"]):
 
     def close(self) -> None:
         """Seal and sign what was told, and let go of the database; calling it twice is fine."""
+        self.log.close()
         self.ledger.checkpoint()
         self.database.close()
+
+    def _endpoints(self, shared: Mapping[str, Any]) -> Endpoints:
+        return Endpoints(
+            self.database,
+            self.log,
+            registry=self.registry,
+            datasets=self.datasets,
+            loader=self.loader,
+            stopwatch=MachineStopwatch(),
+            **shared,
+        )
 
     def _rooms(self) -> Rooms:
         return Rooms(

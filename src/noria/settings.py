@@ -23,6 +23,10 @@ class Settings:
     key_file: str = field(
         default="", metadata={"doc": "Ed25519 key that signs the ledger; in the home folder if empty"}
     )
+    log_folder: str = field(
+        default="",
+        metadata={"doc": "folder of predictions and feedback, shared by gateways and workers; in the home if empty"},
+    )
     project: str = field(default="default", metadata={"doc": "project that a command works in"})
     actor: str = field(default="", metadata={"doc": "name of the person who acts; the login name if empty"})
     lease_seconds: float = field(default=30.0, metadata={"doc": "seconds after which a silent worker's work is free"})

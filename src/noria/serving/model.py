@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
@@ -75,10 +77,48 @@ class Servable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One row's score: by which version, under which prediction id; None with `error` when there is no score."""
+    """What a caller got for one row: the score, by which version, under which prediction id."""
 
     prediction: str
     version: int
     score: float | None
     epoch: int
+
+
+NO_ROW = msgspec.Raw(b"null")
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The record of one version's answer to one row; answers of a live version and its shadows share `request`.
+
+    `key` is what the route went by, `row_key` names the row in its dataset, `time` is the row's event time where the
+    row said it, `at` when it was asked. `missing` counts the inputs that were null or NaN. `row` is as it was sent;
+    a shadow's record has none.
+    """
+
+    request: str
+    prediction: str
+    key: str
+    row_key: str
+    at: datetime
+    version: int
+    score: float | None
+    latency_ms: float
+    missing: int = 0
+    is_shadow: bool = False
+    time: datetime | None = None
     error: str | None = None
+    row: msgspec.Raw = NO_ROW
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What turned out to be so about a prediction, or about the row of a key; `at` is when it was told.
+
+    `shaped` says that the model's own decision had a hand in it, as when only granted loans can default.
+    """
+
+    label: bool | int | float | str
+    at: datetime
+    prediction: str | None = None
+    key: str | None = None
+    shaped: bool = False

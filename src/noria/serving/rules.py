@@ -43,6 +43,12 @@ def version_for(route: Route, key: str) -> int:
     return chosen(route.variants, point(route.endpoint, key))
 
 
+def stand_ins(route: Route, chosen: int) -> list[int]:
+    """Return who answers a key, first the version whose turn it is; a later one answers only if those before fail."""
+    others = sorted(route.variants, key=lambda variant: variant.weight, reverse=True)
+    return [chosen, *(variant.version for variant in others if variant.version != chosen)]
+
+
 def checked_variants(variants: Sequence[Variant], shadows: Sequence[int]) -> None:
     """Raise `Invalid` unless the weights are shares that sum to 1 and no version is named twice."""
     weights = [variant.weight for variant in variants]

@@ -1,18 +1,26 @@
 """Verbs of serving: make an endpoint, change its route, answer, take feedback, look at what was answered."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+import polars as pl
 
 from noria.access.model import Permission
 from noria.access.service import Access
-from noria.core.clock import Clock
+from noria.core.clock import Clock, Stopwatch
 from noria.core.context import Context
 from noria.core.errors import Conflict, Invalid, NotFound, Stale
 from noria.core.ids import Ids
+from noria.datasets.model import KNOWN_AT
+from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
+from noria.registry.loading import Loader
 from noria.registry.service import Registry
-from noria.serving import queries, rules
-from noria.serving.model import Endpoint, Route, Variant
+from noria.serving import asking, history, queries, rules
+from noria.serving.answering import Answerer, Question
+from noria.serving.log import Log
+from noria.serving.model import Answer, Endpoint, Feedback, Prediction, Route, Variant
 from noria.store.database import Connection, Database
 
 _MOST_LETTERS = 255
@@ -22,10 +30,15 @@ class Endpoints:
     """The endpoints of a platform. Verbs that end in `_in` do their work in the caller's transaction."""
 
     def __init__(
-        self, database: Database, *, registry: Registry, ledger: Ledger, access: Access, clock: Clock, ids: Ids
-    ) -> None:
+        self, database: Database, log: Log, *, registry: Registry, datasets: Datasets, loader: Loader,
+        stopwatch: Stopwatch, ledger: Ledger, access: Access, clock: Clock, ids: Ids,
+    ) -> None:  # fmt: skip
         self._database = database
+        self._log = log
         self._registry = registry
+        self._datasets = datasets
+        self._answerer = Answerer(registry, loader, log, stopwatch=stopwatch, ids=ids)
+        self._histories: dict[tuple[str, str], tuple[history.History[Prediction], history.History[Feedback]]] = {}
         self._ledger = ledger
         self._access = access
         self._clock = clock
@@ -159,6 +172,94 @@ class Endpoints:
         queries.change_route(connection, context.project, after)
         self._ledger.record(connection, context, FactKind.ROUTE_CHANGED, subject=name, payload=_told(after))
         return after
+
+    # --- answers, and what turned out to be so
+
+    def predict(self, context: Context, name: str, rows: pl.DataFrame, *, key: str) -> list[Answer]:
+        """Answer rows in this process, one answer a row and in their order; `key` is the column that the route goes by.
+
+        Each answer and each shadow's is logged at the time of the platform's clock. A gateway answers in the same
+        way over HTTP.
+
+        Raises:
+            NotFound: there is no such endpoint, or the rows have no such column.
+            Unavailable: nobody answers there yet.
+            ModelFailed: the version failed, and no other one has a share of the traffic.
+
+        """
+        endpoint, route = self.get(context, name), self.route(context, name)
+        dataset = self._datasets.dataset(context, endpoint.dataset)
+        requests = [self._ids.new("q").removeprefix("q_") for _ in range(rows.height)]
+        question = Question(
+            context=context,
+            endpoint=endpoint,
+            dataset=dataset,
+            route=route,
+            rows=rows,
+            asked=asking.ask(rows, dataset=dataset, key=key, at=self._clock.now(), requests=requests),
+            inputs={version: self.inputs(context, endpoint, version) for version in route.versions},
+        )
+        return self._answerer.answer(question)
+
+    def tell(self, context: Context, name: str, feedback: Sequence[Feedback]) -> None:
+        """Take feedback on an endpoint's predictions; when it returns it survives loss of power.
+
+        Raises:
+            NotFound: there is no such endpoint, or a prediction that it never gave.
+
+        """
+        self._access.require(context, Permission.DATA_WRITE)
+        endpoint = self.get(context, name)
+        for told in feedback:
+            if told.prediction is not None:
+                rules.endpoint_of(told.prediction, {name: endpoint})
+        self._log.told(context.project, name, feedback)
+
+    def outcomes(
+        self, context: Context, name: str, *, since: datetime, until: datetime, as_of: datetime
+    ) -> pl.DataFrame:
+        """Return one row for each answer logged in [since, until), with its label as known at `as_of`, else null.
+
+        Columns: request, prediction, key, at, version, is_shadow, score, missing, latency_ms, error, label. Answers
+        of a live version and of its shadows share `request`. Labels come from feedback and from the dataset.
+        """
+        endpoint = self.get(context, name)
+        answers, told = self._history(context, name)
+        within = answers.since(since).filter(pl.col("at") < until, pl.col("at") <= as_of)
+        landed = self._landed(context, endpoint, within, as_of=as_of)
+        known = told.since(None).filter(pl.col("at") <= as_of)
+        return history.labelled(within, known, landed).select(history.COLUMNS)
+
+    def inputs(self, context: Context, endpoint: Endpoint, version: int) -> Mapping[str, str]:
+        """Return the columns that a version reads, with their kinds; of one not recorded, all that its dataset has."""
+        found = self._database.read(lambda c: queries.find_servable(c, context.project, endpoint.model, version))
+        if found is not None:
+            return found.inputs
+        return dict.fromkeys(self._datasets.columns(context, endpoint.dataset), "unknown")
+
+    def _history(self, context: Context, name: str) -> tuple[history.History[Prediction], history.History[Feedback]]:
+        place = (context.project, name)
+        if place not in self._histories:
+            folder = self._log.folder_of(*place)
+            self._histories[place] = (history.answers_in(folder), history.told_in(folder))
+        return self._histories[place]
+
+    def _landed(self, context: Context, endpoint: Endpoint, answers: pl.DataFrame, *, as_of: datetime) -> pl.DataFrame:
+        """Return the dataset's labels of the rows that were asked about, as known then."""
+        dataset = self._datasets.dataset(context, endpoint.dataset)
+        times = answers.select(time=pl.coalesce("time", "at"))["time"]
+        first, last = times.min(), times.max()
+        if dataset.label is None or not isinstance(first, datetime) or not isinstance(last, datetime):
+            return history.NO_LABELS
+        if self._datasets.latest(context, dataset.name) is None:
+            return history.NO_LABELS
+        until = last + timedelta(microseconds=1)
+        rows = self._datasets.read(context, dataset.name, as_of=as_of, since=first, until=until, labelled=True)
+        return rows.select(
+            pl.col(dataset.key).cast(pl.String).alias("row_key"),
+            pl.col(dataset.label).cast(pl.Float64, strict=False).alias("label"),
+            pl.col(KNOWN_AT).alias("at"),
+        )
 
     def _next_route(
         self, context: Context, endpoint: Endpoint, *, epoch: int, variants: Sequence[Variant],
