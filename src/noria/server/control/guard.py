@@ -8,7 +8,7 @@ from noria.server.problems import MEDIA_TYPE, Problem, body_of, problem
 
 MOST_BYTES = 1 << 20
 """How large a request's body may be."""
-_LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _CHANGES_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -23,7 +23,7 @@ class Guard:
     to this machine (its `Host` is not ours).
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None = _LOCAL_NAMES) -> None:
+    def __init__(self, app: ASGIApp, *, hosts: Collection[str] | None = None) -> None:
         self._app = app
         self._hosts = hosts
 

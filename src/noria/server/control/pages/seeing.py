@@ -135,7 +135,7 @@ def cycle(home: Platform, context: Context, cycle_id: str) -> CycleSeen:
         number=found.number,
         outcome=_outcome(found),
         words=found.words or _WAITS.get(found.state, ""),
-        stations=wheel.stations(found if found.is_open else None, champion=found.promoted),
+        stations=wheel.of_cycle(found),
         facts=_facts(home, context, found),
         versions=[(what, _version_link(model, number)) for what, number in numbers if number is not None],
         because=[reason.words for reason in found.reasons],
@@ -162,14 +162,18 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> LoopSeen:
     moves = home.registry.moves(context, model)
     turning = home.loops.open_cycle(context, row.name)
     paused = row.state is LoopState.PAUSED
-    resting = "waits for its first data" if champion is None else "at rest: the champion is live"
+    resting = (
+        "waits for its first data"
+        if champion is None
+        else "the champion is live; nothing that has come asks for another turn"
+    )
     words = resting if turning is None else turning.words or _WAITS[turning.state]
     return LoopSeen(
         name=row.name,
         tone="paused" if paused else ("turning" if turning is not None else "resting"),
         state="paused" if paused else ("turning" if turning is not None else "at rest"),
         words="paused: what comes is answered when it is resumed" if paused else words,
-        stations=wheel.stations(turning, champion=champion),
+        stations=wheel.of_loop(turning, champion=champion),
         champion=None if champion is None else _version_link(model, champion),
         since="" if not moves else f"since {_moment(moves[-1].at)}",
         dataset=row.dataset,

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from noria.loop.model import Cycle, CycleState
+from noria.loop.model import Cycle, CycleState, Outcome
 
 STATIONS = ("data", "guard", "train", "evaluate", "gate", "review", "roll out", "live")
 _AT = {
@@ -14,6 +14,15 @@ _AT = {
     CycleState.GATING: "gate",
     CycleState.REVIEWING: "review",
     CycleState.ROLLING_OUT: "roll out",
+}
+_ENDED_AT = {
+    Outcome.PROMOTED: "live",
+    Outcome.REJECTED: "gate",
+    Outcome.QUARANTINED: "guard",
+    Outcome.DECLINED: "review",
+    Outcome.ROLLED_BACK: "roll out",
+    Outcome.FAILED: "train",
+    Outcome.SKIPPED: "data",
 }
 _RADIUS, _WORDS_AT = 62.0, 84.0
 
@@ -31,21 +40,32 @@ class Station:
     look: str
 
 
-def stations(cycle: Cycle | None, *, champion: int | None) -> tuple[Station, ...]:
-    """Return the wheel's stations; without an open cycle the loop rests where its champion is live, or waits for data."""
-    resting = "data" if champion is None else "live"
-    here = STATIONS.index(resting if cycle is None else _AT[cycle.state])
-    return tuple(_station(place, here=here, turns=cycle is not None) for place in range(len(STATIONS)))
+def of_loop(cycle: Cycle | None, *, champion: int | None) -> tuple[Station, ...]:
+    """Return the wheel of a loop; without an open cycle it rests where its champion is live, or waits for data."""
+    if cycle is not None:
+        return _drawn(_AT[cycle.state], look="here", has_passed=True)
+    if champion is not None:
+        return _drawn("live", look="here", has_passed=False)
+    return _drawn("data", look="waiting", has_passed=False)
 
 
-def _station(place: int, *, here: int, turns: bool) -> Station:
+def of_cycle(cycle: Cycle) -> tuple[Station, ...]:
+    """Return the wheel of one cycle: where it is, or how far it came."""
+    if cycle.outcome is None:
+        return of_loop(cycle, champion=None)
+    look = "here" if cycle.outcome is Outcome.PROMOTED else "stopped"
+    return _drawn(_ENDED_AT[cycle.outcome], look=look, has_passed=True)
+
+
+def _drawn(at: str, *, look: str, has_passed: bool) -> tuple[Station, ...]:
+    here = STATIONS.index(at)
+    looks = ["passed" if has_passed else "ahead"] * here + [look] + ["ahead"] * (len(STATIONS) - here - 1)
+    return tuple(_station(place, each) for place, each in enumerate(looks))
+
+
+def _station(place: int, look: str) -> Station:
     angle = 2 * math.pi * place / len(STATIONS) - math.pi / 2
     across, down = math.cos(angle), math.sin(angle)
-    look = "ahead"
-    if place == here:
-        look = "here" if turns or place else "waiting"
-    elif turns and place < here:
-        look = "passed"
     return Station(
         name=STATIONS[place],
         x=round(_RADIUS * across, 2),
