@@ -29,7 +29,7 @@ def context_of(request: Request) -> Context:
     named = request.headers.get(ACTOR)
     if named is None or request.client is None or request.client.host not in _LOOPBACK:
         return platform.context
-    if not 0 < len(named) <= _MOST_LETTERS or not named.isprintable() or ":" in named:
+    if not named.strip() or len(named) > _MOST_LETTERS or not named.isprintable() or ":" in named:
         raise Invalid("the header Noria-Actor names nobody", hint="give a name, for example 'Noria-Actor: ann'")
     return platform.acting_as(named)
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -19,6 +20,7 @@ from noria.version import __version__
 _log = logging.getLogger("noria.control")
 _CODES = {404: "not-found", 405: "method-not-allowed"}
 _SOME_PROBLEMS = 3
+_TAKES = "/openapi.json says what this route takes"
 
 
 def make_app(platform: Platform, *, hosts: Collection[str] | None = None) -> FastAPI:
@@ -52,12 +54,13 @@ def _unread(_request: Request, raised: Exception) -> Response:
     assert isinstance(raised, RequestValidationError)
     found = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in raised.errors()[:_SOME_PROBLEMS]]
     detail = "; ".join(found).encode("utf-8", "replace").decode()
-    hint = "/openapi.json says what this route takes"
-    return _answer(problem(code="invalid", status=422, detail=detail, hint=hint))
+    return _answer(problem(code="invalid", status=422, detail=detail, hint=_TAKES))
 
 
 def _refused(request: Request, raised: Exception) -> Response:
     assert isinstance(raised, HTTPException)
+    if raised.status_code == HTTPStatus.BAD_REQUEST:  # a body that no parser could read
+        return _answer(problem(code="invalid", status=422, detail="the body is no JSON", hint=_TAKES))
     code = _CODES.get(raised.status_code, "invalid")
     detail = f"{request.method} {request.url.path}: {raised.detail}"
     hint = "/openapi.json lists every route"
