@@ -200,6 +200,20 @@ def test_too_few_labelled_rows_stop_the_cycle_before_it_trains(world):
     assert world.facts(FactKind.RUN_SUCCEEDED) == []
 
 
+def test_a_holdout_shorter_than_labels_take_is_unsure_and_says_what_to_change(world):
+    loop = a_loop(when=nr.manual(), evaluate=nr.Evaluation(holdout="10m", min_rows=5))
+    world.home.start(loop)
+    world.days(12)
+    world.home.clock.advance_to(world.home.clock.now() + timedelta(minutes=30))
+    late = [world.home.clock.now() - timedelta(minutes=minute) for minute in range(1, 6)]
+    world.home.push(CLICKS, pl.DataFrame({"id": list("abcde"), "at": late, "x": 0.0, "y": 0.0}), source="site")
+
+    world.home.loops.request(world.home.context, "clicks", reason="first")
+    world.turn(loop)
+
+    assert "5 rows wait for theirs; hold back longer than labels take to come" in world.cycles()[0].words
+
+
 def test_what_comes_while_a_cycle_turns_is_coalesced_never_lost(world):
     loop = a_loop(when=nr.new_labels(300), cooldown="30d")
     world.home.start(loop)

@@ -31,6 +31,11 @@ class SimulatedClock:
         self._now = as_utc(start)
         self._lock = threading.Lock()
 
+    @classmethod
+    def at(cls, moment: str) -> "SimulatedClock":
+        """Return a clock that stands at a moment in ISO 8601, such as `2026-03-01T08:00:00Z`."""
+        return cls(datetime.fromisoformat(moment))
+
     def now(self) -> datetime:
         """Return the simulated moment."""
         return self._now

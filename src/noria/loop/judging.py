@@ -53,7 +53,7 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
     rows = _rows(turn, window)
     if turn.loop.gate is None or rows.height == 0:
         rival = Rival.BASE_RATE if champion is None else Rival.CHAMPION
-        said = () if turn.loop.gate is None else ("no labelled rows to judge on",)
+        said = () if turn.loop.gate is None else (_no_labels(turn, window),)
         nothing = Evidence(rival=rival, rows=rows.height, since=window.since or as_of, until=as_of, unread=said)
         return Found(evidence=nothing, champion=champion)
     judged = Judged(
@@ -71,7 +71,14 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
     return Found(evidence=found, champion=champion)
 
 
-def _rows(turn: Turn, window: rules.Window) -> pl.DataFrame:
+def _no_labels(turn: Turn, window: rules.Window) -> str:
+    waiting = _rows(turn, window, labelled=False).height
+    if not waiting:
+        return "no rows to judge on"
+    return f"no labelled rows to judge on: {waiting:,} rows wait for theirs; hold back longer than labels take to come"
+
+
+def _rows(turn: Turn, window: rules.Window, *, labelled: bool = True) -> pl.DataFrame:
     try:
         return turn.rooms.datasets.read(
             turn.context,
@@ -79,7 +86,7 @@ def _rows(turn: Turn, window: rules.Window) -> pl.DataFrame:
             as_of=window.as_of,
             since=window.since,
             until=window.until,
-            labelled=True,
+            labelled=labelled,
         )
     except NotFound:
         return pl.DataFrame()
