@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from noria.pipelines import value as value
     from noria.registry.model import Model as Model
     from noria.registry.model import columns as columns
+    from noria.rollouts.spec import Canary as Canary
     from noria.runs.recorder import log_metric as log_metric
     from noria.runs.recorder import log_param as log_param
 
@@ -46,6 +47,7 @@ _HOMES = {
     "Evaluation": ("noria.evaluation.spec", "Evaluation"),
     "Gate": ("noria.evaluation.spec", "Gate"),
     "Loop": ("noria.loop.spec", "Loop"),
+    "Canary": ("noria.rollouts.spec", "Canary"),
     "Model": ("noria.registry.model", "Model"),
     "columns": ("noria.registry.model", "columns"),
     "log_metric": ("noria.runs.recorder", "log_metric"),

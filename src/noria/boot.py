@@ -26,6 +26,7 @@ from noria.monitors.service import Monitors
 from noria.pipelines import Pipeline
 from noria.registry.loading import Loader
 from noria.registry.service import Registry
+from noria.rollouts.service import Rollouts
 from noria.runs.model import Run
 from noria.runs.service import Runs
 from noria.serving.log import Log
@@ -45,7 +46,7 @@ class Platform(AbstractContextManager["Platform"]):
     """An open home: every room, and the few verbs that people say most, with the actor filled in.
 
     Rooms (`datasets`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`,
-    `endpoints`) take a `Context` first; the
+    `endpoints`, `rollouts`) take a `Context` first; the
     shorthands here pass `context`. Safe to share between threads; close it, or use it in a `with`.
     """
 
@@ -78,6 +79,7 @@ class Platform(AbstractContextManager["Platform"]):
         self.loader = Loader(self.blobs, codecs)
         self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
         self.endpoints = self._endpoints(shared)
+        self.rollouts = Rollouts(self.database, registry=self.registry, endpoints=self.endpoints, **shared)
         self.rooms = self._rooms()
         self.loops = Loops(self.rooms, access=self.access)
 
@@ -114,6 +116,7 @@ class Platform(AbstractContextManager["Platform"]):
             loader=self.loader,
             monitors=self.monitors,
             endpoints=self.endpoints,
+            rollouts=self.rollouts,
             clock=self.clock,
             ids=self.ids,
         )

@@ -17,6 +17,8 @@ _COMMANDS = {
     "loop": ("noria.cli.loops:loop", "Start loops, and see how they stand."),
     "cycles": ("noria.cli.loops:cycles", "List the turns of the loops, with outcomes and reasons."),
     "models": ("noria.cli.models:models", "List models and their versions."),
+    "rollouts": ("noria.cli.rollouts:rollouts", "List candidates on their way in, and how the others ended."),
+    "rollout": ("noria.cli.rollouts:rollout", "Take a candidate back."),
     "promote": ("noria.cli.models:promote", "Make a version the champion."),
     "rollback": ("noria.cli.models:rollback", "Give the place back to the champion before."),
     "why": ("noria.cli.models:why", "Tell in words why a version exists and who decided what about it."),

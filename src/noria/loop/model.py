@@ -123,6 +123,7 @@ class Cycle:
     candidate: int | None = None
     champion: int | None = None
     promoted: int | None = None
+    rollout: str | None = None
     deadline: datetime | None = None
     looks: int = 0
     evidence: Mapping[str, Any] = field(default_factory=dict[str, Any])

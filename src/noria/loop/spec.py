@@ -12,6 +12,7 @@ from noria.datasets.model import Dataset
 from noria.evaluation.spec import Evaluation, Gate
 from noria.loop.triggers import Trigger, new_labels, to_plain
 from noria.pipelines import Pipeline, code_digest
+from noria.rollouts.spec import Canary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,8 @@ class Loop:
 
     `train` is a pipeline whose first parameter takes the training rows (a Polars frame with the dataset's columns and
     its label) and which returns a `Model`; `params` are its other arguments. `window` is how far back training rows
-    reach, None for all. `gate=None` promotes every candidate unjudged. `cooldown` is the shortest time between the
+    reach, None for all. `gate=None` lets every candidate pass unjudged. `rollout` lets in what has passed step by step,
+    beside the champion, at the endpoint named like the loop; None promotes it at once. `cooldown` is the shortest time between the
     openings of two cycles. `model` is the registry's name for what is trained; the loop's name if not given.
 
     Raises `Invalid` for a name, a duration or a combination that cannot work.
@@ -32,6 +34,7 @@ class Loop:
     when: Trigger = field(default_factory=lambda: new_labels(1000))
     evaluate: Evaluation = field(default_factory=Evaluation)
     gate: Gate | None = field(default_factory=Gate)
+    rollout: Canary | None = None
     window: timedelta | str | None = None
     cooldown: timedelta | str = timedelta(0)
     min_rows: int = 100
@@ -70,6 +73,7 @@ class Loop:
             "when": to_plain(self.when),
             "evaluate": self.evaluate.to_plain(),
             "gate": None if self.gate is None else self.gate.to_plain(),
+            "rollout": None if self.rollout is None else self.rollout.to_plain(),
             "window": None if self.reach is None else spell_duration(self.reach),
             "cooldown": spell_duration(self.pause),
             "min_rows": self.min_rows,

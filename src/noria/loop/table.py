@@ -7,7 +7,7 @@ ties the rooms together: read this table from top to bottom and you have gone ro
 from collections.abc import Callable, Mapping
 
 from noria.ledger.model import Fact, FactKind
-from noria.loop import noticing, rules, turning
+from noria.loop import noticing, rolling, rules, training, turning
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 
@@ -29,12 +29,14 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.RUN_SUCCEEDED: turning.evaluate,
     FactKind.RUN_FAILED: turning.settle_failed,
     FactKind.MODEL_EVALUATED: turning.judge,
-    FactKind.GATE_PASSED: turning.roll_out,
+    FactKind.GATE_PASSED: rolling.roll_out,
     FactKind.GATE_FAILED: turning.settle_rejected,
     FactKind.GATE_UNSURE: turning.wait,
     FactKind.GATE_REOPENED: turning.evaluate,
     FactKind.GATE_EXPIRED: turning.settle_rejected,
-    FactKind.ROLLOUT_FINISHED: turning.settle_promoted,
+    # Meanwhile time passes, and the worker looks at the rollout: rolling.look.
+    FactKind.ROLLOUT_FINISHED: rolling.settle_promoted,
+    FactKind.ROLLOUT_ABORTED: rolling.settle_rolled_back,
     # What came while the wheel turned is asked about now.
     FactKind.CYCLE_SETTLED: noticing.take_note,
 }
@@ -50,6 +52,6 @@ def concerns(loop: Loop, fact: Fact) -> bool:
         case FactKind.EVENT_RECEIVED:
             return rules.waits_for(loop, fact)
         case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:
-            return turning.is_training_of(loop, fact)
+            return training.is_training_of(loop, fact)
         case _:
             return fact.kind in STARTS and fact.payload.get("loop") == loop.name

@@ -53,6 +53,7 @@ cycles = Table(
     Column("candidate", Integer),
     Column("champion", Integer),
     Column("promoted", Integer),
+    Column("rollout", String(64)),
     Column("deadline", UtcTime),
     Column("looks", Integer, nullable=False),
     Column("evidence", Json, nullable=False),

@@ -17,6 +17,7 @@ from noria.loop.spec import Loop
 from noria.monitors.service import Monitors
 from noria.registry.loading import Loader
 from noria.registry.service import Registry
+from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
 from noria.serving.service import Endpoints
 from noria.store import leases
@@ -38,6 +39,7 @@ class Rooms:
     loader: Loader
     monitors: Monitors
     endpoints: Endpoints
+    rollouts: Rollouts
     clock: Clock
     ids: Ids
 
@@ -98,6 +100,11 @@ class Turn:
 
         return self.rooms.database.write(work, durability=Durability.STEP)
 
+    def entered(self, state: CycleState) -> Cycle | None:
+        """Return the open cycle that the fact is about, moved into the state; None if there is nothing to do."""
+        cycle = self.cycle()
+        return None if cycle is None else self.enter(cycle, state)
+
     def tell(self, connection: Connection, cycle: Cycle, kind: FactKind, **told: Any) -> None:  # noqa: ANN401 - plain values of several types
         """Record a fact about the cycle in the transaction of a decision."""
         payload: Mapping[str, Any] = {"loop": cycle.loop, "cycle": cycle.id, "number": cycle.number, **told}
@@ -109,6 +116,13 @@ class Turn:
         changes |= {"outcome": outcome.value, "settled_at": now, "words": words}
         queries.move_cycle(connection, cycle, state=CycleState.SETTLED, **changes)
         self.tell(connection, cycle, FactKind.CYCLE_SETTLED, outcome=outcome.value, words=words)
+
+    def end(self, outcome: Outcome, *, words: str, **changes: Any) -> None:  # noqa: ANN401 - columns of several types
+        """Settle the cycle that the fact is about; there is nothing to do if it has settled already."""
+        cycle = self.cycle()
+        if cycle is None:
+            return self.skip()
+        return self.decide(lambda connection: self.settle(connection, cycle, outcome, words=words, **changes))
 
     def skip(self) -> None:
         """Mark the fact as answered: there is nothing to do about it."""

@@ -10,7 +10,7 @@ from types import TracebackType
 from noria.core.context import Context
 from noria.core.errors import LeaseLost, NotFound, Stale, Unavailable
 from noria.ledger.model import Fact, FactKind
-from noria.loop import queries, rules
+from noria.loop import queries, rolling, rules
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
 from noria.loop.spec import Loop
 from noria.loop.table import STARTS, concerns
@@ -96,7 +96,7 @@ class Worker(AbstractContextManager["Worker"]):
             answered += read
 
     def next_due(self) -> datetime | None:
-        """Return when a schedule or a deadline is due next."""
+        """Return when a schedule, a deadline or a look at a rollout is due next."""
         times: list[datetime] = []
         for loop in self._loops.values():
             row = self._row(loop)
@@ -154,7 +154,7 @@ class Worker(AbstractContextManager["Worker"]):
             return 0
         told = _due(loop, row, now) | _rested(loop, row, cycle, now=now, last=last) | _expired(cycle, now)
         if not told:
-            return 0
+            return int(rolling.look(self._rooms, self._context, cycle, lease))
 
         def work(connection: Connection) -> None:
             leases.check(connection, lease, self._rooms.database.lease_time(connection))
@@ -180,6 +180,8 @@ class Worker(AbstractContextManager["Worker"]):
 
     def _deadline(self, loop: Loop) -> datetime | None:
         cycle = self._rooms.database.read(lambda c: queries.open_cycle(c, self._context.project, loop.name))
+        if cycle is not None and cycle.state is CycleState.ROLLING_OUT:
+            return rolling.look_due(self._rooms, self._context, cycle)
         return cycle.deadline if cycle is not None and cycle.state is CycleState.GATING else None
 
     def _row(self, loop: Loop) -> LoopRow:

@@ -42,13 +42,31 @@ def ask(rows: "pl.DataFrame", *, dataset: Dataset, key: str, at: datetime, reque
     ]
 
 
-def conformed(rows: "pl.DataFrame", inputs: Mapping[str, str]) -> "pl.DataFrame":
-    """Return the rows with a column for each input; one that they lack is all null."""
+_TYPES = {"int": "Int64", "float": "Float64", "bool": "Boolean", "text": "String", "time": "String"}
+
+
+def frame_of(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> "pl.DataFrame":
+    """Return rows as they came over the wire as a frame of the inputs, each of its kind; what does not fit is null."""
     import polars as pl  # noqa: PLC0415 - a gateway without native models needs none
 
-    types = {"int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean, "text": pl.String}
-    lacking = [name for name in inputs if name not in rows.columns]
-    return rows.with_columns(pl.lit(None, types.get(inputs[name], pl.Null)).alias(name) for name in lacking)
+    columns: list[pl.Series] = []
+    for name, kind in inputs.items():
+        values = [row.get(name) for row in rows]
+        if kind not in _TYPES:
+            columns.append(pl.Series(name, values, strict=False))
+            continue
+        column = pl.Series(name, values, getattr(pl, _TYPES[kind]), strict=False)
+        columns.append(
+            column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False) if kind == "time" else column
+        )
+    return pl.DataFrame(columns)
+
+
+def conformed(rows: "pl.DataFrame", inputs: Mapping[str, str]) -> "pl.DataFrame":
+    """Return the rows with a column for each input; one that they lack is all null."""
+    lacking = {name: kind for name, kind in inputs.items() if name not in rows.columns}
+    nothing: list[dict[str, Any]] = [{}] * rows.height
+    return rows.with_columns(frame_of(nothing, lacking).iter_columns())
 
 
 def missing_in(rows: "pl.DataFrame", inputs: Iterable[str]) -> list[int]:
