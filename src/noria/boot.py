@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from noria.access.service import Access
 from noria.adapters.codecs import standard
+from noria.adapters.model_process import open_process
+from noria.adapters.onnx import OnnxScorer, convert
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
 from noria.core.ids import TimedIds
@@ -28,7 +30,9 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.runs.model import Run
 from noria.runs.service import Runs
+from noria.serving.loading import Runtime
 from noria.serving.log import Log
+from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
@@ -78,6 +82,8 @@ class Platform(AbstractContextManager["Platform"]):
         self.loader = Loader(self.blobs, codecs)
         self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
         self.endpoints = self._endpoints(shared)
+        self.preparer = Preparer(self.blobs, convert=convert, opener=OnnxScorer)
+        self.runtime = Runtime(self.blobs, folder / "bundles", onnx=OnnxScorer, process=open_process)
         self.rooms = self._rooms()
         self.loops = Loops(self.rooms, access=self.access)
 
@@ -114,6 +120,7 @@ class Platform(AbstractContextManager["Platform"]):
             loader=self.loader,
             monitors=self.monitors,
             endpoints=self.endpoints,
+            preparer=self.preparer,
             clock=self.clock,
             ids=self.ids,
         )

@@ -18,6 +18,7 @@ from noria.monitors.service import Monitors
 from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.runs.service import Runs
+from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
@@ -38,6 +39,7 @@ class Rooms:
     loader: Loader
     monitors: Monitors
     endpoints: Endpoints
+    preparer: Preparer
     clock: Clock
     ids: Ids
 

@@ -3,17 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from noria.core.errors import Conflict, NoriaError, Stale
+from noria.core.errors import NoriaError, Stale
 from noria.datasets.model import Rows
 from noria.evaluation import gates
 from noria.evaluation.model import Outcome as GateOutcome
 from noria.ledger.model import Fact, FactKind
-from noria.loop import judging, queries, rules
+from noria.loop import judging, preparing, queries, rules
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 from noria.registry.model import CHAMPION, Trained
 from noria.runs.model import Run, RunState
+from noria.serving.preparing import Prepared
 from noria.store.database import Connection
 
 _TRAIN = "train"
@@ -72,12 +73,13 @@ def evaluate(turn: Turn) -> None:
         as_of = turn.fact.at if cycle.looks else cycle.opened_at
         trained_through = rules.training_window(turn.loop, as_of=cycle.opened_at, held_back=True).until
         judged = judging.evidence(turn, cycle, run, as_of=as_of, trained_through=trained_through)
+        ready = preparing.prepare(turn, run, trained_through=trained_through, as_of=as_of)
     except NoriaError as problem:
         words = f"the candidate could not be evaluated: {problem.sentence}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
 
     def work(connection: Connection) -> None:
-        number = cycle.candidate or _register(connection, turn, cycle, run, trained_through=trained_through)
+        number = cycle.candidate or _register(connection, turn, cycle, run, ready, trained_through=trained_through)
         champion = None if judged.champion is None else judged.champion.number
         plain = judged.evidence.to_plain()
         queries.move_cycle(connection, cycle, state=cycle.state, candidate=number, champion=champion, evidence=plain)
@@ -193,29 +195,32 @@ def _run(turn: Turn, cycle: Cycle, purpose: str, *, as_of: datetime, held_back: 
 
 
 def _register(
-    connection: Connection, turn: Turn, cycle: Cycle, run: Run, *, trained_through: datetime, parent: int | None = None
-) -> int:
-    if run.artifact is None:
-        raise Conflict(f"run {run.id} has no result", hint=f"look at it: noria run, state {run.state.value}")
+    connection: Connection, turn: Turn, cycle: Cycle, run: Run, ready: Prepared, *, trained_through: datetime,
+    parent: int | None = None,
+) -> int:  # fmt: skip
     trained = Trained(
-        artifact=run.artifact,
+        artifact=preparing.result_of(run),
         run=run.id,
         snapshot=cycle.snapshot,
         trained_through=trained_through,
         code=run.code,
         parent=parent,
         params=dict(turn.loop.params),
+        bundle=ready.bundle,
     )
-    return turn.rooms.registry.register_in(connection, turn.context, turn.loop.model, trained).number
+    version = turn.rooms.registry.register_in(connection, turn.context, turn.loop.model, trained)
+    turn.rooms.endpoints.serve_in(connection, turn.context, version, ready)
+    return version.number
 
 
 def _promote(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> None:
     reasons = "; ".join(cycle.verdict["reasons"])
+    ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
 
     def work(connection: Connection) -> None:
         number, charged, said = cycle.candidate, cycle.charged_cpu_seconds, ""
-        if refit is not None:
-            number = _register(connection, turn, cycle, refit, trained_through=as_of, parent=cycle.candidate)
+        if refit is not None and ready is not None:
+            number = _register(connection, turn, cycle, refit, ready, trained_through=as_of, parent=cycle.candidate)
             charged += refit.charged_cpu_seconds
             said = f", trained once more through {as_of:%Y-%m-%d %H:%M}"
         assert number is not None
