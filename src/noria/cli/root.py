@@ -11,6 +11,7 @@ _COMMANDS = {
     "up": ("noria.cli.up:up", "Run the whole circle here: API and pages, gateway, worker; one terminal."),
     "server": ("noria.server.control.command:server", "Serve the control API and the pages."),
     "worker": ("noria.cli.working:worker", "Turn the loops of Python files."),
+    "gateway": ("noria.server.gateway.command:gateway", "Answer predictions and take feedback over HTTP."),
     "demo": ("noria.cli.demo.command:demo", "Replay the flights of 2013 through five retraining policies."),
     "run": ("noria.cli.runs:run", "Run a pipeline of a Python file."),
     "data": ("noria.cli.data:data", "Push, list, show and compare datasets."),
