@@ -51,7 +51,7 @@ def read_settings(folder: Path | None = None) -> Settings:
     """
     file = (folder or Path()) / "noria.toml"
     told: dict[str, object] = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    variables = os.environ  # noqa: TID251 - the one place that reads the environment
+    variables = environment()
     told |= {name.removeprefix(_PREFIX).lower(): value for name, value in variables.items() if name.startswith(_PREFIX)}
     known = [entry.name for entry in fields(Settings)]
     for name in told:
@@ -61,3 +61,8 @@ def read_settings(folder: Path | None = None) -> Settings:
         return msgspec.convert(told, Settings, strict=False)
     except msgspec.ValidationError as problem:
         raise Invalid(f"a setting of {file} or {_PREFIX}... in the environment: {problem}") from problem
+
+
+def environment(**unless_set: str) -> dict[str, str]:
+    """Return this process's environment, for a child; what is named is added where nobody has said otherwise."""
+    return unless_set | dict(os.environ)  # noqa: TID251 - the one place that reads the environment

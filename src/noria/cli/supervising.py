@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from noria.core.clock import Stopwatch
+from noria.settings import environment
 
 _MOST_QUICK_DEATHS = 5
 _QUICK_SECONDS = 10.0
@@ -125,6 +126,7 @@ class Supervisor:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
+                env=environment(OMP_WAIT_POLICY="PASSIVE"),  # threads that spin would take the others' turns
                 errors="replace",
                 start_new_session=True,  # Ctrl-C reaches only the supervisor, which lets them end in order
             )
