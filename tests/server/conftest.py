@@ -1,12 +1,26 @@
-"""A home in which a loop has turned once and then refused a worse candidate, and a client of its control app."""
+"""Homes that a gateway serves; and one in which a loop has turned, with a client of its control app."""
 
 import itertools
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
+
+from noria.boot import open_home
+
+sys.path.insert(0, str(Path(__file__).parent))
 from builders import DAY, START, a_loop, client_of, opened, push_days, turn
+from serving_home import furnish
 
 _numbers = itertools.count()
+
+
+@pytest.fixture
+def home(tmp_path):
+    with open_home(tmp_path / "home") as platform:
+        furnish(platform, tmp_path)
+        yield platform
 
 
 @pytest.fixture
@@ -45,7 +59,7 @@ def _turned(place, folder):
 
 
 @pytest.fixture
-def home(tmp_path, turned_folder):
+def turned(tmp_path, turned_folder):
     """A home of its own whose loop has promoted one candidate and refused another."""
     shutil.copytree(turned_folder, tmp_path / "copy")
     yield from _reopened(str(tmp_path / "copy" / "home"), tmp_path / "copy")
@@ -55,7 +69,7 @@ def home(tmp_path, turned_folder):
 def any_home(request, tmp_path):
     """The same on each kind of database."""
     if request.param == "sqlite":
-        yield request.getfixturevalue("home")
+        yield request.getfixturevalue("turned")
         return
     folder, server = request.getfixturevalue("turned_database"), request.getfixturevalue("postgresql_server")
     shutil.copytree(folder, tmp_path / "copy")
@@ -76,5 +90,5 @@ def any_client(any_home):
 
 
 @pytest.fixture
-def client(home):
-    return client_of(home)
+def client(turned):
+    return client_of(turned)

@@ -21,6 +21,7 @@ _log = logging.getLogger("noria.control")
 _CODES = {404: "not-found", 405: "method-not-allowed"}
 _SOME_PROBLEMS = 3
 _TAKES = "/openapi.json says what this route takes"
+_NO_JSON = problem(code="not-json", status=400, detail="the body is no JSON", hint=_TAKES)
 
 
 def make_app(platform: Platform, *, hosts: Collection[str] | None = None) -> FastAPI:
@@ -52,6 +53,8 @@ def _raised(_request: Request, raised: Exception) -> Response:
 def _unread(_request: Request, raised: Exception) -> Response:
     """Say what of a request could not be read, and where."""
     assert isinstance(raised, RequestValidationError)
+    if any(entry["type"] == "json_invalid" for entry in raised.errors()):
+        return _answer(_NO_JSON)
     found = [f"{'.'.join(map(str, entry['loc']))}: {entry['msg']}" for entry in raised.errors()[:_SOME_PROBLEMS]]
     detail = "; ".join(found).encode("utf-8", "replace").decode()
     return _answer(problem(code="invalid", status=422, detail=detail, hint=_TAKES))
@@ -60,7 +63,7 @@ def _unread(_request: Request, raised: Exception) -> Response:
 def _refused(request: Request, raised: Exception) -> Response:
     assert isinstance(raised, HTTPException)
     if raised.status_code == HTTPStatus.BAD_REQUEST:  # a body that no parser could read
-        return _answer(problem(code="invalid", status=422, detail="the body is no JSON", hint=_TAKES))
+        return _answer(_NO_JSON)
     code = _CODES.get(raised.status_code, "invalid")
     detail = f"{request.method} {request.url.path}: {raised.detail}"
     hint = "/openapi.json lists every route"

@@ -18,6 +18,7 @@ _MOST_POSITION = 2**53
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": shapes.Problem, "description": words, "content": {"application/problem+json": {}}}
     for status, words in {
+        400: "the body is no JSON",
         403: "the actor lacks a permission",
         404: "nothing has that name",
         409: "the world moved, or says otherwise",
