@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from noria.loop.triggers import any_of as any_of
     from noria.loop.triggers import data_arrival as data_arrival
     from noria.loop.triggers import drift as drift
+    from noria.loop.triggers import event as event
     from noria.loop.triggers import manual as manual
     from noria.loop.triggers import metric_drop as metric_drop
     from noria.loop.triggers import new_labels as new_labels
@@ -73,6 +74,7 @@ _HOMES = {
             "data_arrival",
             "drift",
             "metric_drop",
+            "event",
             "manual",
             "upstream",
             "any_of",

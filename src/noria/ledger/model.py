@@ -24,6 +24,7 @@ class FactKind(StrEnum):
     LOOP_PAUSED = "loop.paused"
     LOOP_RESTED = "loop.rested"
     CYCLE_REQUESTED = "cycle.requested"
+    EVENT_RECEIVED = "event.received"
     CYCLE_OPENED = "cycle.opened"
     CYCLE_SETTLED = "cycle.settled"
     DATA_PASSED = "data.passed"

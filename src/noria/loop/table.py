@@ -23,6 +23,7 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.CYCLE_REQUESTED: noticing.take_note,
     FactKind.MODEL_PROMOTED: noticing.take_note,
     FactKind.MODEL_ROLLED_BACK: noticing.take_note,
+    FactKind.EVENT_RECEIVED: noticing.take_note,
     # One turn of the wheel.
     FactKind.CYCLE_OPENED: guarding.guard,
     FactKind.DATA_PASSED: turning.train,
@@ -55,6 +56,8 @@ def concerns(loop: Loop, fact: Fact) -> bool:
             return fact.subject == loop.name
         case FactKind.MODEL_PROMOTED | FactKind.MODEL_ROLLED_BACK:
             return fact.payload["model"] in rules.upstream_models(loop)
+        case FactKind.EVENT_RECEIVED:
+            return rules.waits_for(loop, fact)
         case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:
             return training.is_training_of(loop, fact)
         case _:

@@ -22,6 +22,19 @@ loops = Table(
     Column("cycles", Integer, nullable=False),
 )
 
+events = Table(
+    "events",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("source", String(255), primary_key=True),
+    Column("id", String(255), primary_key=True),
+    Column("type", String(255), nullable=False),
+    Column("subject", Text),
+    Column("time", UtcTime),
+    Column("data", Json),
+    Column("received_at", UtcTime, nullable=False),
+)
+
 cycles = Table(
     "cycles",
     metadata,

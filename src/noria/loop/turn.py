@@ -20,6 +20,7 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
+from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
@@ -42,6 +43,7 @@ class Rooms:
     monitors: Monitors
     endpoints: Endpoints
     rollouts: Rollouts
+    preparer: Preparer
     clock: Clock
     ids: Ids
 
