@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from noria.guards.quality import check_quality as check_quality
     from noria.guards.schemas import check_schema as check_schema
     from noria.guards.shaping import check_feedback_loop as check_feedback_loop
+    from noria.loop.spec import Budget as Budget
     from noria.loop.spec import Loop as Loop
     from noria.loop.spec import Review as Review
     from noria.loop.triggers import Trigger as Trigger
@@ -56,6 +57,7 @@ _HOMES = {
     "check_quality": ("noria.guards.quality", "check_quality"),
     "check_poisoning": ("noria.guards.poisoning", "check_poisoning"),
     "check_feedback_loop": ("noria.guards.shaping", "check_feedback_loop"),
+    "Budget": ("noria.loop.spec", "Budget"),
     "Loop": ("noria.loop.spec", "Loop"),
     "Review": ("noria.loop.spec", "Review"),
     "Canary": ("noria.rollouts.spec", "Canary"),

@@ -45,8 +45,7 @@ def guard(turn: Turn) -> None:
     if cycle is None:
         return turn.skip()
     champion = judging.version_of(turn, CHAMPION)
-    through = None if champion is None else champion.trained_through
-    idle = rules.nothing_to_learn(turn.loop, champion_trained_through=through, as_of=cycle.opened_at)
+    idle = _not_worth_it(turn, cycle, champion)
     if idle is not None:
         return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.SKIPPED, words=idle))
     guarded = _judged(turn, cycle, champion)
@@ -64,6 +63,15 @@ def guard(turn: Turn) -> None:
             turn.tell(connection, cycle, FactKind.DATA_STOPPED, **told, words=problem)
 
     return turn.decide(work)
+
+
+def _not_worth_it(turn: Turn, cycle: Cycle, champion: ModelVersion | None) -> str | None:
+    """Say why the cycle is skipped: there is nothing new to learn, or no money to learn it with."""
+    through = None if champion is None else champion.trained_through
+    month = rules.month_of(cycle.opened_at)
+    spent, last = turn.rooms.database.read(lambda c: queries.charged(c, cycle.project, cycle.loop, since=month))
+    idle = rules.nothing_to_learn(turn.loop, champion_trained_through=through, as_of=cycle.opened_at)
+    return idle or rules.over_budget(turn.loop.budget, spent=spent, expected=last)
 
 
 def _judged(turn: Turn, cycle: Cycle, champion: ModelVersion | None) -> _Guarded:

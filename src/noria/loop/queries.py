@@ -160,6 +160,15 @@ def waiting_cycles(connection: Connection, project: str, state: CycleState) -> l
     return [_cycle(row) for row in connection.execute(select(cycles).where(here)).mappings()]
 
 
+def charged(connection: Connection, project: str, loop_name: str, *, since: datetime) -> tuple[float, float]:
+    """Return the CPU seconds charged to the cycles opened since a moment, and to the last cycle that trained."""
+    here = (cycles.c.project == project) & (cycles.c.loop == loop_name)
+    whole = select(func.sum(cycles.c.charged_cpu_seconds)).where(here, cycles.c.opened_at >= since)
+    last = select(cycles.c.charged_cpu_seconds).where(here, cycles.c.charged_cpu_seconds > 0)
+    newest = connection.execute(last.order_by(cycles.c.number.desc()).limit(1)).scalar_one_or_none()
+    return connection.execute(whole).scalar_one() or 0.0, newest or 0.0
+
+
 def last_opened(connection: Connection, project: str, loop_name: str) -> datetime | None:
     """Return when the loop's newest cycle was opened."""
     query = select(func.max(cycles.c.opened_at)).where(cycles.c.project == project, cycles.c.loop == loop_name)

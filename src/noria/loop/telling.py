@@ -85,6 +85,8 @@ def _judgement(cycle: Cycle) -> list[Line]:
         lines.append(("verdict", f"{cycle.verdict['outcome']}: {'; '.join(cycle.verdict['reasons'])}"))
         if "review" in cycle.verdict:
             lines.append(("review", str(cycle.verdict["review"])))
+    if cycle.charged_cpu_seconds:
+        lines.append(("cost", f"{cycle.charged_cpu_seconds:.1f} CPU seconds of training"))
     if cycle.outcome is not None:
         lines.append(("outcome", f"{cycle.outcome.value}: {cycle.words}"))
     return lines
