@@ -56,21 +56,15 @@ class Platform(AbstractContextManager["Platform"]):
         upgrade(self.database)
         self.blobs = open_blobs(settings.blobs or str(folder / "blobs"))
         codecs = standard()
-        signer = Signer(load_or_make_key(Path(settings.key_file or folder / "ledger.key")))
-        self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
+        key = load_or_make_key(Path(settings.key_file or folder / "ledger.key"))
+        self.ledger = Ledger(self.database, Signer(key), clock=clock, ids=self.ids)
         self.access = Access(self.database, self.ledger, clock=clock)
         self.context = Context(actor=Actor(name=settings.actor or getpass.getuser()), project=settings.project)
         self.access.found(self.context)
         shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
         self.datasets = Datasets(self.database, self.blobs, cache_bytes=settings.fragment_cache_bytes, **shared)
-        self.runs = Runs(
-            self.database,
-            self.blobs,
-            codecs,
-            stopwatch=MachineStopwatch(),
-            lease_seconds=settings.lease_seconds,
-            **shared,
-        )
+        timed: dict[str, Any] = {"stopwatch": MachineStopwatch(), "lease_seconds": settings.lease_seconds}
+        self.runs = Runs(self.database, self.blobs, codecs, **timed, **shared)
         self.registry = Registry(self.database, **shared)
         self.guards = Guards(self.database, self.datasets, ledger=self.ledger, access=self.access, clock=clock)
         self.monitors = Monitors(self.database, **shared)

@@ -50,7 +50,12 @@ def loops(days):
             **often,
         ),
         nr.Loop(
-            "reviewed", when=nr.schedule("0 8 * * 4"), evaluate=unheld, gate=None, review=nr.Review(within="1d"), **often
+            "reviewed",
+            when=nr.schedule("0 8 * * 4"),
+            evaluate=unheld,
+            gate=None,
+            review=nr.Review(within="1d"),
+            **often,
         ),
     ]
 

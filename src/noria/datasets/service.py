@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 import polars as pl
 
@@ -22,7 +22,7 @@ from noria.datasets.fragments import FragmentList, FragmentReader
 from noria.datasets.holding import Held
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
-from noria.datasets.reading import Window
+from noria.datasets.reading import Reading, Window
 from noria.ledger.service import Ledger
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database
@@ -129,18 +129,7 @@ class Datasets:
     # --- reading
 
     def read(
-        self,
-        context: Context,
-        dataset: str,
-        *,
-        snapshot: str | None = None,
-        as_of: datetime | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        columns: Sequence[str] | None = None,
-        labelled: bool = False,
-        without: Held | None = None,
-        with_sources: bool = False,
+        self, context: Context, dataset: str, *, columns: Sequence[str] | None = None, **options: Unpack[Reading]
     ) -> pl.DataFrame:
         """Return rows with event times in [since, until), in order of time and key, with labels as known at `as_of`.
 
@@ -154,17 +143,7 @@ class Datasets:
             NotFound: there is no such dataset, snapshot or column.
 
         """
-        found = self.rows(
-            context,
-            dataset,
-            snapshot=snapshot,
-            as_of=as_of,
-            since=since,
-            until=until,
-            labelled=labelled,
-            without=without,
-            with_sources=with_sources,
-        ).load()
+        found = self.rows(context, dataset, **options).load()
         if columns is None:
             return found
         for name in columns:
@@ -172,38 +151,20 @@ class Datasets:
                 raise NotFound("column", name, known=found.columns)
         return found.select(columns)
 
-    def rows(
-        self,
-        context: Context,
-        dataset: str,
-        *,
-        snapshot: str | None = None,
-        as_of: datetime | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        labelled: bool = False,
-        without: Held | None = None,
-        with_sources: bool = False,
-    ) -> Rows:
+    def rows(self, context: Context, dataset: str, **options: Unpack[Reading]) -> Rows:
         """Return a read that is known by its digest and loaded when asked; see `read`."""
         self._access.require(context, Permission.DATA_READ)
         declared = self.dataset(context, dataset)
-        chosen = self.latest(context, dataset) if snapshot is None else self.snapshot(context, snapshot)
-        if chosen is None:
-            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
-        if chosen.dataset != dataset:
-            raise Conflict(
-                f"{chosen} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
-            )
-        window = _window(as_of=as_of, since=since, until=until)
+        chosen = self._chosen(context, dataset, options.get("snapshot"))
+        window = _window(as_of=options.get("as_of"), since=options.get("since"), until=options.get("until"))
+        labelled, without = options.get("labelled", False), options.get("without") or Held()
         bounds = {"as_of": window.as_of, "since": window.since, "until": window.until}
         there = self._listed.of(context, dataset)
         parts = rules.relevant(there, through=chosen.number, **bounds)
-        held = (without or Held()).inside(**bounds)
-        sources = self._sources(context, dataset) if with_sources else None
-        more = reading.differences(held, sources, parts)
+        sources = self._sources(context, dataset) if options.get("with_sources") else None
+        seen = replace(window, without=without.inside(**bounds), sources=sources)
+        more = reading.differences(seen, parts)
         digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds, **more)
-        seen = replace(window, without=held, sources=sources)
 
         def make() -> pl.DataFrame:
             found = reading.shown(self._reader, declared, parts, seen, schema=there[0])
@@ -332,6 +293,17 @@ class Datasets:
             for side in (old, new)
         )
         return {name: f"{was[name]} to {now[name]}" for name in was if was[name] != now[name]}
+
+    def _chosen(self, context: Context, dataset: str, name: str | None) -> Snapshot:
+        """Return the snapshot that a read is of; raises `NotFound`, and `Conflict` for one of another dataset."""
+        found = self.latest(context, dataset) if name is None else self.snapshot(context, name)
+        if found is None:
+            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
+        if found.dataset != dataset:
+            raise Conflict(
+                f"{found} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
+            )
+        return found
 
     def _sources(self, context: Context, dataset: str) -> Mapping[int, str]:
         """Return through which source each snapshot came, by its number."""
