@@ -15,8 +15,8 @@ from noria.adapters.onnx import OnnxScorer, convert
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
 from noria.core.ids import TimedIds
-from noria.datasets.holding import Reading
 from noria.datasets.model import Dataset, Snapshot
+from noria.datasets.reading import Reading
 from noria.datasets.service import Datasets
 from noria.guards.service import Guards
 from noria.ledger.notes import Signer, load_or_make_key
@@ -64,21 +64,15 @@ class Platform(AbstractContextManager["Platform"]):
         upgrade(self.database)
         self.blobs = open_blobs(settings.blobs or str(folder / "blobs"))
         codecs = self.codecs = standard()
-        signer = Signer(load_or_make_key(Path(settings.key_file or folder / "ledger.key")))
-        self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
+        key = load_or_make_key(Path(settings.key_file or folder / "ledger.key"))
+        self.ledger = Ledger(self.database, Signer(key), clock=clock, ids=self.ids)
         self.access = Access(self.database, self.ledger, clock=clock)
         self.context = Context(actor=Actor(name=settings.actor or getpass.getuser()), project=settings.project)
         self.access.found(self.context)
         shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
         self.datasets = Datasets(self.database, self.blobs, cache_bytes=settings.fragment_cache_bytes, **shared)
-        self.runs = Runs(
-            self.database,
-            self.blobs,
-            codecs,
-            stopwatch=MachineStopwatch(),
-            lease_seconds=settings.lease_seconds,
-            **shared,
-        )
+        timed: dict[str, Any] = {"stopwatch": MachineStopwatch(), "lease_seconds": settings.lease_seconds}
+        self.runs = Runs(self.database, self.blobs, codecs, **timed, **shared)
         self.registry = Registry(self.database, **shared)
         self.guards = Guards(self.database, self.datasets, ledger=self.ledger, access=self.access, clock=clock)
         self.monitors = Monitors(self.database, **shared)

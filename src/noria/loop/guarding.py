@@ -169,7 +169,7 @@ def _retrainer(turn: Turn, cycle: Cycle, held: Held) -> Callable[[str, Held], Pr
     def retrain(source: str, besides: Held) -> Predictor:
         rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=held | besides)
         params: dict[str, Any] = {turn.loop.train.parameters[0]: rows, **turn.loop.params}
-        key = f"{turn.loop.name}/{cycle.number}/without/{source}/influence"
+        key = f"{turn.loop.name}/{cycle.number}/{rows.digest[:12]}/influence"
         run = turn.rooms.runs.run(turn.context, turn.loop.train, params=params, key=key)
         if run.state is RunState.FAILED or run.artifact is None:
             raise Invalid(f"the recipe cannot be trained without source {source!r}: {run.error}")
