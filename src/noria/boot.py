@@ -30,6 +30,7 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.runs.model import Run
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
 from noria.serving.loading import Runtime
 from noria.serving.log import Log
 from noria.serving.preparing import Preparer
@@ -82,6 +83,7 @@ class Platform(AbstractContextManager["Platform"]):
         self.loader = Loader(self.blobs, codecs)
         self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
         self.endpoints = self._endpoints(shared)
+        self.landings = Landings(self.database, self.datasets, self.log, clock=clock)
         self.preparer = Preparer(self.blobs, convert=convert, opener=OnnxScorer)
         self.runtime = Runtime(self.blobs, folder / "bundles", onnx=OnnxScorer, process=open_process)
         self.rooms = self._rooms()
@@ -121,6 +123,7 @@ class Platform(AbstractContextManager["Platform"]):
             monitors=self.monitors,
             endpoints=self.endpoints,
             preparer=self.preparer,
+            landings=self.landings,
             clock=self.clock,
             ids=self.ids,
         )

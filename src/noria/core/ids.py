@@ -3,6 +3,7 @@
 import random
 import secrets
 import threading
+from datetime import UTC, datetime
 from typing import Protocol
 
 from noria.core.clock import Clock
@@ -36,6 +37,15 @@ class TimedIds:
             tail = self._last[1] + 1 if moment == self._last[0] else self._bits(_CHANCE_BITS - 1)
             self._last = (moment, tail)
         return f"{prefix}_{_spell(moment, _TIME_DIGITS)}{_spell(tail, _CHANCE_BITS // 5)}"
+
+
+def moment_of(made: str) -> datetime:
+    """Return when an id was made, to the millisecond; raises `ValueError` for what is no id of ours."""
+    spelled = made.rpartition("_")[2][:_TIME_DIGITS]
+    number = 0
+    for letter in spelled:
+        number = number * 32 + _ALPHABET.index(letter)
+    return datetime.fromtimestamp(number / 1000, UTC)
 
 
 def _spell(number: int, digits: int) -> str:

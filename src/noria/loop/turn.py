@@ -18,6 +18,7 @@ from noria.monitors.service import Monitors
 from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
 from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.store import leases
@@ -40,6 +41,7 @@ class Rooms:
     monitors: Monitors
     endpoints: Endpoints
     preparer: Preparer
+    landings: Landings
     clock: Clock
     ids: Ids
 
