@@ -9,6 +9,7 @@ from typing import Protocol
 from noria.core.clock import Clock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _TIME_DIGITS = 9  # milliseconds since 1970, enough until the year 3084
 _CHANCE_BITS = 60
 
@@ -49,4 +50,6 @@ def moment_of(made: str) -> datetime:
 
 
 def _spell(number: int, digits: int) -> str:
-    return "".join(_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(digits)))
+    odd = digits % 2
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in range(5 * (digits + odd) - 10, -1, -10)]
+    return "".join(pairs)[odd:]
