@@ -32,6 +32,7 @@ from noria.registry.service import Registry
 from noria.rollouts.service import Rollouts
 from noria.runs.model import Run
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
 from noria.serving.loading import Runtime
 from noria.serving.log import Log
 from noria.serving.preparing import Preparer
@@ -80,6 +81,7 @@ class Platform(AbstractContextManager["Platform"]):
         self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
         self.endpoints = self._endpoints(shared)
         self.rollouts = Rollouts(self.database, registry=self.registry, endpoints=self.endpoints, **shared)
+        self.landings = Landings(self.database, self.datasets, self.log, clock=clock)
         self.preparer = Preparer(self.blobs, convert=convert, opener=OnnxScorer)
         self.runtime = Runtime(self.blobs, folder / "bundles", onnx=OnnxScorer, process=open_process)
         self.rooms = self._rooms()
@@ -121,6 +123,7 @@ class Platform(AbstractContextManager["Platform"]):
             endpoints=self.endpoints,
             rollouts=self.rollouts,
             preparer=self.preparer,
+            landings=self.landings,
             clock=self.clock,
             ids=self.ids,
         )

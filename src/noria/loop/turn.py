@@ -20,6 +20,7 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
 from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.store import leases
@@ -44,6 +45,7 @@ class Rooms:
     endpoints: Endpoints
     rollouts: Rollouts
     preparer: Preparer
+    landings: Landings
     clock: Clock
     ids: Ids
 
