@@ -127,7 +127,7 @@ class Releases(RuleBasedStateMachine):
 
 
 def test_in_any_order_of_verbs_alias_and_routes_agree_and_nothing_is_decided_twice(new_site, request):
-    examples = 50 if "sqlite" in request.node.name else 12
+    examples = 30 if "sqlite" in request.node.name else 8
     kept = settings(max_examples=examples, stateful_step_count=12, deadline=None)
 
     run_state_machine_as_test(lambda: Releases(new_site()), settings=kept)
