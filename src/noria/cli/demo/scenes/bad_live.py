@@ -37,8 +37,8 @@ class Days:
     champion: datetime = datetime(2013, 6, 3, TICK_HOUR, tzinfo=UTC)
     candidate: datetime = datetime(2013, 6, 17, TICK_HOUR, tzinfo=UTC)
     breaks: datetime = datetime(2013, 6, 21, TICK_HOUR, tzinfo=UTC)
-    ends: datetime = datetime(2013, 6, 22, TICK_HOUR, tzinfo=UTC)
-    every: int = 3
+    ends: datetime = datetime(2013, 6, 21, 20, tzinfo=UTC)
+    every: int = 4
 
     def hours(self) -> Iterator[datetime]:
         """Yield the end of each hour of the live days."""
