@@ -27,8 +27,8 @@ def command(*words):
     return [sys.executable, "-u", "-m", "noria", *words]
 
 
-def noria_init(folder):
-    subprocess.run(command("init"), cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+def noria_init(folder, environment=ENVIRONMENT):
+    subprocess.run(command("init"), cwd=folder, env=environment, check=True, capture_output=True)
 
 
 def free_port():

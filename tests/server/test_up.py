@@ -1,12 +1,18 @@
 """Laws of `noria up`: a loop that answers, parts that are started again, and nothing left behind however it ends."""
 
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
+import httpx2 as httpx
 import pytest
 from running import ENVIRONMENT, ROW, Up, children_of, command, is_alive, noria_init, until
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,47 @@ def test_an_empty_folder_becomes_a_loop_with_an_endpoint_and_ends_in_order(up):
     assert seconds < 15
     assert [process for process in below if is_alive(process)] == []
     assert up.events("ended")
+
+
+def test_every_curl_of_the_readme_works_as_it_stands(up):
+    block = next(block for block in blocks("README.md") if "curl" in block)
+    asked = [line for line in block.replace("\\\n", " ").splitlines() if line.startswith("curl ")]
+    up.ready().answers()
+
+    answers = {line: curl(line, up) for line in asked}
+
+    assert {line: answer.text for line, answer in answers.items() if answer.status_code not in {200, 202}} == {}
+    champions = [
+        answer.json()["version"] for line, answer in answers.items() if line.endswith("\"}'") and "models" in line
+    ]
+    assert champions == [1, 2]
+    assert len(answers) == 10
+
+
+def blocks(page):
+    return re.findall(r"^```sh\n(.*?)^```", (ROOT / page).read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def curl(line, up):
+    """Do what a line of curl does, at the ports of a running `noria up`."""
+    words = shlex.split(line)[1:]
+    options = {"-X": [], "-H": [], "-d": []}
+    while words[:1] and words[0] in options:
+        options[words[0]].append(words[1])
+        words = words[2:]
+    address, *rest = words
+    while rest:
+        options[rest[0]].append(rest[1])
+        rest = rest[2:]
+    for port, ours in ((7878, up.port), (7879, up.gateway_port)):
+        address = address.replace(f"localhost:{port}", f"http://127.0.0.1:{ours}")
+    return httpx.request(
+        (options["-X"] or ["GET"])[0],
+        address,
+        headers=dict(header.split(": ") for header in options["-H"]),
+        content=(options["-d"] or [None])[0],
+        timeout=30,
+    )
 
 
 def test_a_part_that_is_killed_is_started_again_and_the_circle_goes_on(up):
