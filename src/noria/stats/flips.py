@@ -28,7 +28,7 @@ _STEPS = 15
 _SHIFT = 6.0
 _EDGE = 1e-4
 _RIDGE = 0.05
-_GRID = 21
+_GRID = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
