@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from noria.guards.quality import check_quality as check_quality
     from noria.guards.schemas import check_schema as check_schema
     from noria.guards.shaping import check_feedback_loop as check_feedback_loop
+    from noria.loop.spec import Budget as Budget
     from noria.loop.spec import Loop as Loop
     from noria.loop.spec import Review as Review
     from noria.loop.triggers import Trigger as Trigger
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from noria.loop.triggers import any_of as any_of
     from noria.loop.triggers import data_arrival as data_arrival
     from noria.loop.triggers import drift as drift
+    from noria.loop.triggers import event as event
     from noria.loop.triggers import manual as manual
     from noria.loop.triggers import metric_drop as metric_drop
     from noria.loop.triggers import new_labels as new_labels
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from noria.pipelines import step as step
     from noria.pipelines import value as value
     from noria.registry.model import Model as Model
+    from noria.registry.model import columns as columns
+    from noria.rollouts.spec import Canary as Canary
     from noria.runs.recorder import log_metric as log_metric
     from noria.runs.recorder import log_param as log_param
 
@@ -53,9 +57,12 @@ _HOMES = {
     "check_quality": ("noria.guards.quality", "check_quality"),
     "check_poisoning": ("noria.guards.poisoning", "check_poisoning"),
     "check_feedback_loop": ("noria.guards.shaping", "check_feedback_loop"),
+    "Budget": ("noria.loop.spec", "Budget"),
     "Loop": ("noria.loop.spec", "Loop"),
     "Review": ("noria.loop.spec", "Review"),
+    "Canary": ("noria.rollouts.spec", "Canary"),
     "Model": ("noria.registry.model", "Model"),
+    "columns": ("noria.registry.model", "columns"),
     "log_metric": ("noria.runs.recorder", "log_metric"),
     "log_param": ("noria.runs.recorder", "log_param"),
     **{name: ("noria.pipelines", name) for name in ("step", "pipeline", "value", "branch")},
@@ -69,6 +76,7 @@ _HOMES = {
             "data_arrival",
             "drift",
             "metric_drop",
+            "event",
             "manual",
             "upstream",
             "any_of",

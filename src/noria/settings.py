@@ -23,9 +23,22 @@ class Settings:
     key_file: str = field(
         default="", metadata={"doc": "Ed25519 key that signs the ledger; in the home folder if empty"}
     )
+    log_folder: str = field(
+        default="",
+        metadata={"doc": "folder of predictions and feedback, shared by gateways and workers; in the home if empty"},
+    )
     project: str = field(default="default", metadata={"doc": "project that a command works in"})
     actor: str = field(default="", metadata={"doc": "name of the person who acts; the login name if empty"})
     lease_seconds: float = field(default=30.0, metadata={"doc": "seconds after which a silent worker's work is free"})
+    host: str = field(default="127.0.0.1", metadata={"doc": "address that servers listen on"})
+    control_port: int = field(default=7878, metadata={"doc": "port of the control API and the pages"})
+    gateway_port: int = field(default=7879, metadata={"doc": "port of the gateway"})
+    route_poll_seconds: float = field(default=0.2, metadata={"doc": "seconds between a gateway's looks at the routes"})
+    route_staleness_seconds: float = field(
+        default=30.0, metadata={"doc": "seconds without a word of the database after which a gateway says it is stale"}
+    )
+    refuse_when_stale: bool = field(default=False, metadata={"doc": "whether a stale gateway answers no predictions"})
+    most_body_bytes: int = field(default=8 * 2**20, metadata={"doc": "bytes of the largest body a gateway reads"})
     fragment_cache_bytes: int = field(default=512 * 2**20, metadata={"doc": "bytes of decoded data kept in memory"})
 
 
@@ -38,7 +51,7 @@ def read_settings(folder: Path | None = None) -> Settings:
     """
     file = (folder or Path()) / "noria.toml"
     told: dict[str, object] = tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    variables = os.environ  # noqa: TID251 - the one place that reads the environment
+    variables = environment()
     told |= {name.removeprefix(_PREFIX).lower(): value for name, value in variables.items() if name.startswith(_PREFIX)}
     known = [entry.name for entry in fields(Settings)]
     for name in told:
@@ -48,3 +61,8 @@ def read_settings(folder: Path | None = None) -> Settings:
         return msgspec.convert(told, Settings, strict=False)
     except msgspec.ValidationError as problem:
         raise Invalid(f"a setting of {file} or {_PREFIX}... in the environment: {problem}") from problem
+
+
+def environment(**unless_set: str) -> dict[str, str]:
+    """Return this process's environment, for a child; what is named is added where nobody has said otherwise."""
+    return unless_set | dict(os.environ)  # noqa: TID251 - the one place that reads the environment

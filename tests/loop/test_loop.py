@@ -13,7 +13,7 @@ from noria.boot import open_home
 from noria.core.clock import SimulatedClock
 from noria.core.errors import Conflict, Denied, Invalid, NotFound, Stale
 from noria.ledger.model import FactKind
-from noria.loop import queries
+from noria.loop import queries, rules
 from noria.loop.model import CycleState, Outcome
 from noria.settings import Settings
 
@@ -417,6 +417,36 @@ def test_two_workers_share_a_loop_and_only_its_holder_turns_it(world):
             assert second.run_until_quiet() == 0
 
     assert len(world.cycles()) == 1
+
+
+def test_a_cycle_over_the_budget_is_skipped_in_words(world):
+    loop = a_loop(when=nr.new_labels(300), budget=nr.Budget(cpu_seconds_per_month=1e-6))
+    world.home.start(loop)
+    world.days(22, turned_by=loop)
+    first, *others = world.cycles()
+    assert first.outcome is Outcome.PROMOTED
+    assert {cycle.outcome for cycle in others} == {Outcome.SKIPPED}
+    assert "over the budget of 1e-06 CPU seconds" in others[0].words
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent", "expected", "is_over"),
+    [
+        (nr.Budget(cpu_seconds_per_month=100), 50.0, 50.0, False),
+        (nr.Budget(cpu_seconds_per_month=100), 50.0, 50.1, True),
+        (nr.Budget(usd_per_month=1, usd_per_cpu_hour=3600), 0.5, 0.4, False),
+        (nr.Budget(usd_per_month=1, usd_per_cpu_hour=3600), 0.7, 0.4, True),
+        (None, 1e9, 1e9, False),
+    ],
+)
+def test_a_budget_counts_what_was_spent_and_what_comes_next(budget, spent, expected, is_over):
+    assert (rules.over_budget(budget, spent=spent, expected=expected) is not None) == is_over
+
+
+@pytest.mark.parametrize("limits", [{}, {"usd_per_month": 0}, {"cpu_seconds_per_month": -1}])
+def test_a_budget_without_a_limit_that_can_be_kept_is_refused(limits):
+    with pytest.raises(Invalid, match="budget"):
+        nr.Budget(**limits)
 
 
 REVIEWED = {"when": nr.manual(), "review": nr.Review(within="2d")}

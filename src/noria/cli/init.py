@@ -7,8 +7,11 @@ import click
 import numpy as np
 import polars as pl
 
+from noria.boot import open_home
 from noria.core.clock import RealClock
 from noria.core.errors import Conflict
+from noria.datasets.model import Dataset
+from noria.settings import read_settings
 
 _ROWS, _DAYS = 6_000, 60
 _LOOP = '''"""Will a machine fail within a day? A loop to begin with: edit it, and start it again."""
@@ -45,11 +48,10 @@ loop = nr.Loop(
     gate=nr.Gate("log_loss", margin=0.01, guards=[("auc", 0.01)]),
 )
 '''
-_NEXT = """wrote {loop} and {rows} ({count:,} rows of the last {days} days, made up)
+_NEXT = """wrote {loop} and {rows} ({count:,} rows of the last {days} days, made up), and pushed them into {home}
 
-next:
-  noria data push machines {rows} --key id --time seen_at --label failed
-  noria loop start {loop} --once     (without --once it goes on until Ctrl-C)
+next{where}:
+  noria up                           (API and pages, predictions, a worker; until Ctrl-C)
   noria cycles
   noria why machines@2"""
 
@@ -57,7 +59,7 @@ next:
 @click.command()
 @click.argument("folder", default=".", type=click.Path(file_okay=False, path_type=Path))
 def init(folder: Path) -> None:
-    """Write a small loop into FOLDER (here, if not given), ready to run and to edit; nothing is overwritten."""
+    """Write a small loop into FOLDER (here, if not given) and push rows for it; nothing is overwritten."""
     loop, rows = folder / "loop.py", folder / "machines.csv"
     there = [file for file in (loop, rows) if file.exists()]
     if there:
@@ -65,7 +67,19 @@ def init(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     loop.write_text(_LOOP, encoding="utf-8")
     sample(now=RealClock().now()).write_csv(rows)
-    click.echo(_NEXT.format(loop=loop, rows=rows, count=_ROWS, days=_DAYS))
+    home = _push(rows, home=read_settings().home, folder=folder)
+    where = "" if folder == Path() else f", in {folder}"
+    click.echo(_NEXT.format(loop=loop, rows=rows, count=_ROWS, days=_DAYS, home=home, where=where))
+
+
+def _push(rows: Path, *, home: str, folder: Path) -> str:
+    """Commit the rows, once, into the home that commands in the folder will open; return its address."""
+    place = home if "://" in home else str(folder / home)
+    with open_home(place) as platform:
+        machines = Dataset("machines", key="id", time="seen_at", label="failed")
+        platform.datasets.create(platform.context, machines)
+        platform.push(machines, rows, source="noria init", key="noria init")
+    return place
 
 
 def sample(*, now: datetime) -> pl.DataFrame:

@@ -1,20 +1,16 @@
 """`noria loop` and `noria cycles`: start loops, see how they stand and what each turn decided."""
 
-import signal
-import threading
 from pathlib import Path
 
 import click
 
 from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show
+from noria.cli.signals import on_signals
+from noria.cli.working import tell
 from noria.core.errors import Invalid
 from noria.loop.model import Cycle
 from noria.loop.spec import Loop
-from noria.loop.turn import Turn
-from noria.loop.worker import Worker
-
-_MOST_SECONDS_ASLEEP = 1.0
 
 
 @click.group()
@@ -35,11 +31,12 @@ def start(file: Path, once: bool, home: str | None) -> None:  # noqa: FBT001 - c
         for declared in loops:
             platform.start(declared)
             click.echo(f"loop {declared.name}: {declared.when.words()}")
-        with platform.worker(*loops, on_turn=_tell) as worker:
+        with platform.worker(*loops, on_turn=tell) as worker:
             if once:
                 worker.run_until_quiet()
             else:
-                _turn_until_told(worker)
+                worker.run_until_told(on_signals())
+                click.echo("the loops rest; what was begun goes on at the next start")
 
 
 @loop.command()
@@ -109,19 +106,3 @@ def _row(cycle: Cycle) -> dict[str, object]:
         "why": "; ".join(reason.words for reason in cycle.reasons),
         "words": cycle.words,
     }
-
-
-def _tell(turn: Turn) -> None:
-    told = turn.fact.payload
-    words = told.get("words") or "; ".join(str(reason) for reason in told.get("reasons", ()))
-    click.echo(f"{turn.fact.at:%Y-%m-%d %H:%M:%S}  {turn.loop.name}  {turn.fact.kind.value}  {words}".rstrip())
-
-
-def _turn_until_told(worker: Worker) -> None:
-    ended = threading.Event()
-    for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, lambda _number, _frame: ended.set())
-    while not ended.is_set():
-        worker.run_until_quiet()
-        ended.wait(_MOST_SECONDS_ASLEEP)
-    click.echo("the loops rest; what was begun goes on at the next start")

@@ -45,11 +45,11 @@ def models(name: str | None, home: str | None, as_json: bool) -> None:  # noqa: 
 @click.option("--reason", required=True, help="Why; it stands in the record.")
 @home_option
 def promote(version: str, reason: str, home: str | None) -> None:
-    """Make a version the champion."""
+    """Make a version the champion at once, and let it answer everywhere."""
     model, number = _split(version)
     with opened(home) as platform:
         before = platform.registry.alias(platform.context, model, "champion")
-        platform.registry.promote(platform.context, model, number, expected=before.version, reason=reason)
+        platform.rollouts.promote(platform.context, model, number, reason=reason)
     click.echo(
         f"{model}@{number} is the champion; before it was {_named(model, before.version)}. Undo: noria rollback {model}"
     )
@@ -61,11 +61,14 @@ def promote(version: str, reason: str, home: str | None) -> None:
 @click.option("--reason", default="asked by hand", help="Why; it stands in the record.")
 @home_option
 def rollback(model: str, to: int | None, reason: str, home: str | None) -> None:
-    """Give the place back to the champion before."""
+    """Undo the last step: take back the candidate on its way in, else give the place to the champion before."""
     with opened(home) as platform:
         before = platform.registry.alias(platform.context, model, "champion").version
-        after = platform.registry.rollback(platform.context, model, to=to, reason=reason)
-    click.echo(f"{_named(model, after.version)} is the champion again, in place of {_named(model, before)}")
+        after = platform.rollouts.rollback(platform.context, model, to=to, reason=reason)
+    if after.version == before:
+        click.echo(f"the candidate on its way in was taken back; {_named(model, before)} answers everything")
+    else:
+        click.echo(f"{_named(model, after.version)} is the champion again, in place of {_named(model, before)}")
 
 
 @click.command()

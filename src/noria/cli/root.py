@@ -8,6 +8,10 @@ from noria.version import __version__
 
 _COMMANDS = {
     "init": ("noria.cli.init:init", "Write a small loop into this folder, ready to run and to edit."),
+    "up": ("noria.cli.up:up", "Run the whole circle here: API and pages, gateway, worker; one terminal."),
+    "server": ("noria.server.control.command:server", "Serve the control API and the pages."),
+    "worker": ("noria.cli.working:worker", "Turn the loops of Python files."),
+    "gateway": ("noria.server.gateway.command:gateway", "Answer predictions and take feedback over HTTP."),
     "demo": ("noria.cli.demo.command:demo", "Replay the flights of 2013 through five retraining policies."),
     "run": ("noria.cli.runs:run", "Run a pipeline of a Python file."),
     "data": ("noria.cli.data:data", "Push, list, show and compare datasets."),
@@ -17,6 +21,8 @@ _COMMANDS = {
     "cycles": ("noria.cli.loops:cycles", "List the turns of the loops, with outcomes and reasons."),
     "review": ("noria.cli.review:review", "See which candidates wait for a person; approve or refuse them."),
     "models": ("noria.cli.models:models", "List models and their versions."),
+    "rollouts": ("noria.cli.rollouts:rollouts", "List candidates on their way in, and how the others ended."),
+    "rollout": ("noria.cli.rollouts:rollout", "Take a candidate back."),
     "promote": ("noria.cli.models:promote", "Make a version the champion."),
     "rollback": ("noria.cli.models:rollback", "Give the place back to the champion before."),
     "why": ("noria.cli.models:why", "Tell in words why a version exists and who decided what about it."),
@@ -58,5 +64,10 @@ class Lazy(click.Group):
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="noria %(version)s")
-def noria() -> None:
+@click.option("--supervised", is_flag=True, hidden=True, help="End when standard input does: `noria up` holds it.")
+def noria(supervised: bool) -> None:  # noqa: FBT001 - click's flags
     """Continuous training: data arrives, is guarded, trained on, judged, promoted or refused; and again."""
+    if supervised:
+        from noria.cli.orphans import end_with_parent  # noqa: PLC0415 - only a child of `noria up` needs it
+
+        end_with_parent()

@@ -11,6 +11,7 @@ NoriaError
 |   |-- LeaseLost      somebody else holds the work now
 |   `-- CodeChanged    a finished step's code is not what it was
 |-- StepFailed         a user's step raised                            500
+|-- ModelFailed        a version could not score the rows              500
 |-- Unavailable        worth trying again: busy, timed out             503
 |-- NotInstalled       an optional extra is missing                    501
 `-- Corrupt            stored bytes are not what was stored            500
@@ -113,6 +114,18 @@ class StepFailed(NoriaError):
     """A user's step raised on its last attempt; the cause is chained and its traceback kept."""
 
     code = "step-failed"
+
+
+class ModelFailed(NoriaError):
+    """A version could not score the rows that it was asked about."""
+
+    code = "model-failed"
+
+    def __init__(self, version: str, reason: str) -> None:
+        super().__init__(
+            f"{version} could not score the rows: {reason}",
+            hint="send rows like those it was trained on; if they are, look into its preprocess",
+        )
 
 
 class Unavailable(NoriaError):

@@ -1,12 +1,31 @@
-"""What a read leaves out: held rows, and held labels until later ones replace them."""
+"""What a read shows and leaves out: held rows are not seen, nor held labels until later ones replace them."""
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TypedDict
 
 import polars as pl
 
 from noria.core import digests
 from noria.datasets.model import Fragment, FragmentKind, Hold
+
+
+class Reading(TypedDict, total=False):
+    """Which rows a read shows, and how; all of it may be left out.
+
+    `snapshot` (an id, or NAME@N) chooses what was committed, the newest if not given. Rows have event times in
+    [`since`, `until`); `as_of` shows only rows whose event had happened and labels that were known by then. `labelled`
+    leaves out rows without a label. `without` leaves out what is held: rows, and labels as if they were not known.
+    `with_sources` adds the columns `noria_row_source` and `noria_label_source`: through which source each came.
+    """
+
+    snapshot: str | None
+    as_of: datetime | None
+    since: datetime | None
+    until: datetime | None
+    labelled: bool
+    without: "Held | None"
+    with_sources: bool
 
 
 class Held:

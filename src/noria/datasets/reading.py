@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
-from typing import TypedDict
 
 import polars as pl
 
@@ -12,18 +11,6 @@ from noria.datasets import rules
 from noria.datasets.fragments import FragmentReader
 from noria.datasets.holding import Held
 from noria.datasets.model import KNOWN_AT, LABEL_SOURCE, ROW_SOURCE, Dataset, Fragment, FragmentKind
-
-
-class Reading(TypedDict, total=False):
-    """What a read is of, and what it shows; see `Datasets.read`."""
-
-    snapshot: str | None
-    as_of: datetime | None
-    since: datetime | None
-    until: datetime | None
-    labelled: bool
-    without: Held | None
-    with_sources: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +67,11 @@ def shown(
     return rows.with_columns(unknown)
 
 
-def differences(window: Window, parts: Sequence[Fragment]) -> dict[str, object]:
+def differences(held: Held, sources: Mapping[int, str] | None, parts: Sequence[Fragment]) -> dict[str, object]:
     """Return what makes a read another one than the plain read of its window: what it leaves out, what it adds."""
-    more: dict[str, object] = {"without": window.without.digest()} if window.without else {}
-    if window.sources is not None:
-        more["sources"] = [window.sources[part.added_in] for part in parts]
+    more: dict[str, object] = {"without": held.digest()} if held else {}
+    if sources is not None:
+        more["sources"] = [sources[part.added_in] for part in parts]
     return more
 
 

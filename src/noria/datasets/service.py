@@ -19,10 +19,10 @@ from noria.datasets import frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
 from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.fragments import FragmentList, FragmentReader
-from noria.datasets.holding import Held
+from noria.datasets.holding import Held, Reading
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
-from noria.datasets.reading import Reading, Window
+from noria.datasets.reading import Window
 from noria.ledger.service import Ledger
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database
@@ -129,21 +129,17 @@ class Datasets:
     # --- reading
 
     def read(
-        self, context: Context, dataset: str, *, columns: Sequence[str] | None = None, **options: Unpack[Reading]
+        self, context: Context, dataset: str, *, columns: Sequence[str] | None = None, **which: Unpack[Reading]
     ) -> pl.DataFrame:
-        """Return rows with event times in [since, until), in order of time and key, with labels as known at `as_of`.
+        """Return rows in order of time and key, with the labels known by then: all of them, or the `columns` named.
 
-        `snapshot` (an id, or NAME@N) chooses what was committed, the newest if not given; `as_of` shows only rows
-        whose event had happened and labels that were known by then. A label that is not known is null; `known_at`
-        comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame. `without`
-        leaves out what is held: rows, and labels as if they were not known. `with_sources` adds the columns
-        `noria_row_source` and `noria_label_source`: through which source each row and its label came.
+        A label that is not known is null; `known_at` comes along. A window without rows is an empty frame.
 
         Raises:
             NotFound: there is no such dataset, snapshot or column.
 
         """
-        found = self.rows(context, dataset, **options).load()
+        found = self.rows(context, dataset, **which).load()
         if columns is None:
             return found
         for name in columns:
@@ -151,20 +147,20 @@ class Datasets:
                 raise NotFound("column", name, known=found.columns)
         return found.select(columns)
 
-    def rows(self, context: Context, dataset: str, **options: Unpack[Reading]) -> Rows:
+    def rows(self, context: Context, dataset: str, **which: Unpack[Reading]) -> Rows:
         """Return a read that is known by its digest and loaded when asked; see `read`."""
         self._access.require(context, Permission.DATA_READ)
-        declared = self.dataset(context, dataset)
-        chosen = self._chosen(context, dataset, options.get("snapshot"))
-        window = _window(as_of=options.get("as_of"), since=options.get("since"), until=options.get("until"))
-        labelled, without = options.get("labelled", False), options.get("without") or Held()
+        declared, chosen = self.dataset(context, dataset), self._chosen(context, dataset, which.get("snapshot"))
+        window = _window(as_of=which.get("as_of"), since=which.get("since"), until=which.get("until"))
+        labelled = which.get("labelled", False)
         bounds = {"as_of": window.as_of, "since": window.since, "until": window.until}
         there = self._listed.of(context, dataset)
         parts = rules.relevant(there, through=chosen.number, **bounds)
-        sources = self._sources(context, dataset) if options.get("with_sources") else None
-        seen = replace(window, without=without.inside(**bounds), sources=sources)
-        more = reading.differences(seen, parts)
+        held = (which.get("without") or Held()).inside(**bounds)
+        sources = self._sources(context, dataset) if which.get("with_sources") else None
+        more = reading.differences(held, sources, parts)
         digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds, **more)
+        seen = replace(window, without=held, sources=sources)
 
         def make() -> pl.DataFrame:
             found = reading.shown(self._reader, declared, parts, seen, schema=there[0])
@@ -269,6 +265,16 @@ class Datasets:
 
     # --- inside
 
+    def _chosen(self, context: Context, dataset: str, snapshot: str | None) -> Snapshot:
+        chosen = self.latest(context, dataset) if snapshot is None else self.snapshot(context, snapshot)
+        if chosen is None:
+            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
+        if chosen.dataset != dataset:
+            raise Conflict(
+                f"{chosen} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
+            )
+        return chosen
+
     def _changed(self, context: Context, dataset: str, old: Sequence[Fragment], new: Sequence[Fragment]) -> int:
         """Return how many rows have another label than they had."""
         declared = self.dataset(context, dataset)
@@ -293,17 +299,6 @@ class Datasets:
             for side in (old, new)
         )
         return {name: f"{was[name]} to {now[name]}" for name in was if was[name] != now[name]}
-
-    def _chosen(self, context: Context, dataset: str, name: str | None) -> Snapshot:
-        """Return the snapshot that a read is of; raises `NotFound`, and `Conflict` for one of another dataset."""
-        found = self.latest(context, dataset) if name is None else self.snapshot(context, name)
-        if found is None:
-            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
-        if found.dataset != dataset:
-            raise Conflict(
-                f"{found} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
-            )
-        return found
 
     def _sources(self, context: Context, dataset: str) -> Mapping[int, str]:
         """Return through which source each snapshot came, by its number."""

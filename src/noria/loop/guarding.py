@@ -16,7 +16,7 @@ from noria.guards.model import Action, Judgement
 from noria.guards.schemas import SchemaCheck
 from noria.guards.spec import Batch, Floats, Predictor
 from noria.ledger.model import FactKind
-from noria.loop import judging, learning, queries, rules
+from noria.loop import judging, queries, rules, training
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.turn import Turn
 from noria.registry.model import CHAMPION, ModelVersion
@@ -45,13 +45,12 @@ def guard(turn: Turn) -> None:
     if cycle is None:
         return turn.skip()
     champion = judging.version_of(turn, CHAMPION)
-    through = None if champion is None else champion.trained_through
-    idle = rules.nothing_to_learn(turn.loop, champion_trained_through=through, as_of=cycle.opened_at)
+    idle = _not_worth_it(turn, cycle, champion)
     if idle is not None:
         return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.SKIPPED, words=idle))
     guarded = _judged(turn, cycle, champion)
     without = guarded.before | guarded.judgement.held
-    rows = learning.training_rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=without).load()
+    rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=without).load()
     problem = _stopped(guarded.judgement) or rules.shortage(turn.loop, rows)
 
     def work(connection: Connection) -> None:
@@ -64,6 +63,15 @@ def guard(turn: Turn) -> None:
             turn.tell(connection, cycle, FactKind.DATA_STOPPED, **told, words=problem)
 
     return turn.decide(work)
+
+
+def _not_worth_it(turn: Turn, cycle: Cycle, champion: ModelVersion | None) -> str | None:
+    """Say why the cycle is skipped: there is nothing new to learn, or no money to learn it with."""
+    through = None if champion is None else champion.trained_through
+    month = rules.month_of(cycle.opened_at)
+    spent, last = turn.rooms.database.read(lambda c: queries.charged(c, cycle.project, cycle.loop, since=month))
+    idle = rules.nothing_to_learn(turn.loop, champion_trained_through=through, as_of=cycle.opened_at)
+    return idle or rules.over_budget(turn.loop.budget, spent=spent, expected=last)
 
 
 def _judged(turn: Turn, cycle: Cycle, champion: ModelVersion | None) -> _Guarded:
@@ -159,7 +167,7 @@ def _retrainer(turn: Turn, cycle: Cycle, held: Held) -> Callable[[str, Held], Pr
     """Return a way to train the loop's recipe without what is held besides, as a run of its own, under a key."""
 
     def retrain(source: str, besides: Held) -> Predictor:
-        rows = learning.training_rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=held | besides)
+        rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=held | besides)
         params: dict[str, Any] = {turn.loop.train.parameters[0]: rows, **turn.loop.params}
         key = f"{turn.loop.name}/{cycle.number}/{rows.digest[:12]}/influence"
         run = turn.rooms.runs.run(turn.context, turn.loop.train, params=params, key=key)

@@ -10,7 +10,7 @@ from noria.core.errors import Invalid, NotFound
 from noria.evaluation import comparing
 from noria.evaluation.comparing import Judged
 from noria.evaluation.model import Evidence, Rival
-from noria.loop import learning, rules
+from noria.loop import rules, training
 from noria.loop.model import Cycle
 from noria.loop.turn import Turn
 from noria.registry.loading import MODEL_CODEC
@@ -87,7 +87,7 @@ def _rows(turn: Turn, cycle: Cycle, window: rules.Window, *, labelled: bool = Tr
             since=window.since,
             until=window.until,
             labelled=labelled,
-            without=learning.held(turn, cycle),
+            without=training.held(turn, cycle),
         )
     except NotFound:
         return pl.DataFrame()

@@ -58,6 +58,32 @@ class Standing:
     signals: tuple[Mapping[str, Any], ...] = ()
     requests: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    events: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened elsewhere, as CloudEvents 1.0 tells it; `source` and `id` together name it once.
+
+    `data` is whatever plain value the sender gave. It is kept beside the ledger, which holds only its digest.
+    """
+
+    id: str
+    source: str
+    type: str
+    subject: str | None = None
+    time: datetime | None = None
+    data: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CyclesWanted:
+    """Which cycles to list, newest first: of one loop, in one state, of one outcome, or of all."""
+
+    loop: str | None = None
+    state: CycleState | None = None
+    outcome: Outcome | None = None
+    limit: int = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +124,7 @@ class Cycle:
     candidate: int | None = None
     champion: int | None = None
     promoted: int | None = None
+    rollout: str | None = None
     deadline: datetime | None = None
     looks: int = 0
     evidence: Mapping[str, Any] = field(default_factory=dict[str, Any])

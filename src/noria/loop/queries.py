@@ -4,12 +4,13 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
 from noria.loop import rules
-from noria.loop.model import Cycle, CycleState, LoopRow, LoopState, Outcome, Reason
-from noria.loop.tables import cycles, loops
+from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Outcome, Reason
+from noria.loop.tables import cycles, events, loops
 
 _LOOP = tuple(entry.name for entry in fields(LoopRow))
 _CYCLE = tuple(entry.name for entry in fields(Cycle))
@@ -73,6 +74,26 @@ def set_scheduled(connection: Connection, row: LoopRow, *, through: datetime) ->
 def set_notice(connection: Connection, row: LoopRow, **changes: Any) -> None:  # noqa: ANN401 - columns of several types
     """Store what has come to the loop (standing, watch, cycles)."""
     connection.execute(_this(row.project, row.name).values(**changes))
+
+
+def insert_event(connection: Connection, project: str, event: Event, *, received_at: datetime) -> bool:
+    """Keep an event; False if one of this source and id is there already."""
+    values = {
+        "project": project,
+        "source": event.source,
+        "id": event.id,
+        "type": event.type,
+        "subject": event.subject,
+        "time": event.time,
+        "data": event.data,
+        "received_at": received_at,
+    }
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(events), values)
+    except IntegrityError:  # heard before
+        return False
+    return True
 
 
 def insert_cycle(connection: Connection, cycle: Cycle) -> None:
@@ -139,6 +160,15 @@ def waiting_cycles(connection: Connection, project: str, state: CycleState) -> l
     return [_cycle(row) for row in connection.execute(select(cycles).where(here)).mappings()]
 
 
+def charged(connection: Connection, project: str, loop_name: str, *, since: datetime) -> tuple[float, float]:
+    """Return the CPU seconds charged to the cycles opened since a moment, and to the last cycle that trained."""
+    here = (cycles.c.project == project) & (cycles.c.loop == loop_name)
+    whole = select(func.sum(cycles.c.charged_cpu_seconds)).where(here, cycles.c.opened_at >= since)
+    last = select(cycles.c.charged_cpu_seconds).where(here, cycles.c.charged_cpu_seconds > 0)
+    newest = connection.execute(last.order_by(cycles.c.number.desc()).limit(1)).scalar_one_or_none()
+    return connection.execute(whole).scalar_one() or 0.0, newest or 0.0
+
+
 def last_opened(connection: Connection, project: str, loop_name: str) -> datetime | None:
     """Return when the loop's newest cycle was opened."""
     query = select(func.max(cycles.c.opened_at)).where(cycles.c.project == project, cycles.c.loop == loop_name)
@@ -152,6 +182,19 @@ def all_cycles(connection: Connection, project: str, loop_name: str | None = Non
     )
     if loop_name is not None:
         query = query.where(cycles.c.loop == loop_name)
+    return [_cycle(row) for row in connection.execute(query).mappings()]
+
+
+def page_of_cycles(connection: Connection, project: str, wanted: CyclesWanted, *, after: Cycle | None) -> list[Cycle]:
+    """Return the cycles that are wanted and older than `after`, newest first."""
+    query = select(cycles).where(cycles.c.project == project)
+    exactly = {cycles.c.loop: wanted.loop, cycles.c.state: wanted.state, cycles.c.outcome: wanted.outcome}
+    for column, value in exactly.items():
+        query = query if value is None else query.where(column == value)
+    order = (cycles.c.opened_at, cycles.c.loop, cycles.c.number)
+    if after is not None:
+        query = query.where(tuple_(*order) < tuple_(after.opened_at, after.loop, after.number))
+    query = query.order_by(*(column.desc() for column in order)).limit(wanted.limit)
     return [_cycle(row) for row in connection.execute(query).mappings()]
 
 

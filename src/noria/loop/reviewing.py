@@ -1,7 +1,7 @@
 """A person's word between the gate and the rollout: asked for, waited for, and taken for a no when it does not come."""
 
 from noria.ledger.model import FactKind
-from noria.loop import queries, turning
+from noria.loop import queries, rolling
 from noria.loop.model import CycleState, Outcome
 from noria.loop.turn import Turn
 from noria.store.database import Connection
@@ -10,7 +10,7 @@ from noria.store.database import Connection
 def ask(turn: Turn) -> None:
     """Let the candidate that has passed wait for a review, or roll it out where none is asked for."""
     if not turn.loop.review.required:
-        return turning.roll_out(turn)
+        return rolling.roll_out(turn)
     cycle = turn.entered(CycleState.REVIEWING)
     if cycle is None:
         return turn.skip()
@@ -27,8 +27,4 @@ def ask(turn: Turn) -> None:
 
 def settle_declined(turn: Turn) -> None:
     """End the cycle: a person refused the candidate, or nobody looked at it in time."""
-    cycle = turn.cycle()
-    if cycle is None:
-        return turn.skip()
-    words = str(turn.fact.payload["words"])
-    return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.DECLINED, words=words))
+    turn.end(Outcome.DECLINED, words=str(turn.fact.payload["words"]))

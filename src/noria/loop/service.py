@@ -2,11 +2,12 @@
 
 from noria.access.model import Permission
 from noria.access.service import Access
+from noria.core import digests
 from noria.core.context import Context
 from noria.core.errors import Conflict, NotFound
 from noria.ledger.model import FactKind
-from noria.loop import queries, telling
-from noria.loop.model import Cycle, CycleState, LoopRow, LoopState, Standing
+from noria.loop import queries, rules, telling
+from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
 from noria.store.database import Connection
@@ -21,16 +22,24 @@ class Loops:
 
     def start(self, context: Context, loop: Loop) -> LoopRow:
         """Declare a loop, or declare it anew; a known one goes on where it was, a new one hears of all data there is."""
+        return self._declare(context, loop, wakes=True)
+
+    def declare(self, context: Context, loop: Loop) -> LoopRow:
+        """Declare a loop as `start` does, but leave one that was paused as it is."""
+        return self._declare(context, loop, wakes=False)
+
+    def _declare(self, context: Context, loop: Loop, *, wakes: bool) -> LoopRow:
         self._access.require(context, Permission.LOOP_WRITE)
         self._rooms.datasets.create(context, loop.dataset)
         now = self._rooms.clock.now()
 
         def work(connection: Connection) -> None:
             known = queries.loop(connection, context.project, loop.name)
+            state = LoopState.RUNNING if known is None or wakes else known.state
             declared = LoopRow(
                 name=loop.name,
                 project=context.project,
-                state=LoopState.RUNNING,
+                state=state,
                 dataset=loop.dataset.name,
                 spec=loop.to_plain(),
                 digest=loop.digest(),
@@ -43,7 +52,9 @@ class Loops:
                 cycles=0,
             )
             queries.put_loop(connection, declared)
-            if known is None or known.digest != declared.digest or known.state is not LoopState.RUNNING:
+            self._rooms.endpoints.create_in(connection, context, loop.name, model=loop.model, dataset=loop.dataset.name)
+            self._rooms.rollouts.serve_in(connection, context, loop.name, model=loop.model)
+            if known is None or known.digest != declared.digest or known.state is not state:
                 told = {"loop": loop.name, "digest": declared.digest, "spec": declared.spec}
                 self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=loop.name, payload=told)
 
@@ -62,6 +73,20 @@ class Loops:
         self._rooms.database.write(work)
         return self.get(context, name)
 
+    def resume(self, context: Context, name: str) -> LoopRow:
+        """Let a paused loop answer again, beginning with what came meanwhile."""
+        self._access.require(context, Permission.LOOP_WRITE)
+        row = self.get(context, name)
+
+        def work(connection: Connection) -> None:
+            queries.set_state(connection, context.project, name, LoopState.RUNNING)
+            told = {"loop": name, "digest": row.digest, "spec": dict(row.spec)}
+            self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=name, payload=told)
+
+        if row.state is not LoopState.RUNNING:
+            self._rooms.database.write(work)
+        return self.get(context, name)
+
     def request(self, context: Context, name: str, *, reason: str) -> None:
         """Ask for a cycle by hand; it is opened when the open one has settled."""
         self._access.require(context, Permission.LOOP_WRITE)
@@ -70,6 +95,33 @@ class Loops:
         self._rooms.database.write(
             lambda c: self._rooms.ledger.record(c, context, FactKind.CYCLE_REQUESTED, subject=name, payload=told),
         )
+
+    def receive(self, context: Context, event: Event) -> bool:
+        """Take note of an event from outside; False if it was known: one source and id are one event.
+
+        The loops that wait for its type are asked. Raises `Invalid` for words that are too long to keep.
+        """
+        self._access.require(context, Permission.LOOP_WRITE)
+        rules.must_fit(event)
+        told = {
+            "event": event.id,
+            "source": event.source,
+            "type": event.type,
+            "subject": event.subject,
+            "time": None if event.time is None else event.time.isoformat(),
+            "data": digests.of_json(event.data),
+        }
+
+        def work(connection: Connection) -> bool:
+            now = self._rooms.clock.now()
+            is_new = queries.insert_event(connection, context.project, event, received_at=now)
+            if is_new:
+                self._rooms.ledger.record(
+                    connection, context, FactKind.EVENT_RECEIVED, subject=event.source, payload=told
+                )
+            return is_new
+
+        return self._rooms.database.write(work)
 
     def get(self, context: Context, name: str) -> LoopRow:
         """Return a loop; raises `NotFound`."""
@@ -90,6 +142,22 @@ class Loops:
         if name is not None:
             self.get(context, name)
         return self._rooms.database.read(lambda c: queries.all_cycles(c, context.project, name))
+
+    def cycle(self, context: Context, cycle_id: str) -> Cycle:
+        """Return a cycle with its evidence and verdict; raises `NotFound`."""
+        self._access.require(context, Permission.LOOP_READ)
+        found = self._rooms.database.read(lambda c: queries.find_cycle(c, context.project, cycle_id))
+        if found is None:
+            raise NotFound("cycle", cycle_id, hint="list them: noria cycles")
+        return found
+
+    def page(self, context: Context, wanted: CyclesWanted, *, after: str | None = None) -> list[Cycle]:
+        """Return cycles newest first, those that come after the cycle `after` in that order; raises `NotFound`."""
+        self._access.require(context, Permission.LOOP_READ)
+        if wanted.loop is not None:
+            self.get(context, wanted.loop)
+        last = None if after is None else self.cycle(context, after)
+        return self._rooms.database.read(lambda c: queries.page_of_cycles(c, context.project, wanted, after=last))
 
     def open_cycle(self, context: Context, name: str) -> Cycle | None:
         """Return the loop's open cycle, if there is one."""

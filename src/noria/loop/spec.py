@@ -15,6 +15,7 @@ from noria.guards.schemas import check_schema
 from noria.guards.spec import Guard
 from noria.loop.triggers import Trigger, new_labels, to_plain
 from noria.pipelines import Pipeline, code_digest
+from noria.rollouts.spec import Canary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +44,48 @@ class Review:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What a loop may spend on training in a calendar month (UTC); a cycle that would go over is skipped, in words.
+
+    Each training is counted in full, also where the cache has spared it. `usd_per_cpu_hour` is the price by which
+    seconds become money. The next training is expected to cost what the last one did.
+    """
+
+    cpu_seconds_per_month: float | None = None
+    usd_per_month: float | None = None
+    usd_per_cpu_hour: float = 0.05
+
+    def __post_init__(self) -> None:
+        limits = [limit for limit in (self.cpu_seconds_per_month, self.usd_per_month) if limit is not None]
+        if not limits:
+            raise Invalid(
+                "a budget needs a limit", hint="Budget(usd_per_month=200) or Budget(cpu_seconds_per_month=3600)"
+            )
+        if min(*limits, self.usd_per_cpu_hour) <= 0:
+            raise Invalid("limits and prices of a budget are above 0")
+
+    def usd(self, cpu_seconds: float) -> float:
+        """Return what so much computing costs."""
+        return cpu_seconds / 3600 * self.usd_per_cpu_hour
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "cpu_seconds_per_month": self.cpu_seconds_per_month,
+            "usd_per_month": self.usd_per_month,
+            "usd_per_cpu_hour": self.usd_per_cpu_hour,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
     """Continuous training of one model on one dataset: when to train, how to judge, what to promote.
 
     `train` is a pipeline whose first parameter takes the training rows (a Polars frame with the dataset's columns and
     its label) and which returns a `Model`; `params` are its other arguments. `guards` judge what is new before anything
-    learns from it. `window` is how far back training rows
-    reach, None for all. `gate=None` promotes every candidate unjudged. `cooldown` is the shortest time between the
+    learns from it. `window` is how far back training rows reach, None for all. `gate=None` lets every candidate pass
+    unjudged. `review` asks for a person's word. `rollout` lets in what has passed step by step, beside the champion, at
+    the endpoint named like the loop; None promotes it at once. `budget` is what training may cost a month. `cooldown` is the shortest time between the
     openings of two cycles. `model` is the registry's name for what is trained; the loop's name if not given.
 
     Raises `Invalid` for a name, a duration or a combination that cannot work.
@@ -63,6 +99,8 @@ class Loop:
     evaluate: Evaluation = field(default_factory=Evaluation)
     gate: Gate | None = field(default_factory=Gate)
     review: Review = field(default_factory=lambda: Review(required=False))
+    rollout: Canary | None = None
+    budget: Budget | None = None
     window: timedelta | str | None = None
     cooldown: timedelta | str = timedelta(0)
     min_rows: int = 100
@@ -104,6 +142,8 @@ class Loop:
             "evaluate": self.evaluate.to_plain(),
             "gate": None if self.gate is None else self.gate.to_plain(),
             "review": self.review.to_plain(),
+            "budget": None if self.budget is None else self.budget.to_plain(),
+            "rollout": None if self.rollout is None else self.rollout.to_plain(),
             "window": None if self.reach is None else spell_duration(self.reach),
             "cooldown": spell_duration(self.pause),
             "min_rows": self.min_rows,

@@ -7,7 +7,7 @@ ties the rooms together: read this table from top to bottom and you have gone ro
 from collections.abc import Callable, Mapping
 
 from noria.ledger.model import Fact, FactKind
-from noria.loop import guarding, noticing, reviewing, rules, turning
+from noria.loop import guarding, noticing, reviewing, rolling, rules, training, turning
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 
@@ -23,6 +23,7 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.CYCLE_REQUESTED: noticing.take_note,
     FactKind.MODEL_PROMOTED: noticing.take_note,
     FactKind.MODEL_ROLLED_BACK: noticing.take_note,
+    FactKind.EVENT_RECEIVED: noticing.take_note,
     # One turn of the wheel.
     FactKind.CYCLE_OPENED: guarding.guard,
     FactKind.DATA_PASSED: turning.train,
@@ -35,10 +36,12 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.GATE_UNSURE: turning.wait,
     FactKind.GATE_REOPENED: turning.evaluate,
     FactKind.GATE_EXPIRED: turning.settle_rejected,
-    FactKind.REVIEW_APPROVED: turning.roll_out,
+    FactKind.REVIEW_APPROVED: rolling.roll_out,
     FactKind.REVIEW_REFUSED: reviewing.settle_declined,
     FactKind.REVIEW_EXPIRED: reviewing.settle_declined,
-    FactKind.ROLLOUT_FINISHED: turning.settle_promoted,
+    # Meanwhile time passes, and the worker looks at the rollout: rolling.look.
+    FactKind.ROLLOUT_FINISHED: rolling.settle_promoted,
+    FactKind.ROLLOUT_ABORTED: rolling.settle_rolled_back,
     # What came while the wheel turned is asked about now.
     FactKind.CYCLE_SETTLED: noticing.take_note,
 }
@@ -53,7 +56,9 @@ def concerns(loop: Loop, fact: Fact) -> bool:
             return fact.subject == loop.name
         case FactKind.MODEL_PROMOTED | FactKind.MODEL_ROLLED_BACK:
             return fact.payload["model"] in rules.upstream_models(loop)
+        case FactKind.EVENT_RECEIVED:
+            return rules.waits_for(loop, fact)
         case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:
-            return turning.is_training_of(loop, fact)
+            return training.is_training_of(loop, fact)
         case _:
             return fact.kind in STARTS and fact.payload.get("loop") == loop.name

@@ -22,6 +22,19 @@ loops = Table(
     Column("cycles", Integer, nullable=False),
 )
 
+events = Table(
+    "events",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("source", String(255), primary_key=True),
+    Column("id", String(255), primary_key=True),
+    Column("type", String(255), nullable=False),
+    Column("subject", Text),
+    Column("time", UtcTime),
+    Column("data", Json),
+    Column("received_at", UtcTime, nullable=False),
+)
+
 cycles = Table(
     "cycles",
     metadata,
@@ -40,6 +53,7 @@ cycles = Table(
     Column("candidate", Integer),
     Column("champion", Integer),
     Column("promoted", Integer),
+    Column("rollout", String(64)),
     Column("deadline", UtcTime),
     Column("looks", Integer, nullable=False),
     Column("evidence", Json, nullable=False),

@@ -10,6 +10,8 @@ from noria.loop import queries
 from noria.loop.model import Cycle
 from noria.loop.turn import Rooms
 from noria.registry.model import ModelVersion, Move
+from noria.rollouts.model import Rollout
+from noria.rollouts.spec import Canary
 from noria.store.database import Connection
 
 Line = tuple[str, str]
@@ -32,6 +34,7 @@ def why(rooms: Rooms, context: Context, model: str, number: int) -> list[Line]:
     if cycle is not None:
         lines += _guarded(cycle)
         lines += _judgement(cycle)
+    lines += [_rollout(one) for one in rooms.rollouts.all(context, model) if one.candidate == number]
     return lines + [
         _move(model, move) for move in rooms.registry.moves(context, model) if number in (move.to, move.before)
     ]
@@ -41,9 +44,10 @@ def _cycle(rooms: Rooms, context: Context, version: ModelVersion) -> Cycle | Non
     def query(connection: Connection) -> Cycle | None:
         for row in queries.all_loops(connection, context.project):
             if row.spec["model"] == version.model:
-                found = queries.cycle_of_version(connection, context.project, row.name, version.number)
-                if found is not None:
-                    return found
+                for number in (version.number, version.parent):
+                    found = number and queries.cycle_of_version(connection, context.project, row.name, number)
+                    if found:
+                        return found
         return None
 
     return rooms.database.read(query)
@@ -81,6 +85,8 @@ def _judgement(cycle: Cycle) -> list[Line]:
         lines.append(("verdict", f"{cycle.verdict['outcome']}: {'; '.join(cycle.verdict['reasons'])}"))
         if "review" in cycle.verdict:
             lines.append(("review", str(cycle.verdict["review"])))
+    if cycle.charged_cpu_seconds:
+        lines.append(("cost", f"{cycle.charged_cpu_seconds:.1f} CPU seconds of training"))
     if cycle.outcome is not None:
         lines.append(("outcome", f"{cycle.outcome.value}: {cycle.words}"))
     return lines
@@ -100,6 +106,12 @@ def _move(model: str, move: Move) -> Line:
     before = "none" if move.before is None else f"{model}@{move.before}"
     what = "rolled back" if move.is_rollback else "promoted"
     return what, f"{_moment(move.at)} by {move.actor}, from {before} to {model}@{move.to}: {move.reason}"
+
+
+def _rollout(rollout: Rollout) -> Line:
+    stage = Canary.from_plain(rollout.spec).plan()[rollout.stage]
+    exposed = f"{rollout.looks} looks, at {stage}, {rollout.exposed:,} live answers"
+    return "rollout", f"{rollout.state.value} after {exposed}: {rollout.words}"
 
 
 def _moment(moment: datetime) -> str:

@@ -1,6 +1,7 @@
 """When a loop turns: each trigger looks at what has come since the last cycle and answers with reasons, or none."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -162,6 +163,27 @@ class Upstream(Trigger):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EventTrigger(Trigger):
+    """Due when an event of this type was received, from this source if one is named."""
+
+    type: str
+    source: str | None = None
+
+    def hears(self, *, type: str, source: str) -> bool:  # noqa: A002 - CloudEvents' own word
+        """Say whether an event is one of those it waits for."""
+        return type == self.type and self.source in {None, source}
+
+    def reasons(self, standing: Standing) -> tuple[Reason, ...]:
+        """Answer with the newest such event."""
+        heard = [event for event in standing.events if self.hears(type=event["type"], source=event["source"])]
+        return tuple(Reason(trigger="event", words=_event_words(event)) for event in heard[-1:])
+
+    def words(self) -> str:
+        """Return what it waits for."""
+        return f"event {self.type!r}" + ("" if self.source is None else f" from {self.source}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnyOf(Trigger):
     """Due when any of its triggers is."""
 
@@ -246,6 +268,13 @@ def upstream(model: str) -> Upstream:
     return Upstream(model=model)
 
 
+def event(*, type: str, source: str | None = None) -> EventTrigger:  # noqa: A002 - CloudEvents' own word
+    """Turn when an event (CloudEvents 1.0) of this type, and from this source if one is given, was received."""
+    if not type:
+        raise Invalid("an event trigger needs the type of its events", hint="for example type='com.example.refreshed'")
+    return EventTrigger(type=type, source=source)
+
+
 def manual() -> Manual:
     """Turn only when somebody asks for it."""
     return Manual()
@@ -272,6 +301,11 @@ def _counted(trigger: str, seen: int, wanted: int, what: str) -> tuple[Reason, .
         if seen >= wanted
         else ()
     )
+
+
+def _event_words(event: Mapping[str, Any]) -> str:
+    about = f" about {event['subject']}" if event["subject"] else ""
+    return f"event {event['type']!r}{about} came from {event['source']}"
 
 
 def _signalled(kind: str, standing: Standing, bar: float) -> tuple[Reason, ...]:

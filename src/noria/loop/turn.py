@@ -18,7 +18,10 @@ from noria.loop.spec import Loop
 from noria.monitors.service import Monitors
 from noria.registry.loading import Loader
 from noria.registry.service import Registry
+from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
+from noria.serving.preparing import Preparer
+from noria.serving.service import Endpoints
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
 from noria.store.leases import Lease
@@ -38,6 +41,9 @@ class Rooms:
     loader: Loader
     guards: Guards
     monitors: Monitors
+    endpoints: Endpoints
+    rollouts: Rollouts
+    preparer: Preparer
     clock: Clock
     ids: Ids
 
@@ -114,6 +120,13 @@ class Turn:
         changes |= {"outcome": outcome.value, "settled_at": now, "words": words}
         queries.move_cycle(connection, cycle, state=CycleState.SETTLED, **changes)
         self.tell(connection, cycle, FactKind.CYCLE_SETTLED, outcome=outcome.value, words=words)
+
+    def end(self, outcome: Outcome, *, words: str, **changes: Any) -> None:  # noqa: ANN401 - columns of several types
+        """Settle the cycle that the fact is about; there is nothing to do if it has settled already."""
+        cycle = self.cycle()
+        if cycle is None:
+            return self.skip()
+        return self.decide(lambda connection: self.settle(connection, cycle, outcome, words=words, **changes))
 
     def skip(self) -> None:
         """Mark the fact as answered: there is nothing to do about it."""

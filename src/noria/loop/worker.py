@@ -1,5 +1,6 @@
 """The worker follows the ledger and lets each loop answer its facts, one after the other, exactly once each."""
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -7,9 +8,9 @@ from datetime import datetime
 from types import TracebackType
 
 from noria.core.context import Context
-from noria.core.errors import LeaseLost, NotFound
+from noria.core.errors import LeaseLost, NotFound, Stale, Unavailable
 from noria.ledger.model import Fact, FactKind
-from noria.loop import queries, rules
+from noria.loop import queries, rolling, rules
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
 from noria.loop.spec import Loop
 from noria.loop.table import STARTS, concerns
@@ -18,8 +19,11 @@ from noria.store import leases
 from noria.store.database import Connection, Durability
 from noria.store.holders import this_process
 from noria.store.leases import Lease
+from noria.store.waiting import wait_for_change
 
+_log = logging.getLogger("noria.worker")
 _LEASE_SECONDS = 30.0
+_LOOK_EVERY_SECONDS = 1.0
 _SERVICE = "loop-worker"
 
 
@@ -41,6 +45,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._leases: dict[str, Lease] = {}
         self._read: dict[str, int] = {}
         self._closing = threading.Event()
+        self._told = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="noria-lease-heartbeat", daemon=True)
         self._heart.start()
 
@@ -58,18 +63,40 @@ class Worker(AbstractContextManager["Worker"]):
         for lease in held.values():
             self._rooms.database.write(lambda connection, lease=lease: leases.release(connection, lease))
 
+    def run_until_told(self, told: threading.Event) -> None:
+        """Answer facts as they come until `told` is set; waits without working, and looks at the clock every second.
+
+        What is being answered then is finished, and the rest goes on at the next start.
+        """
+        self._told = told
+        while not told.is_set():
+            mark = self._rooms.database.change_mark()
+            self._turn_what_is_ours()
+            wait_for_change(self._rooms.database, mark, told=told, seconds=_LOOK_EVERY_SECONDS)
+
+    def _turn_what_is_ours(self) -> None:
+        """Answer facts; what another worker has taken over is let go, and an unreachable database is asked again."""
+        try:
+            self.run_until_quiet()
+        except (LeaseLost, Stale, Unavailable) as problem:
+            _log.warning("%s", problem.sentence)
+            self._leases.clear()
+            self._read.clear()
+
     def run_until_quiet(self) -> int:
         """Answer facts until no loop has anything to do now; return how many were answered."""
         answered = 0
         while True:
             self._rooms.ledger.seal()
+            if self._told.is_set():
+                return answered
             read = self._answer_all()
             if not read and not sum(self._tick(loop) for loop in self._loops.values()):
                 return answered
             answered += read
 
     def next_due(self) -> datetime | None:
-        """Return when a schedule or a deadline is due next."""
+        """Return when a schedule, a deadline or a look at a rollout is due next."""
         times: list[datetime] = []
         for loop in self._loops.values():
             row = self._row(loop)
@@ -92,7 +119,7 @@ class Worker(AbstractContextManager["Worker"]):
             position = -1 if fact.position is None else fact.position
             if position <= self._read[loop.name]:
                 continue
-            if concerns(loop, fact) and not self._answer(loop, fact):
+            if self._told.is_set() or (concerns(loop, fact) and not self._answer(loop, fact)):
                 break
             self._read[loop.name] = position
             heard += 1
@@ -127,7 +154,7 @@ class Worker(AbstractContextManager["Worker"]):
             return 0
         told = _due(loop, row, now) | _rested(loop, row, cycle, now=now, last=last) | _expired(cycle, now)
         if not told:
-            return 0
+            return int(rolling.look(self._rooms, self._context, cycle, lease))
 
         def work(connection: Connection) -> None:
             leases.check(connection, lease, self._rooms.database.lease_time(connection))
@@ -153,6 +180,8 @@ class Worker(AbstractContextManager["Worker"]):
 
     def _deadline(self, loop: Loop) -> datetime | None:
         cycle = self._rooms.database.read(lambda c: queries.open_cycle(c, self._context.project, loop.name))
+        if cycle is not None and cycle.state is CycleState.ROLLING_OUT:
+            return rolling.look_due(self._rooms, self._context, cycle)
         return None if cycle is None else cycle.deadline
 
     def _row(self, loop: Loop) -> LoopRow:
@@ -165,14 +194,14 @@ class Worker(AbstractContextManager["Worker"]):
         held = self._leases.get(loop.name)
         if held is not None:
             return held
-        taken = self._rooms.database.write(
-            lambda connection: leases.acquire(
-                connection,
-                self._rooms.database.lease_time(connection),
-                name=f"loop/{self._context.project}/{loop.name}",
-                holder=self._holder,
-                seconds=_LEASE_SECONDS,
-            ),
+        database, ours = (
+            self._rooms.database,
+            {"name": f"loop/{self._context.project}/{loop.name}", "holder": self._holder},
+        )
+        if database.read(lambda c: leases.is_held(c, database.lease_time(c), **ours)):
+            return None
+        taken = database.write(
+            lambda c: leases.acquire(c, database.lease_time(c), seconds=_LEASE_SECONDS, **ours),
             durability=Durability.STEP,
         )
         if taken is not None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, NotFound
 from noria.runs.model import Artifact
 
 if TYPE_CHECKING:
@@ -19,11 +19,43 @@ ANCHOR = "anchor"
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """A preprocess that is data and no code: these columns as a matrix of numbers, what is missing as NaN."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, rows: "pl.DataFrame") -> "NDArray[np.float64]":
+        """Return the columns of the rows, shape (rows, columns); raises `Invalid` for one that holds no numbers."""
+        import polars as pl  # noqa: PLC0415 - declaring a model loads nothing heavy
+
+        for name in self.names:
+            if name not in rows.columns:
+                raise NotFound("column", name, known=rows.columns)
+            kind = rows.schema[name]
+            if not kind.is_numeric() and kind not in {pl.Boolean(), pl.Null()}:
+                raise Invalid(
+                    f"column {name!r} holds {kind}, not numbers",
+                    hint="leave it out of nr.columns, or write the preprocess as a function",
+                )
+        return rows.select(pl.col(name).cast(pl.Float64) for name in self.names).to_numpy()
+
+
+def columns(*names: str) -> Columns:
+    """Return the preprocess that reads these columns as numbers; a model with it can be served without any code.
+
+    Raises `Invalid` for no name, or one that comes twice.
+    """
+    if not names or len(set(names)) < len(names):
+        raise Invalid(f"{list(names)} are no columns to read", hint="name one or more, each once")
+    return Columns(names)
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """An estimator with its preprocess: the same one in training, in the gate and live.
 
-    `estimator` has scikit-learn's `predict_proba` or `predict`; `preprocess` is a plain function of a module, from
-    rows (a Polars frame) to what the estimator reads.
+    `estimator` has scikit-learn's `predict_proba` or `predict`; `preprocess` is `nr.columns(...)`, or a plain function
+    of a module, from rows (a Polars frame) to what the estimator reads.
     """
 
     estimator: Any
@@ -61,6 +93,7 @@ class Trained:
     code: str
     parent: int | None = None
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    bundle: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +114,8 @@ class ModelVersion:
     params: Mapping[str, Any]
     created_at: datetime
     created_by: str
+    bundle: str | None = None
+    """The blob with the user's own modules that its preprocess needs; None when it needs none, or none were kept."""
 
     def __str__(self) -> str:
         return f"{self.model}@{self.number}"

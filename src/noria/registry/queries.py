@@ -32,6 +32,7 @@ def insert_version(connection: Connection, version: ModelVersion) -> None:
         "params": dict(version.params),
         "created_at": version.created_at,
         "created_by": version.created_by,
+        "bundle": version.bundle,
     }
     try:
         with connection.begin_nested():
@@ -169,4 +170,5 @@ def _version(row: Row[Any]) -> ModelVersion:
         params=row.params,
         created_at=row.created_at,
         created_by=row.created_by,
+        bundle=row.bundle,
     )

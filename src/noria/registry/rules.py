@@ -36,4 +36,5 @@ def told(version: ModelVersion) -> dict[str, Any]:
         "code": version.code,
         "environment": version.environment,
         "parent": version.parent,
+        "bundle": version.bundle,
     }

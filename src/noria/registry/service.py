@@ -56,6 +56,7 @@ class Registry:
             params=trained.params,
             created_at=self._clock.now(),
             created_by=str(context.actor),
+            bundle=trained.bundle,
         )
         queries.insert_version(connection, version)
         self._ledger.record(
@@ -122,27 +123,36 @@ class Registry:
             Conflict: there is no champion before, or it is the champion now.
 
         """
+        return self._database.write(
+            lambda connection: self.rollback_in(connection, context, model, to=to, reason=reason)
+        )
+
+    def rollback_in(
+        self, connection: Connection, context: Context, model: str, *, to: int | None = None, reason: str
+    ) -> AliasState:
+        """Roll back in the caller's transaction; see `rollback`."""
         self._access.require(context, Permission.MODEL_PROMOTE)
+        self._must_be_known(connection, context, model)
+        state = queries.alias(connection, context.project, model, CHAMPION, lock=True)
+        moves = queries.moves(connection, context.project, model, CHAMPION)
+        target = rules.version_before(moves) if to is None else to
+        if target is None:
+            raise Conflict(
+                f"{model!r} has no champion before {state.version}", hint=f"name one: noria rollback {model} --to N"
+            )
+        self._must_be_there(connection, context, model, target)
+        if target == state.version:
+            raise Conflict(f"{model}@{target} is the champion already")
+        moved = self._move(connection, context, model, state=state, to=target, reason=reason, is_rollback=True)
+        told = {"model": model, "version": target, "before": state.version, "epoch": moved.epoch, "reason": reason}
+        subject = f"{model}@{target}"
+        self._ledger.record(connection, context, FactKind.MODEL_ROLLED_BACK, subject=subject, payload=told)
+        return moved
 
-        def work(connection: Connection) -> AliasState:
-            self._must_be_known(connection, context, model)
-            state = queries.alias(connection, context.project, model, CHAMPION, lock=True)
-            moves = queries.moves(connection, context.project, model, CHAMPION)
-            target = rules.version_before(moves) if to is None else to
-            if target is None:
-                raise Conflict(
-                    f"{model!r} has no champion before {state.version}", hint=f"name one: noria rollback {model} --to N"
-                )
-            self._must_be_there(connection, context, model, target)
-            if target == state.version:
-                raise Conflict(f"{model}@{target} is the champion already")
-            moved = self._move(connection, context, model, state=state, to=target, reason=reason, is_rollback=True)
-            told = {"model": model, "version": target, "before": state.version, "epoch": moved.epoch, "reason": reason}
-            subject = f"{model}@{target}"
-            self._ledger.record(connection, context, FactKind.MODEL_ROLLED_BACK, subject=subject, payload=told)
-            return moved
-
-        return self._database.write(work)
+    def champion_in(self, connection: Connection, context: Context, model: str) -> AliasState:
+        """Return where the champion's alias points, and let nobody move it until the caller's transaction ends."""
+        self._access.require(context, Permission.MODEL_READ)
+        return queries.alias(connection, context.project, model, CHAMPION, lock=True)
 
     def set_anchor(self, context: Context, model: str, number: int, *, reason: str) -> AliasState:
         """Let another version be the anchor that candidates may not fall behind."""
@@ -159,6 +169,11 @@ class Registry:
         """Return a version; raises `NotFound`."""
         self._access.require(context, Permission.MODEL_READ)
         return self._database.read(lambda connection: self._must_be_there(connection, context, model, number))
+
+    def version_in(self, connection: Connection, context: Context, model: str, number: int) -> ModelVersion:
+        """Return a version as the caller's transaction sees it; raises `NotFound`."""
+        self._access.require(context, Permission.MODEL_READ)
+        return self._must_be_there(connection, context, model, number)
 
     def versions(self, context: Context, model: str) -> list[ModelVersion]:
         """Return a model's versions, oldest first; raises `NotFound`."""

@@ -23,6 +23,7 @@ model_versions = Table(
     Column("params", Json, nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("created_by", String(255), nullable=False),
+    Column("bundle", String(64)),
     Index(None, "project", "model", "number", unique=True),
     Index(None, "project", "run", unique=True),
 )

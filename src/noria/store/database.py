@@ -45,6 +45,10 @@ class Database(Protocol):
         """Run the closure on one consistent view and return its answer; nothing it changes is kept."""
         ...
 
+    def change_mark(self) -> int:
+        """Return a number that is another one once anybody, in any process, has committed a change; cheap to ask."""
+        ...
+
     def lease_time(self, connection: Connection) -> datetime:
         """Return the database's own time in UTC, the only time that leases go by."""
         ...

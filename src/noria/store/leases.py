@@ -45,6 +45,12 @@ def acquire(connection: Connection, now: datetime, *, name: str, holder: str, se
     return lease
 
 
+def is_held(connection: Connection, now: datetime, *, name: str, holder: str) -> bool:
+    """Say whether somebody else holds the lease now, without locking it: those who stand by ask this first."""
+    row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
+    return row is not None and row.holder != holder and row.expires_at > now and not is_dead(row.holder)
+
+
 def check(connection: Connection, lease: Lease, now: datetime) -> None:
     """Raise `LeaseLost` unless the lease is still ours; until the transaction ends nobody else can take it."""
     row = connection.execute(select(leases).where(leases.c.name == lease.name).with_for_update()).one_or_none()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 from noria.core.errors import Conflict
 from noria.store.database import Database
 
-NEWEST = "0002"
+NEWEST = "0005"
 """The newest revision; a database that has it is opened without loading Alembic."""
 
 

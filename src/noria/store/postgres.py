@@ -43,6 +43,11 @@ class PostgresDatabase:
         except (OperationalError, InterfaceError) as problem:
             raise _unavailable(problem) from problem
 
+    def change_mark(self) -> int:
+        """Return the number that the server's next writing transaction will get."""
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            return connection.execute(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")).scalar_one()
+
     def lease_time(self, connection: Connection) -> datetime:
         """Return the server's time, or the simulated one that tests handed in."""
         if self._lease_clock is not None:

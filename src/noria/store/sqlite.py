@@ -56,6 +56,8 @@ class SqliteDatabase:
         self._leader: int | None = None
         self._writer: Connection | None = None
         self._level: Durability | None = None
+        self._watching = threading.Lock()
+        self._watcher: Connection | None = None
         self._syncer = _WalSyncer(path.with_name(path.name + "-wal"))
 
     @property
@@ -87,6 +89,13 @@ class SqliteDatabase:
             finally:
                 connection.exec_driver_sql("ROLLBACK")
 
+    def change_mark(self) -> int:
+        """Return SQLite's `data_version`, asked on a connection that never writes."""
+        with self._watching:
+            if self._watcher is None:
+                self._watcher = self._engine.connect()
+            return self._watcher.exec_driver_sql("PRAGMA data_version").scalar_one()
+
     def lease_time(self, connection: Connection) -> datetime:
         """Return the machine's time as SQLite sees it, or the simulated one that tests handed in."""
         if self._lease_clock is not None:
@@ -102,7 +111,14 @@ class SqliteDatabase:
                 self._writer.close()
                 self._writer = None
                 self._level = None
+            self._forget_watcher()
             self._engine.dispose()
+
+    def _forget_watcher(self) -> None:
+        with self._watching:
+            if self._watcher is not None:
+                self._watcher.close()
+                self._watcher = None
 
     def _commit_all(self) -> None:
         batch = [self._queue.popleft() for _ in range(len(self._queue))]

@@ -1,4 +1,4 @@
-"""Models: an estimator by its own codec, and its preprocess by the name and the code of a function."""
+"""Models: an estimator by its own codec, and its preprocess as columns, or by the name and the code of a function."""
 
 import json
 import struct
@@ -12,7 +12,7 @@ from noria.core.errors import CodeChanged, Invalid
 from noria.pipelines.code import code_digest
 from noria.pipelines.references import find, reference_to
 from noria.pipelines.steps import Step
-from noria.registry.model import Model
+from noria.registry.model import Columns, Model
 
 _LENGTH = struct.Struct(">I")
 
@@ -76,9 +76,11 @@ def _split(payload: bytes) -> tuple[dict[str, Any], bytes]:
         raise Invalid(f"these bytes are no model: {problem}") from problem
 
 
-def _described(preprocess: Callable[..., Any] | None) -> dict[str, str] | None:
+def _described(preprocess: Callable[..., Any] | None) -> dict[str, Any] | None:
     if preprocess is None:
         return None
+    if isinstance(preprocess, Columns):
+        return {"columns": list(preprocess.names)}
     name = getattr(preprocess, "__qualname__", "")
     if not isinstance(cast("object", preprocess), FunctionType | Step) or "<" in name:
         raise Invalid(
@@ -88,9 +90,11 @@ def _described(preprocess: Callable[..., Any] | None) -> dict[str, str] | None:
     return {"reference": reference_to(preprocess), "code": code_digest(preprocess)}
 
 
-def _imported(described: dict[str, str] | None) -> Callable[..., Any] | None:
+def _imported(described: dict[str, Any] | None) -> Callable[..., Any] | None:
     if described is None:
         return None
+    if "columns" in described:
+        return Columns(tuple(described["columns"]))
     function: object = find(described["reference"])
     if not isinstance(function, FunctionType | Step):
         raise CodeChanged(f"{described['reference']} is a function no more", hint="bring the old code back")

@@ -1,0 +1,1 @@
+"""The HTTP doors: the gateway, which answers predictions, and the control API."""

@@ -1,0 +1,124 @@
+"""Nouns of serving: endpoints, the routes that share their traffic out, and what was answered."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A version that answers a share of an endpoint's keys."""
+
+    version: int
+    weight: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A name under which a model answers; the rows that it meets belong to `dataset`."""
+
+    name: str
+    model: str
+    dataset: str
+    secret: str = field(repr=False)
+    """What prediction ids are stamped with, so that one that this endpoint never gave is known at once."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """Who answers an endpoint's requests since when and why; `epoch` counts the changes, 0 is before the first.
+
+    The weights of `variants` sum to 1, or there are none and nobody answers. The variant on trial stands first, so
+    that a key which it was given once stays with it while its weight grows. `shadows` see every request and never
+    answer.
+    """
+
+    endpoint: str
+    model: str
+    epoch: int
+    variants: tuple[Variant, ...]
+    shadows: tuple[int, ...]
+    at: datetime
+    by: str
+    reason: str
+
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """Return every version that has to be loaded, those that answer first."""
+        return (*(variant.version for variant in self.variants), *self.shadows)
+
+
+class ServableKind(StrEnum):
+    """How a version is run."""
+
+    ONNX = "onnx"
+    """Inside the gateway: no code of the user's is left in it."""
+    NATIVE = "native"
+    """As it was trained, in a process of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servable:
+    """What a version is served as, and why in words; `inputs` are the columns it reads with their kinds.
+
+    `blob` and `digest` name the converted model; a native one is the version's own artifact.
+    """
+
+    model: str
+    version: int
+    kind: ServableKind
+    inputs: Mapping[str, str]
+    words: str
+    blob: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a caller got for one row: the score, by which version, under which prediction id."""
+
+    prediction: str
+    version: int
+    score: float | None
+    epoch: int
+
+
+NO_ROW = msgspec.Raw(b"null")
+
+
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The record of one version's answer to one row; answers of a live version and its shadows share `request`.
+
+    `key` is what the route went by, `row_key` names the row in its dataset, `time` is the row's event time where the
+    row said it, `at` when it was asked. `missing` counts the inputs that were null or NaN. `row` is as it was sent;
+    a shadow's record has none.
+    """
+
+    request: str
+    prediction: str
+    key: str
+    row_key: str
+    at: datetime
+    version: int
+    score: float | None
+    latency_ms: float
+    missing: int = 0
+    is_shadow: bool = False
+    time: datetime | None = None
+    error: str | None = None
+    row: msgspec.Raw = NO_ROW
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What turned out to be so about a prediction, or about the row of a key; `at` is when it was told.
+
+    `shaped` says that the model's own decision had a hand in it, as when only granted loans can default.
+    """
+
+    label: bool | int | float | str
+    at: datetime
+    prediction: str | None = None
+    key: str | None = None
+    shaped: bool = False

@@ -1,0 +1,132 @@
+"""All SQL of serving."""
+
+import contextlib
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from noria.core.errors import Stale
+from noria.serving.model import Endpoint, Route, Servable, ServableKind, Variant
+from noria.serving.tables import endpoints, routes, servables
+
+
+def insert_endpoint(connection: Connection, project: str, endpoint: Endpoint, first: Route) -> None:
+    """Store an endpoint with its first route; raises `Stale` if somebody else did just now."""
+    values = {"project": project, "name": endpoint.name, "model": endpoint.model, "dataset": endpoint.dataset}
+    values |= {"secret": endpoint.secret}
+    made = {"epoch": first.epoch, "created_at": first.at, "created_by": first.by}
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(endpoints), values | made)
+            connection.execute(insert(routes), _plain(project, first))
+    except IntegrityError as problem:
+        raise Stale(f"endpoint {endpoint.name!r} was made by somebody else just now", hint="try again") from problem
+
+
+def endpoint(connection: Connection, project: str, name: str) -> Endpoint | None:
+    """Return an endpoint, if it is there."""
+    here = (endpoints.c.project == project) & (endpoints.c.name == name)
+    row = connection.execute(select(endpoints).where(here)).one_or_none()
+    return None if row is None else _endpoint(row)
+
+
+def all_endpoints(connection: Connection, project: str) -> list[Endpoint]:
+    """Return the project's endpoints, by name."""
+    rows = connection.execute(select(endpoints).where(endpoints.c.project == project).order_by(endpoints.c.name))
+    return [_endpoint(row) for row in rows]
+
+
+def epochs(connection: Connection, project: str) -> dict[str, int]:
+    """Return the epoch of each endpoint's route: what has changed is seen at a glance."""
+    query = select(endpoints.c.name, endpoints.c.epoch).where(endpoints.c.project == project)
+    return {row.name: row.epoch for row in connection.execute(query)}
+
+
+def route(connection: Connection, project: str, name: str, *, lock: bool = False) -> Route | None:
+    """Return an endpoint's route; with `lock`, nobody else changes it until the transaction ends."""
+    here = (endpoints.c.project == project) & (endpoints.c.name == name)
+    query = select(endpoints.c.model, endpoints.c.epoch).where(here)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        return None
+    now = _routes(project, name).where(routes.c.epoch == row.epoch)
+    return _route(connection.execute(now).one(), model=row.model)
+
+
+def change_route(connection: Connection, project: str, changed: Route) -> None:
+    """Store the next route, if the endpoint's epoch is still the one before; raises `Stale` if it is not."""
+    here = (endpoints.c.project == project) & (endpoints.c.name == changed.endpoint)
+    same = update(endpoints).where(here, endpoints.c.epoch == changed.epoch - 1).values(epoch=changed.epoch)
+    if connection.execute(same).rowcount != 1:
+        raise Stale(
+            f"the route of endpoint {changed.endpoint!r} was changed by somebody else just now",
+            hint="look at it again, and decide anew",
+        )
+    connection.execute(insert(routes), _plain(project, changed))
+
+
+def all_routes(connection: Connection, project: str, name: str, *, model: str) -> list[Route]:
+    """Return every route that an endpoint had, oldest first."""
+    rows = connection.execute(_routes(project, name).order_by(routes.c.epoch))
+    return [_route(row, model=model) for row in rows]
+
+
+def put_servable(connection: Connection, project: str, servable: Servable) -> None:
+    """Store what a version is served as, once."""
+    if find_servable(connection, project, servable.model, servable.version) is not None:
+        return
+    values = {"project": project, "model": servable.model, "version": servable.version, "kind": servable.kind.value}
+    values |= {"inputs": dict(servable.inputs), "words": servable.words, "blob": servable.blob}
+    with contextlib.suppress(IntegrityError), connection.begin_nested():  # somebody else may be storing the same
+        connection.execute(insert(servables), values)
+
+
+def find_servable(connection: Connection, project: str, model: str, version: int) -> Servable | None:
+    """Return what a version is served as, if that was recorded."""
+    here = (servables.c.project == project) & (servables.c.model == model) & (servables.c.version == version)
+    row = connection.execute(select(servables).where(here)).one_or_none()
+    if row is None:
+        return None
+    return Servable(
+        model=row.model,
+        version=row.version,
+        kind=ServableKind(row.kind),
+        inputs=row.inputs,
+        words=row.words,
+        blob=row.blob,
+    )
+
+
+def _routes(project: str, name: str) -> Select[Any]:
+    return select(routes).where(routes.c.project == project, routes.c.endpoint == name)
+
+
+def _endpoint(row: Row[Any]) -> Endpoint:
+    return Endpoint(name=row.name, model=row.model, dataset=row.dataset, secret=row.secret)
+
+
+def _route(row: Row[Any], *, model: str) -> Route:
+    return Route(
+        endpoint=row.endpoint,
+        model=model,
+        epoch=row.epoch,
+        variants=tuple(Variant(version=version, weight=weight) for version, weight in row.variants),
+        shadows=tuple(row.shadows),
+        at=row.at,
+        by=row.by,
+        reason=row.reason,
+    )
+
+
+def _plain(project: str, route: Route) -> dict[str, Any]:
+    return {
+        "project": project,
+        "endpoint": route.endpoint,
+        "epoch": route.epoch,
+        "variants": [[variant.version, variant.weight] for variant in route.variants],
+        "shadows": list(route.shadows),
+        "at": route.at,
+        "by": route.by,
+        "reason": route.reason,
+    }

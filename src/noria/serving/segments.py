@@ -1,0 +1,140 @@
+"""Files of lines that only grow: one writer each, read by position, whole after kill -9.
+
+A line that has been written survives the death of its process; a line that has been synced survives loss of power. A
+writer never goes on with a file that another one began, so what a death tore off is always at a file's end, where a
+reader waits for a line's end that never comes.
+"""
+
+import os
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from noria.core.clock import Clock
+from noria.core.errors import Unavailable
+
+SUFFIX = ".jsonl"
+_MOST_BYTES = 64 * 2**20
+_LONGEST = timedelta(hours=1)
+_CHUNK_BYTES = 8 * 2**20
+
+
+class SegmentWriter:
+    """Appends lines to the newest of its segments; safe to share between threads."""
+
+    def __init__(
+        self, folder: Path, name: str, *, clock: Clock, most_bytes: int = _MOST_BYTES, longest: timedelta = _LONGEST
+    ) -> None:
+        self._folder = folder
+        self._name = name
+        self._clock = clock
+        self._most_bytes = most_bytes
+        self._longest = longest
+        self._lock = threading.Lock()
+        self._syncing = threading.Lock()
+        self._file: int | None = None
+        self._opened_at: datetime | None = None
+        self._size = 0
+        self._number = 0
+        self._written = 0
+        self._synced = 0
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines; when it returns they survive kill -9.
+
+        Raises:
+            Unavailable: the disk refused them; the next lines begin another segment.
+
+        """
+        with self._lock:
+            self._append(lines)
+
+    def append_synced(self, lines: bytes) -> None:
+        """Write whole lines; when it returns they survive loss of power. Many who call at once share one sync."""
+        with self._lock:
+            self._append(lines)
+            mine = self._written
+        with self._syncing:
+            if self._synced < mine:
+                self._sync()
+
+    def close(self) -> None:
+        """Sync and end the segment; a later append begins another one."""
+        with self._syncing, self._lock:
+            self._end()
+
+    def _append(self, lines: bytes) -> None:
+        try:
+            file = self._current()
+            left = memoryview(lines)
+            while left:
+                left = left[os.write(file, left) :]
+        except OSError as problem:
+            self._end()
+            raise Unavailable(
+                f"the log could not be written: {problem}", hint=f"is there room left for {self._folder}?"
+            ) from problem
+        self._size += len(lines)
+        self._written += 1
+
+    def _current(self) -> int:
+        """Return the open segment, a new one when the old one is large or old enough."""
+        now = self._clock.now()
+        if self._file is not None and self._opened_at is not None:
+            if self._size < self._most_bytes and now - self._opened_at < self._longest:
+                return self._file
+            self._end()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{self._name}-{self._number:06d}{SUFFIX}"
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._opened_at, self._size, self._number = now, 0, self._number + 1
+        _sync_name(self._folder)
+        return self._file
+
+    def _sync(self) -> None:
+        """Sync what is written by now; an ended segment was synced when it ended."""
+        with self._lock:
+            through, file = self._written, None if self._file is None else os.dup(self._file)
+        if file is not None:
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+        self._synced = through
+
+    def _end(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+
+
+def lines_after(path: Path, position: int) -> Iterator[tuple[int, bytes]]:
+    """Return the whole lines that begin at a position or later, each with the position after it.
+
+    A line without an end is left for the next time: its writer is still at it, or died.
+    """
+    with path.open("rb") as file:
+        file.seek(position)
+        rest = b""
+        while chunk := file.read(_CHUNK_BYTES):
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                position += len(line) + 1
+                yield position, line
+
+
+def segments_in(folder: Path, kind: str) -> list[Path]:
+    """Return the segments whose names begin with a kind, in the order in which they were begun by each writer."""
+    return sorted(folder.glob(f"{kind}-*{SUFFIX}"))
+
+
+def _sync_name(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

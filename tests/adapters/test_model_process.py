@@ -1,0 +1,215 @@
+"""Laws of model processes: the version's own modules, one answer for each request whatever dies, and batches."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import wait
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import Ridge
+
+import noria as nr
+from noria.adapters.codecs import standard
+from noria.adapters.model_process import Order, ProcessScorer
+from noria.core.errors import Invalid, ModelFailed, NotFound, Unavailable
+from noria.pipelines.bundles import bundle_of
+from noria.serving.bundles import unpacked
+
+SOURCE = """
+import os, time
+import polars as pl
+
+def table(rows):
+    if (rows["x"] == 666).any():
+        os._exit(3)
+    if (rows["x"] == 13).any():
+        raise ValueError("an unlucky number")
+    while (rows["x"] == 7).any() and not os.path.exists(str(rows["gate"][0])):
+        time.sleep(0.005)
+    rows = rows.with_columns(calls=pl.lit(float(rows.height)))
+    return rows.select("x", "calls", threads=pl.lit(float(os.environ["OMP_NUM_THREADS"]))).to_numpy()
+"""
+INPUTS = {"x": "float", "gate": "text"}
+
+
+@pytest.fixture(scope="module")
+def order(tmp_path_factory):
+    """What a process loads: a model whose preprocess lives in a module that only its bundle has."""
+    folder = tmp_path_factory.mktemp("user")
+    (folder / "unlucky.py").write_text(SOURCE)
+    sys.path.insert(0, str(folder))
+    import unlucky
+
+    estimator = Ridge().fit(np.eye(3), [1.0, 2.0, 3.0])
+    estimator.coef_, estimator.intercept_ = np.array([1.0, 1000.0, 1_000_000.0]), 0.0
+    payload = standard().encode(nr.Model(estimator, preprocess=unlucky.table)).payload
+    from noria.store.blobs import open_blobs
+
+    blobs = open_blobs(str(folder / "blobs"))
+    bundle = unpacked(blobs, blobs.put(bundle_of([unlucky.table])), folder / "bundles")
+    sys.path.remove(str(folder))
+    del sys.modules["unlucky"]
+    return Order(version="m@1", codec="model", payload=payload, bundle=str(bundle), inputs=INPUTS)
+
+
+@pytest.fixture(scope="module")
+def scorer(order):
+    made = ProcessScorer(order)
+    yield made
+    made.close()
+
+
+def score(scorer, *values, gate=""):
+    return scorer.submit([{"x": value, "gate": gate} for value in values])
+
+
+def hold(scorer, gate):
+    """Submit a row that keeps the process busy until the gate is there, and return when the process has it."""
+    held = score(scorer, 7, gate=str(gate))
+    while not scorer._waiting.empty() or not held.running():
+        time.sleep(0.001)
+    return held
+
+
+def test_a_version_runs_its_own_modules_with_one_thread_in_a_process_of_its_own(scorer):
+    (found,) = score(scorer, 5).result()
+
+    assert found == 1_000_000 + 1_000 + 5
+    assert scorer.process != os.getpid()
+
+
+def test_a_process_that_is_killed_costs_no_request(scorer):
+    before = scorer.process
+    os.kill(before, signal.SIGKILL)
+
+    answers = [score(scorer, number) for number in range(100, 120)]
+
+    assert [round(answer.result()[0]) % 1_000 for answer in answers] == list(range(100, 120))
+    assert scorer.process != before
+
+
+def test_a_process_that_is_killed_in_the_middle_of_a_request_costs_no_request(scorer, tmp_path):
+    gate = tmp_path / "gate"
+    assert score(scorer, 1).result()
+    held = hold(scorer, gate)
+    others = [score(scorer, number) for number in range(30, 40)]
+
+    os.kill(scorer.process, signal.SIGKILL)
+    gate.touch()
+
+    assert round(held.result()[0]) % 1_000 == 7
+    assert [round(other.result()[0]) % 1_000 for other in others] == list(range(30, 40))
+
+
+def test_rows_that_kill_the_process_twice_fail_alone(scorer, tmp_path):
+    gate = tmp_path / "gate"
+    held = hold(scorer, gate)
+    others = [score(scorer, number) for number in (40, 666, 41)]
+    gate.touch()
+
+    assert round(held.result()[0]) % 1_000 == 7
+    with pytest.raises(Unavailable, match="died twice with these rows"):
+        others[1].result()
+    assert [round(other.result()[0]) % 1_000 for other in (others[0], others[2])] == [40, 41]
+
+
+def test_rows_that_the_model_refuses_fail_alone(scorer, tmp_path):
+    gate = tmp_path / "gate"
+    held = hold(scorer, gate)
+    others = [score(scorer, number) for number in (50, 13, 51)]
+    gate.touch()
+    wait([held])
+
+    with pytest.raises(ModelFailed, match="ValueError: an unlucky number"):
+        others[1].result()
+    assert [round(other.result()[0]) % 1_000 for other in (others[0], others[2])] == [50, 51]
+
+
+def test_what_waits_is_scored_together(scorer, tmp_path):
+    gate = tmp_path / "gate"
+    held = hold(scorer, gate)
+    others = [score(scorer, number, number) for number in range(60, 68)]
+    gate.touch()
+    wait([held])
+
+    sizes = {(round(other.result()[0]) - 1_000_000) // 1_000 for other in others}
+    assert sizes == {16}
+
+
+def test_many_who_ask_at_once_get_each_their_own(scorer):
+    wrong = []
+
+    def work(number):
+        for turn in range(20):
+            value = number * 20 + turn
+            if value in (7, 13, 666):
+                continue
+            (found,) = score(scorer, value).result()
+            if round(found) % 1_000 != value % 1_000:
+                wrong.append(value)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+
+
+def test_closing_answers_what_was_submitted_and_ends_the_process(order, tmp_path):
+    scorer = ProcessScorer(order)
+    process, gate = scorer.process, tmp_path / "gate"
+    held = [score(scorer, 7, gate=str(gate)), score(scorer, 8)]
+    gate.touch()
+
+    scorer.close()
+    scorer.close()
+
+    assert [round(answer.result()[0]) % 1_000 for answer in held] == [7, 8]
+    assert subprocess.run(["ps", "-p", str(process)], capture_output=True, check=False).returncode != 0
+    with pytest.raises(Unavailable):
+        score(scorer, 1)
+
+
+def test_a_version_without_its_bundle_says_what_is_missing(order):
+    lost = Order(version="m@1", codec="model", payload=order.payload, bundle=None, inputs=INPUTS)
+
+    with pytest.raises(NotFound, match="no bundle named 'm@1'") as caught:
+        ProcessScorer(lost)
+
+    assert "unlucky:table" in caught.value.hint
+
+
+def test_a_bundle_that_is_no_longer_stored_says_so(blobs, tmp_path):
+    with pytest.raises(NotFound, match="no bundle named '00") as caught:
+        unpacked(blobs, "00" * 32, tmp_path / "bundles")
+
+    assert "train the version again" in caught.value.hint
+
+
+def test_bytes_that_are_no_model_are_refused_when_it_is_loaded(order):
+    with pytest.raises(Invalid, match="m@1 cannot be loaded: these bytes are no model"):
+        ProcessScorer(Order(version="m@1", codec="model", payload=b"", bundle=None, inputs={}))
+
+
+def test_rows_become_a_frame_of_the_kinds_that_the_version_reads():
+    from noria.serving.asking import frame_of
+
+    rows = [{"x": 1, "t": "2026-01-01T00:00:00Z", "n": 2.0}, {"x": "two", "s": 3, "n": None}]
+    found = frame_of(rows, {"x": "float", "t": "time", "s": "text", "n": "int", "b": "bool"})
+
+    assert found.schema == {
+        "x": pl.Float64,
+        "t": pl.Datetime("us", "UTC"),
+        "s": pl.String,
+        "n": pl.Int64,
+        "b": pl.Boolean,
+    }
+    assert found["x"].to_list() == [1.0, None]
+    assert found["t"].null_count() == 1

@@ -1,0 +1,172 @@
+"""Laws of conversion: ONNX says what the model says on real rows, missing ones too, or it is not trusted."""
+
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+)
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import LabelPropagation
+
+import noria as nr
+from noria.adapters.codecs import standard
+from noria.adapters.onnx import OnnxScorer, convert
+from noria.core.errors import Invalid, ModelFailed, NotInstalled
+from noria.serving.model import ServableKind
+from noria.serving.preparing import choose
+
+RNG = np.random.default_rng(3)
+ROWS = pl.DataFrame(
+    {
+        "a": RNG.normal(60, 12, 800).round(1),
+        "b": RNG.gamma(2.0, 1.5, 800).round(2),
+        "c": RNG.integers(0, 2_000, 800),
+        "d": RNG.random(800) < 0.3,
+    }
+)
+GAPS = ROWS.with_columns(b=pl.when(pl.col("c") % 5 == 0).then(None).otherwise(pl.col("b")))
+LABELS = (ROWS["a"] + 3 * ROWS["b"] + RNG.normal(0, 9, 800) > 70).to_numpy()
+READS = nr.columns("a", "b", "c", "d")
+
+
+def prepared(model, rows, *, converter=convert):
+    return choose(model, rows, features=rows.columns, convert=converter, opener=OnnxScorer)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "rows"),
+    [
+        (HistGradientBoostingClassifier(max_iter=40), GAPS),
+        (HistGradientBoostingRegressor(max_iter=40), GAPS),
+        (GradientBoostingClassifier(n_estimators=20), ROWS),
+        (RandomForestClassifier(n_estimators=10, random_state=0), ROWS),
+        (make_pipeline(StandardScaler(), LogisticRegression()), ROWS),
+        (Ridge(), ROWS),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_model_and_its_onnx_say_the_same_on_every_row(estimator, rows):
+    labels = LABELS if hasattr(estimator, "predict_proba") or "Classifier" in repr(estimator) else rows["a"].to_numpy()
+    model = nr.Model(estimator.fit(READS(rows), labels), preprocess=READS)
+
+    made = prepared(model, rows)
+
+    assert made.kind is ServableKind.ONNX, made.words
+    assert made.inputs == {"a": "float", "b": "float", "c": "int", "d": "bool"}
+    scores = OnnxScorer(made.payload, READS.names, "m@1").submit(rows.to_dicts()).result()
+    assert scores == pytest.approx(model.predict(rows).tolist(), abs=1e-4, rel=1e-4)
+
+
+def test_a_column_that_a_row_lacks_is_a_missing_value():
+    model = nr.Model(HistGradientBoostingClassifier(max_iter=10).fit(READS(GAPS), LABELS), preprocess=READS)
+    scorer = OnnxScorer(prepared(model, GAPS).payload, READS.names, "m@1")
+    row = {"a": 60.0, "b": None, "c": 7, "d": True}
+
+    (without,) = scorer.submit([{"a": 60.0, "c": 7, "d": True}]).result()
+
+    assert without == scorer.submit([row]).result()[0]
+    assert without == pytest.approx(model.predict(pl.DataFrame([row], schema=GAPS.schema))[0], abs=1e-6)
+
+
+def test_a_conversion_that_differs_is_not_trusted_and_the_record_says_by_how_much():
+    rows = pl.DataFrame({"t": np.linspace(1.7e9, 1.7e9 + 400, 800)})  # seconds that 32 bits cannot tell apart
+    reads = nr.columns("t")
+    labels = (np.arange(800) // 5) % 2
+    model = nr.Model(HistGradientBoostingClassifier(min_samples_leaf=2).fit(reads(rows), labels), preprocess=reads)
+
+    made = prepared(model, rows)
+
+    assert made.kind is ServableKind.NATIVE
+    assert made.payload is None
+    assert "its conversion differs on" in made.words
+
+
+@pytest.mark.parametrize(
+    ("estimator", "words"),
+    [
+        (LabelPropagation(), "a LabelPropagation has no ONNX"),
+        (HistGradientBoostingClassifier(max_iter=5, categorical_features=[2]), "its conversion differs on"),
+        (HistGradientBoostingClassifier(max_iter=5), "is not installed"),
+    ],
+)
+def test_what_does_not_convert_is_served_as_trained_and_the_record_says_why(estimator, words):
+    rows = ROWS.with_columns(pl.col("c") % 7)
+    model = nr.Model(estimator.fit(READS(rows), LABELS), preprocess=READS)
+
+    made = prepared(model, rows, converter=None if "installed" in words else convert)
+
+    assert (made.kind, made.payload) == (ServableKind.NATIVE, None)
+    assert words in made.words
+
+
+def features(rows):
+    return rows.select("a").to_numpy()
+
+
+def test_a_preprocess_that_is_a_function_is_served_as_trained():
+    model = nr.Model(Ridge().fit(features(ROWS), LABELS), preprocess=features)
+
+    made = choose(model, ROWS, features=["a", "c"], convert=convert, opener=OnnxScorer)
+
+    assert made.kind is ServableKind.NATIVE
+    assert made.inputs == {"a": "float", "c": "int"}
+    assert "nr.columns(...)" in made.words
+
+
+def test_rows_that_the_runtime_refuses_are_an_error_of_the_model():
+    model = nr.Model(Ridge().fit(READS(ROWS), LABELS), preprocess=READS)
+    scorer = OnnxScorer(convert(model, READS.names), READS.names, "m@1")
+
+    with pytest.raises(ModelFailed, match="m@1 could not score the rows"):
+        scorer.submit([{"a": "sixty"}]).result()
+
+
+def test_bytes_that_are_no_onnx_are_refused():
+    with pytest.raises(Invalid, match="the ONNX of m@1 cannot be loaded"):
+        OnnxScorer(b"no model", ["a"], "m@1")
+
+
+def test_without_the_extra_both_ways_say_how_to_install_it(monkeypatch):
+    model = nr.Model(Ridge().fit(READS(ROWS), LABELS), preprocess=READS)
+    for module in ("skl2onnx", "onnxruntime"):
+        monkeypatch.setitem(sys.modules, module, None)
+
+    for work in (lambda: convert(model, READS.names), lambda: OnnxScorer(b"", ["a"], "m@1")):
+        with pytest.raises(NotInstalled) as caught:
+            work()
+        assert caught.value.hint == "pip install 'noria[onnx]'"
+
+
+def test_columns_are_stored_as_data_and_read_back():
+    model = nr.Model(Ridge().fit(READS(ROWS), LABELS), preprocess=READS)
+    codecs = standard()
+
+    encoded = codecs.encode(model)
+    back = codecs.decode(encoded.codec, encoded.payload)
+
+    assert back.preprocess == READS
+    assert codecs.encode(back).digest == encoded.digest
+    assert b'"columns": ["a", "b", "c", "d"]' in encoded.payload
+
+
+def test_columns_give_a_matrix_of_numbers_with_what_is_missing_as_nan():
+    found = READS(pl.DataFrame({"a": [1.5, None], "b": [2, 3], "c": [None, None], "d": [True, False], "other": "x"}))
+
+    assert np.array_equal(found, [[1.5, 2, np.nan, 1], [np.nan, 3, np.nan, 0]], equal_nan=True)
+
+
+def test_columns_that_hold_no_numbers_or_are_named_twice_are_refused():
+    with pytest.raises(Invalid, match="column 'a' holds String, not numbers"):
+        nr.columns("a")(pl.DataFrame({"a": ["x"]}))
+    with pytest.raises(Invalid, match="no columns to read"):
+        nr.columns("a", "a")
+    with pytest.raises(Invalid, match="no columns to read"):
+        nr.columns()
