@@ -52,7 +52,7 @@ def run(turn: Turn, cycle: Cycle, purpose: str, *, as_of: datetime, held_back: b
     found = rows(turn, cycle, as_of=as_of, held_back=held_back)
     first = turn.loop.train.parameters[0]
     params: dict[str, Any] = {first: found, **turn.loop.params}
-    key = f"{turn.loop.name}/{cycle.number}/{rows.digest[:12]}/{purpose}"  # an erasure in between makes it another run
+    key = f"{turn.loop.name}/{cycle.number}/{found.digest[:12]}/{purpose}"  # an erasure in between makes it another run
     return turn.rooms.runs.run(turn.context, turn.loop.train, params=params, key=key)
 
 
