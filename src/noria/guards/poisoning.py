@@ -139,11 +139,12 @@ class _Sources:
     def unfollowed(self, *, aside: Mapping[str, Flips]) -> Iterator[Finding]:
         """Say so if the labels do not follow the champion's scores at all, and nothing can be told of one source."""
         others = [name for name in self.names if name not in aside]
-        if all(self._judge(name, aside=aside) is not None for name in others):
+        left = [name for name in others if self._judge(name, aside=aside) is None]
+        if not left:
             return
         slope = flips.control(self._labels, self._scores, self._blocks).slope
         words = (
-            f"the new labels do not follow the champion's scores (slope {slope:.2f}), so no source was judged by them"
+            f"{len(left)} of {len(self.names)} sources were not judged: the others do not follow the champion's scores"
         )
         action = Action.WARN
         if slope <= _AGAINST:
