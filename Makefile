@@ -24,9 +24,10 @@ contracts: $(SETTLED)
 tests: $(SETTLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-bench: $(SETTLED) ## import time, and the cost of a step
+bench: $(SETTLED) ## import time, the cost of a step, and what a canary decides
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/chain.py
+	$(BIN)/python benchmarks/rollouts.py 200
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak
