@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from noria.access.service import Access
 from noria.adapters.codecs import standard
+from noria.adapters.model_process import open_process
+from noria.adapters.onnx import OnnxScorer, convert
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
 from noria.core.ids import TimedIds
@@ -29,7 +31,10 @@ from noria.registry.service import Registry
 from noria.rollouts.service import Rollouts
 from noria.runs.model import Run
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
+from noria.serving.loading import Runtime
 from noria.serving.log import Log
+from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
@@ -80,6 +85,9 @@ class Platform(AbstractContextManager["Platform"]):
         self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
         self.endpoints = self._endpoints(shared)
         self.rollouts = Rollouts(self.database, registry=self.registry, endpoints=self.endpoints, **shared)
+        self.landings = Landings(self.database, self.datasets, self.log, clock=clock)
+        self.preparer = Preparer(self.blobs, convert=convert, opener=OnnxScorer)
+        self.runtime = Runtime(self.blobs, folder / "bundles", onnx=OnnxScorer, process=open_process)
         self.rooms = self._rooms()
         self.loops = Loops(self.rooms, access=self.access)
 
@@ -117,6 +125,8 @@ class Platform(AbstractContextManager["Platform"]):
             monitors=self.monitors,
             endpoints=self.endpoints,
             rollouts=self.rollouts,
+            preparer=self.preparer,
+            landings=self.landings,
             clock=self.clock,
             ids=self.ids,
         )

@@ -30,6 +30,14 @@ class Settings:
     project: str = field(default="default", metadata={"doc": "project that a command works in"})
     actor: str = field(default="", metadata={"doc": "name of the person who acts; the login name if empty"})
     lease_seconds: float = field(default=30.0, metadata={"doc": "seconds after which a silent worker's work is free"})
+    host: str = field(default="127.0.0.1", metadata={"doc": "address that servers listen on"})
+    gateway_port: int = field(default=7879, metadata={"doc": "port of the gateway"})
+    route_poll_seconds: float = field(default=0.2, metadata={"doc": "seconds between a gateway's looks at the routes"})
+    route_staleness_seconds: float = field(
+        default=30.0, metadata={"doc": "seconds without a word of the database after which a gateway says it is stale"}
+    )
+    refuse_when_stale: bool = field(default=False, metadata={"doc": "whether a stale gateway answers no predictions"})
+    most_body_bytes: int = field(default=8 * 2**20, metadata={"doc": "bytes of the largest body a gateway reads"})
     fragment_cache_bytes: int = field(default=512 * 2**20, metadata={"doc": "bytes of decoded data kept in memory"})
 
 

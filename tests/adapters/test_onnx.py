@@ -21,7 +21,7 @@ from noria.adapters.codecs import standard
 from noria.adapters.onnx import OnnxScorer, convert
 from noria.core.errors import Invalid, ModelFailed, NotInstalled
 from noria.serving.model import ServableKind
-from noria.serving.preparing import prepare
+from noria.serving.preparing import choose
 
 RNG = np.random.default_rng(3)
 ROWS = pl.DataFrame(
@@ -38,7 +38,7 @@ READS = nr.columns("a", "b", "c", "d")
 
 
 def prepared(model, rows, *, converter=convert):
-    return prepare(model, rows, features=rows.columns, convert=converter, opener=OnnxScorer)
+    return choose(model, rows, features=rows.columns, convert=converter, opener=OnnxScorer)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def features(rows):
 def test_a_preprocess_that_is_a_function_is_served_as_trained():
     model = nr.Model(Ridge().fit(features(ROWS), LABELS), preprocess=features)
 
-    made = prepare(model, ROWS, features=["a", "c"], convert=convert, opener=OnnxScorer)
+    made = choose(model, ROWS, features=["a", "c"], convert=convert, opener=OnnxScorer)
 
     assert made.kind is ServableKind.NATIVE
     assert made.inputs == {"a": "float", "c": "int"}

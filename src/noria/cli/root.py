@@ -8,6 +8,7 @@ from noria.version import __version__
 
 _COMMANDS = {
     "init": ("noria.cli.init:init", "Write a small loop into this folder, ready to run and to edit."),
+    "gateway": ("noria.server.gateway.command:gateway", "Answer predictions and take feedback over HTTP."),
     "demo": ("noria.cli.demo.command:demo", "Replay the flights of 2013 through five retraining policies."),
     "run": ("noria.cli.runs:run", "Run a pipeline of a Python file."),
     "data": ("noria.cli.data:data", "Push, list, show and compare datasets."),

@@ -5,7 +5,7 @@ from datetime import datetime
 from noria.core.context import Context
 from noria.core.errors import Conflict, LeaseLost, Stale
 from noria.ledger.model import FactKind
-from noria.loop import queries, training
+from noria.loop import preparing, queries, training
 from noria.loop.model import Cycle, CycleState, Outcome
 from noria.loop.turn import Rooms, Turn
 from noria.registry.model import CHAMPION
@@ -74,12 +74,13 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     """Begin the rollout, or promote at once where there is none or no champion to go beside."""
     reasons = "; ".join(cycle.verdict["reasons"])
     charged = cycle.charged_cpu_seconds + (0.0 if refit is None else refit.charged_cpu_seconds)
+    ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
     said = "" if refit is None else f", trained once more through {as_of:%Y-%m-%d %H:%M}"
 
     def work(connection: Connection) -> None:
         number = cycle.candidate
-        if refit is not None:
-            number = training.register(connection, turn, cycle, refit, trained_through=as_of, parent=number)
+        if refit is not None and ready is not None:
+            number = training.register(connection, turn, cycle, refit, ready, trained_through=as_of, parent=number)
         assert number is not None
         words = f"version {number}{said}: {reasons}"
         rollout = _release(connection, turn, cycle, number, words=words, reasons=reasons)

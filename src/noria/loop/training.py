@@ -3,15 +3,15 @@
 from datetime import datetime
 from typing import Any
 
-from noria.core.errors import Conflict
 from noria.datasets.model import Rows
 from noria.ledger.model import Fact
-from noria.loop import rules
+from noria.loop import preparing, rules
 from noria.loop.model import Cycle
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 from noria.registry.model import Trained
 from noria.runs.model import Run
+from noria.serving.preparing import Prepared
 from noria.store.database import Connection
 
 TRAIN = "train"
@@ -48,18 +48,20 @@ def run(turn: Turn, cycle: Cycle, purpose: str, *, as_of: datetime, held_back: b
 
 
 def register(
-    connection: Connection, turn: Turn, cycle: Cycle, run: Run, *, trained_through: datetime, parent: int | None = None
-) -> int:
-    """Register what a run trained in the transaction of a decision, and return the version's number."""
-    if run.artifact is None:
-        raise Conflict(f"run {run.id} has no result", hint=f"look at it: noria run, state {run.state.value}")
+    connection: Connection, turn: Turn, cycle: Cycle, run: Run, ready: Prepared, *, trained_through: datetime,
+    parent: int | None = None,
+) -> int:  # fmt: skip
+    """Register what a run trained, ready to be served, in the transaction of a decision; return the version's number."""
     trained = Trained(
-        artifact=run.artifact,
+        artifact=preparing.result_of(run),
         run=run.id,
         snapshot=cycle.snapshot,
         trained_through=trained_through,
         code=run.code,
         parent=parent,
         params=dict(turn.loop.params),
+        bundle=ready.bundle,
     )
-    return turn.rooms.registry.register_in(connection, turn.context, turn.loop.model, trained).number
+    version = turn.rooms.registry.register_in(connection, turn.context, turn.loop.model, trained)
+    turn.rooms.endpoints.serve_in(connection, turn.context, version, ready)
+    return version.number

@@ -19,6 +19,8 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
+from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
@@ -40,6 +42,8 @@ class Rooms:
     monitors: Monitors
     endpoints: Endpoints
     rollouts: Rollouts
+    preparer: Preparer
+    landings: Landings
     clock: Clock
     ids: Ids
 

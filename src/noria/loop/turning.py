@@ -4,7 +4,7 @@ from noria.core.errors import NoriaError
 from noria.evaluation import gates
 from noria.evaluation.model import Outcome as GateOutcome
 from noria.ledger.model import FactKind
-from noria.loop import judging, queries, rules, training
+from noria.loop import judging, preparing, queries, rules, training
 from noria.loop.model import CycleState, Outcome
 from noria.loop.turn import Turn
 from noria.registry.model import CHAMPION
@@ -57,12 +57,15 @@ def evaluate(turn: Turn) -> None:
         as_of = turn.fact.at if cycle.looks else cycle.opened_at
         trained_through = rules.training_window(turn.loop, as_of=cycle.opened_at, held_back=True).until
         judged = judging.evidence(turn, cycle, run, as_of=as_of, trained_through=trained_through)
+        ready = preparing.prepare(turn, run, trained_through=trained_through, as_of=as_of)
     except NoriaError as problem:
         words = f"the candidate could not be evaluated: {problem.sentence}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
 
     def work(connection: Connection) -> None:
-        number = cycle.candidate or training.register(connection, turn, cycle, run, trained_through=trained_through)
+        number = cycle.candidate or training.register(
+            connection, turn, cycle, run, ready, trained_through=trained_through
+        )
         champion = None if judged.champion is None else judged.champion.number
         plain = judged.evidence.to_plain()
         queries.move_cycle(connection, cycle, state=cycle.state, candidate=number, champion=champion, evidence=plain)

@@ -10,6 +10,7 @@ from noria.core.context import Context
 from noria.core.errors import LeaseLost, NotFound
 from noria.ledger.model import Fact, FactKind
 from noria.loop import queries, rolling, rules
+from noria.loop.collecting import Collector
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
 from noria.loop.spec import Loop
 from noria.loop.table import STARTS, concerns
@@ -40,6 +41,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._holder = f"{this_process()}"
         self._leases: dict[str, Lease] = {}
         self._read: dict[str, int] = {}
+        self._collector = Collector(rooms, self._context)
         self._closing = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="noria-lease-heartbeat", daemon=True)
         self._heart.start()
@@ -122,6 +124,8 @@ class Worker(AbstractContextManager["Worker"]):
         lease, now = self._leases.get(loop.name), self._rooms.clock.now()
         if lease is None:
             return 0
+        if self._collector.collect(loop):
+            return 1
         row, cycle, last = self._rooms.database.read(lambda connection: self._look(connection, loop))
         if row.state is LoopState.PAUSED:
             return 0

@@ -29,13 +29,20 @@ class Asked:
     row: msgspec.Raw
 
 
+def timed(rows: "pl.DataFrame", dataset: Dataset, at: datetime) -> "pl.DataFrame":
+    """Return the rows with their event times: those that say none happened now."""
+    import polars as pl  # noqa: PLC0415 - see frame_of
+
+    return rows if dataset.time in rows.columns else rows.with_columns(pl.lit(at).alias(dataset.time))
+
+
 def ask(rows: "pl.DataFrame", *, dataset: Dataset, key: str, at: datetime, requests: Sequence[str]) -> list[Asked]:
     """Return a frame's rows as asked about at a moment; raises `NotFound` if the key is no column of theirs."""
     if key not in rows.columns:
         raise NotFound("column", key, known=rows.columns)
     keys = [str(value) for value in rows[key].to_list()]
     row_keys = [str(value) for value in rows[dataset.key].to_list()] if dataset.key in rows.columns else requests
-    times = rows[dataset.time].to_list() if dataset.time in rows.columns else [None] * rows.height
+    times = rows[dataset.time].to_list()
     return [
         Asked(request=request, key=mine, row_key=row_key, at=at, time=time, row=msgspec.Raw(_encode(row)))
         for request, mine, row_key, time, row in zip(requests, keys, row_keys, times, rows.to_dicts(), strict=True)

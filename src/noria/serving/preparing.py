@@ -1,16 +1,18 @@
 """Decides what a version is served as: ONNX if it says the same as the model on real rows, else as it was trained."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from noria.core.errors import Invalid, NoriaError, NotInstalled
 from noria.datasets.columns import kind_of
+from noria.pipelines.bundles import bundle_of
 from noria.registry.model import Columns, Model
 from noria.serving.model import ServableKind
 from noria.serving.running import Converter, OnnxOpener
+from noria.store.blobs import Blobs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -22,7 +24,46 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """What a version shall be served as, with the bytes of its ONNX."""
+    """What a version shall be served as; `blob` is its ONNX, `bundle` the user's modules that it needs."""
+
+    kind: ServableKind
+    inputs: dict[str, str]
+    words: str
+    blob: str | None = None
+    bundle: str | None = None
+
+
+class Preparer:
+    """Prepares versions for serving. Whoever registers a version does it, so that a gateway has nothing to convert."""
+
+    def __init__(self, blobs: Blobs, *, convert: Converter | None, opener: OnnxOpener) -> None:
+        self._blobs = blobs
+        self._convert = convert
+        self._opener = opener
+
+    def prepare(
+        self, model: Model, rows: "pl.DataFrame", *, features: Sequence[str], functions: Sequence[Callable[..., Any]]
+    ) -> Prepared:
+        """Store what a model is served as: ONNX that was held against it on these rows, or its modules.
+
+        `features` are the rows' columns that a preprocess may read; `functions` are what trained it, whose modules
+        are kept together with those of the preprocess.
+        """
+        choice = choose(model, rows, features=features, convert=self._convert, opener=self._opener)
+        reached = functions if model.preprocess is None else [*functions, model.preprocess]
+        archive = bundle_of(reached)
+        return Prepared(
+            kind=choice.kind,
+            inputs=choice.inputs,
+            words=choice.words,
+            blob=None if choice.payload is None else self._blobs.put(choice.payload),
+            bundle=None if archive is None else self._blobs.put(archive),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """How a model is best served, with the bytes of its ONNX."""
 
     kind: ServableKind
     inputs: dict[str, str]
@@ -30,9 +71,9 @@ class Prepared:
     payload: bytes | None = None
 
 
-def prepare(
+def choose(
     model: Model, rows: "pl.DataFrame", *, features: Sequence[str], convert: Converter | None, opener: OnnxOpener
-) -> Prepared:
+) -> Choice:
     """Convert a model, and hold it against itself on rows that it will be judged by.
 
     `features` are the rows' columns that it may read: what a preprocess that is a function is fed.
@@ -46,12 +87,12 @@ def prepare(
     try:
         return _converted(model, rows.head(_MOST_ROWS), inputs, convert=convert, opener=opener)
     except NoriaError as problem:
-        return Prepared(kind=ServableKind.NATIVE, inputs=inputs, words=f"served as trained: {problem.sentence}")
+        return Choice(kind=ServableKind.NATIVE, inputs=inputs, words=f"served as trained: {problem.sentence}")
 
 
 def _converted(
     model: Model, rows: "pl.DataFrame", inputs: dict[str, str], *, convert: Converter | None, opener: OnnxOpener
-) -> Prepared:
+) -> Choice:
     if convert is None:
         raise NotInstalled("the ONNX converter", "onnx")
     if rows.height == 0:
@@ -69,9 +110,9 @@ def _converted(
         different = int(np.sum(~(apart <= _TOLERANCE)))
         raise Invalid(f"its conversion differs on {different:,} of {rows.height:,} rows, by up to {worst:.2g}")
     words = f"ONNX, within {worst:.1g} of the model on {rows.height:,} rows"
-    return Prepared(kind=ServableKind.ONNX, inputs=inputs, words=words, payload=payload)
+    return Choice(kind=ServableKind.ONNX, inputs=inputs, words=words, payload=payload)
 
 
-def _native(rows: "pl.DataFrame", features: Sequence[str], words: str) -> Prepared:
+def _native(rows: "pl.DataFrame", features: Sequence[str], words: str) -> Choice:
     inputs = {name: kind_of(rows.schema[name]) for name in features if name in rows.columns}
-    return Prepared(kind=ServableKind.NATIVE, inputs=inputs, words=f"served as trained: {words}")
+    return Choice(kind=ServableKind.NATIVE, inputs=inputs, words=f"served as trained: {words}")

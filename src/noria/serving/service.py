@@ -16,11 +16,13 @@ from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.registry.loading import Loader
+from noria.registry.model import ModelVersion
 from noria.registry.service import Registry
 from noria.serving import asking, history, queries, rules
 from noria.serving.answering import Answerer, Question
 from noria.serving.log import Log
-from noria.serving.model import Answer, Endpoint, Feedback, Prediction, Route, Variant
+from noria.serving.model import Answer, Endpoint, Feedback, Prediction, Route, Servable, Variant
+from noria.serving.preparing import Prepared
 from noria.store.database import Connection, Database
 
 _MOST_LETTERS = 255
@@ -189,6 +191,8 @@ class Endpoints:
         """
         endpoint, route = self.get(context, name), self.route(context, name)
         dataset = self._datasets.dataset(context, endpoint.dataset)
+        now = self._clock.now()
+        rows = asking.timed(rows, dataset, now)
         requests = [self._ids.new("q").removeprefix("q_") for _ in range(rows.height)]
         question = Question(
             context=context,
@@ -196,7 +200,7 @@ class Endpoints:
             dataset=dataset,
             route=route,
             rows=rows,
-            asked=asking.ask(rows, dataset=dataset, key=key, at=self._clock.now(), requests=requests),
+            asked=asking.ask(rows, dataset=dataset, key=key, at=now, requests=requests),
             inputs={version: self.inputs(context, endpoint, version) for version in route.versions},
         )
         return self._answerer.answer(question)
@@ -230,9 +234,28 @@ class Endpoints:
         known = told.since(None).filter(pl.col("at") <= as_of)
         return history.labelled(within, known, landed).select(history.COLUMNS)
 
+    def serve_in(self, connection: Connection, context: Context, version: ModelVersion, prepared: Prepared) -> Servable:
+        """Record in the caller's transaction what a version is served as; recording it again changes nothing."""
+        self._access.require(context, Permission.MODEL_WRITE)
+        servable = Servable(
+            model=version.model,
+            version=version.number,
+            kind=prepared.kind,
+            inputs=prepared.inputs,
+            words=prepared.words,
+            blob=prepared.blob,
+        )
+        queries.put_servable(connection, context.project, servable)
+        return servable
+
+    def servable(self, context: Context, model: str, version: int) -> Servable | None:
+        """Return what a version is served as, None for one that was registered without saying."""
+        self._access.require(context, Permission.MODEL_READ)
+        return self._database.read(lambda c: queries.find_servable(c, context.project, model, version))
+
     def inputs(self, context: Context, endpoint: Endpoint, version: int) -> Mapping[str, str]:
         """Return the columns that a version reads, with their kinds; of one not recorded, all that its dataset has."""
-        found = self._database.read(lambda c: queries.find_servable(c, context.project, endpoint.model, version))
+        found = self.servable(context, endpoint.model, version)
         if found is not None:
             return found.inputs
         return dict.fromkeys(self._datasets.columns(context, endpoint.dataset), "unknown")

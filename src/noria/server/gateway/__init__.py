@@ -1,0 +1,1 @@
+"""The gateway: answers predictions by the routes of the database, and takes feedback. It never runs users' code."""

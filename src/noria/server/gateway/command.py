@@ -1,0 +1,34 @@
+"""`noria gateway`: answers predictions and takes feedback over HTTP."""
+
+import click
+
+from noria.boot import open_home
+from noria.core.clock import MachineStopwatch
+from noria.server.gateway.app import Gateway
+from noria.server.gateway.table import Table
+from noria.server.listening import address, listen, serve
+from noria.settings import read_settings
+
+
+@click.command()
+@click.option("--home", default=None, help="Folder or postgresql:// address; else NORIA_HOME, noria.toml, or .noria")
+@click.option("--host", default=None, help="Address to listen on; 127.0.0.1 if neither this nor the setting says more.")
+@click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port; 7879 if nothing says otherwise.")
+def gateway(home: str | None, host: str | None, port: int | None) -> None:
+    """Answer predictions and take feedback until SIGTERM; any number may share a home.
+
+    What was begun when the signal comes is answered, and what was logged is synced.
+    """
+    settings = read_settings()
+    host = settings.host if host is None else host
+    listening = listen(host, settings.gateway_port if port is None else port, option="--port")
+    stopwatch = MachineStopwatch()
+    with open_home(home) as platform:
+        table = Table(platform, stopwatch=stopwatch)
+        try:
+            table.start()
+            click.echo(f"predictions on {address(listening)}")
+            serve(Gateway(platform, table, stopwatch=stopwatch), listening)
+        finally:
+            table.close()
+    click.echo("the gateway has ended")

@@ -1,0 +1,205 @@
+"""Who answers what just now: follows the routes in the database, and loads a version before it gets a request."""
+
+import logging
+import threading
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from noria.boot import Platform
+from noria.core.clock import Stopwatch
+from noria.core.errors import NoriaError, NotFound
+from noria.datasets.model import Dataset
+from noria.server.gateway.bodies import Reader
+from noria.serving.model import Endpoint, Route
+from noria.serving.running import Scorer
+
+_RETRY_SECONDS = 5.0
+_SERVICE = "gateway"
+_log = logging.getLogger("noria.gateway")
+
+
+@dataclass(slots=True, kw_only=True)
+class Loaded:
+    """A version that is ready, and how many routes, present or still in use, hold it."""
+
+    version: int
+    scorer: Scorer
+    reader: Reader
+    holders: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Live:
+    """One endpoint under one route with its versions; let go when it was replaced and its last request is answered."""
+
+    endpoint: Endpoint
+    dataset: Dataset
+    route: Route
+    versions: Mapping[int, Loaded]
+    requests: int = 0
+    is_replaced: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Failure:
+    """A route that could not be loaded: why, and when to try again."""
+
+    epoch: int
+    words: str
+    try_at: float = field(default=0.0)
+
+
+class Table:
+    """The endpoints of a project as they are live in this process.
+
+    A thread of its own asks for the routes' epochs, loads what is new, and swaps. Requests that were begun under the
+    old route end under it; what no route needs any more is closed after them. A version that cannot be loaded never
+    takes traffic: the old route stays until it can.
+    """
+
+    def __init__(self, platform: Platform, *, stopwatch: Stopwatch) -> None:
+        self._platform = platform
+        self._context = platform.context.acting_as(_SERVICE)
+        self._every = platform.settings.route_poll_seconds
+        self._stopwatch = stopwatch
+        self._live: dict[str, Live] = {}
+        self._failures: dict[str, _Failure] = {}
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._reached_at = stopwatch.wall()
+
+    @property
+    def project(self) -> str:
+        """Return the project whose endpoints these are."""
+        return self._context.project
+
+    def start(self) -> None:
+        """Load what is live now, and follow it from then on. Raises `Unavailable` without a database."""
+        self.look()
+        self._thread = threading.Thread(target=self._follow, name="noria-routes", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Follow no more, and close all versions; calling it twice is fine."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+        for name in list(self._live):
+            self._swap(name, None)
+
+    def age(self) -> float:
+        """Return how many seconds ago the database was last heard of."""
+        return self._stopwatch.wall() - self._reached_at
+
+    def failures(self) -> dict[str, str]:
+        """Return why a newer route of an endpoint could not be loaded, by its name."""
+        return {name: failure.words for name, failure in list(self._failures.items())}
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Return the endpoints that are known, by name."""
+        return {name: live.endpoint for name, live in self._live.items()}
+
+    def routes(self) -> list[Route]:
+        """Return the routes by which answers are given now."""
+        return [live.route for live in self._live.values()]
+
+    @contextmanager
+    def entered(self, name: str) -> Generator[Live]:
+        """Hold an endpoint as it is now while a request is answered; raises `NotFound`."""
+        with self._lock:
+            live = self._live.get(name)
+            if live is None:
+                raise NotFound("endpoint", name, known=self._live)
+            live.requests += 1
+        try:
+            yield live
+        finally:
+            with self._lock:
+                live.requests -= 1
+                freed = self._freed(live)
+            _close(freed)
+
+    def look(self) -> None:
+        """Compare the routes with the database's and load what changed. Raises what keeps the database from answering."""
+        epochs = self._platform.endpoints.epochs(self._context)
+        self._reached_at = self._stopwatch.wall()
+        for name, epoch in epochs.items():
+            live, failure = self._live.get(name), self._failures.get(name)
+            if live is not None and live.route.epoch == epoch:
+                self._failures.pop(name, None)
+            elif failure is None or failure.epoch != epoch or failure.try_at <= self._stopwatch.wall():
+                self._refresh(name, epoch)
+
+    def _follow(self) -> None:
+        while not self._ending.wait(self._every):
+            try:
+                self.look()
+            except NoriaError as problem:
+                _log.warning("the database was not reached for %.1f s: %s", self.age(), problem.sentence)
+            except Exception:  # noqa: BLE001 - the thread goes on whatever happened
+                _log.exception("the routes could not be looked at")
+
+    def _refresh(self, name: str, epoch: int) -> None:
+        try:
+            self._swap(name, self._loaded(name))
+            self._failures.pop(name, None)
+        except NoriaError as problem:
+            words = f"epoch {epoch}: {problem.sentence} ({problem.hint})" if problem.hint else problem.sentence
+            self._failures[name] = _Failure(epoch=epoch, words=words, try_at=self._stopwatch.wall() + _RETRY_SECONDS)
+            _log.error("endpoint %s keeps its old route: %s", name, words)
+
+    def _loaded(self, name: str) -> Live:
+        """Return the endpoint under its newest route; versions that are live already are taken over."""
+        rooms = self._platform
+        endpoint, route = rooms.endpoints.get(self._context, name), rooms.endpoints.route(self._context, name)
+        dataset = rooms.datasets.dataset(self._context, endpoint.dataset)
+        live = self._live.get(name)
+        before = dict[int, Loaded]() if live is None else live.versions
+        versions: dict[int, Loaded] = {}
+        try:
+            for number in route.versions:
+                versions[number] = before.get(number) or self._opened(endpoint, dataset, number)
+        except NoriaError:
+            _close(loaded for number, loaded in versions.items() if number not in before)
+            raise
+        return Live(endpoint=endpoint, dataset=dataset, route=route, versions=versions)
+
+    def _opened(self, endpoint: Endpoint, dataset: Dataset, number: int) -> Loaded:
+        rooms = self._platform
+        version = rooms.registry.version(self._context, endpoint.model, number)
+        servable = rooms.endpoints.servable(self._context, endpoint.model, number)
+        inputs = rooms.endpoints.inputs(self._context, endpoint, number)
+        others = (*rooms.datasets.columns(self._context, dataset.name), dataset.key, dataset.time, dataset.label or "")
+        scorer = rooms.runtime.open(version, servable, inputs=inputs)
+        _log.info("%s is loaded for endpoint %s", version, endpoint.name)
+        return Loaded(version=number, scorer=scorer, reader=Reader(inputs, others=others))
+
+    def _swap(self, name: str, after: Live | None) -> None:
+        with self._lock:
+            before = self._live.pop(name, None)
+            if after is not None:
+                self._live[name] = after
+                for loaded in after.versions.values():
+                    loaded.holders += 1
+            if before is not None:
+                before.is_replaced = True
+            freed = [] if before is None else self._freed(before)
+        _close(freed)
+
+    @staticmethod
+    def _freed(live: Live) -> list[Loaded]:
+        """Return the versions that nobody holds once a replaced route has answered its last request."""
+        if not live.is_replaced or live.requests:
+            return []
+        live.is_replaced = False  # let go once
+        for loaded in live.versions.values():
+            loaded.holders -= 1
+        return [loaded for loaded in live.versions.values() if not loaded.holders]
+
+
+def _close(freed: Iterable[Loaded]) -> None:
+    """Close versions in a thread of their own: a model process may still be answering a shadow's rows."""
+    for loaded in freed:
+        threading.Thread(target=loaded.scorer.close, name="noria-closing").start()
