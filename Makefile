@@ -24,11 +24,12 @@ contracts: $(SETTLED)
 tests: $(SETTLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-bench: $(SETTLED) ## import time, the cost of a step, of the log and of a prediction
+bench: $(SETTLED) ## import time; the cost of a step, of the log, of a prediction; what a canary decides
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/chain.py
 	$(BIN)/python benchmarks/prediction_log.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/rollouts.py 200
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak

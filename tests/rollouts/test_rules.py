@@ -94,6 +94,13 @@ def test_a_candidate_that_always_fails_is_found_with_twenty_keys():
     assert decide(CANARY, seen(bad)).next is Next.ABORT
 
 
+def test_what_harms_is_found_with_a_few_dozen_keys():
+    half_fail = Sample(metric="error_rate", candidate=Sums(units=30, total=15, squares=15), champion=Sums(units=570))
+
+    assert decide(CANARY, seen(half_fail)).next is Next.ABORT
+    assert decide(CANARY, seen(loss(1.4, 0.4, keys=40))).aborted_on == ("log_loss",)
+
+
 def test_a_stage_that_waits_too_long_goes_back_in_words():
     look = decide(CANARY, seen(rate("error_rate", 0.001, 0.001), after=14 * DAY + HOUR, requests=3))
 

@@ -11,10 +11,10 @@ from scipy import integrate, stats
 
 from noria.core.errors import Invalid
 from noria.stats import sequential
-from noria.stats.sequential import Sums, Wanted
+from noria.stats.sequential import Sums, Sureness
 
 LOOKS = 24
-EVEN = Wanted(spread=0.02, low_alpha=0.05, high_alpha=0.05)
+EVEN = {"low": Sureness(spread=0.1, alpha=0.05), "high": Sureness(spread=0.02, alpha=0.05)}
 
 
 @given(st.floats(1e-7, 1e-2), st.floats(1e-3, 0.2), st.floats(1e-4, 0.4))
@@ -66,7 +66,7 @@ def ever_wrong(ours, theirs, truth, wanted):
             sequential.bounds_of_two(
                 Sums(units=int(n[k]), total=float(x[k]), squares=float(x[k])),
                 Sums(units=int(m[k]), total=float(y[k]), squares=float(y[k])),
-                wanted,
+                **wanted,
             )
             for k in range(len(n))
         ]
@@ -95,7 +95,7 @@ def watched(chance, rate, per_look, rollouts):
 def test_no_bound_of_two_rates_is_ever_wrong_more_often_than_its_alpha(ours, theirs, sizes):
     chance = np.random.default_rng(11)
     rollouts = 1500
-    wanted = Wanted(spread=0.02, low_alpha=0.0167, high_alpha=0.0167)
+    wanted = {"low": Sureness(spread=0.1, alpha=0.0167), "high": Sureness(spread=0.02, alpha=0.0167)}
 
     low, high = ever_wrong(
         watched(chance, ours, sizes[0], rollouts), watched(chance, theirs, sizes[1], rollouts), ours - theirs, wanted
@@ -113,7 +113,7 @@ def test_no_bound_of_pairs_is_ever_wrong_more_often_than_its_alpha():
     for _ in range(rollouts):
         skewed = chance.exponential(0.1, size=per_look * LOOKS) - 0.1
         looks = [sequential.sums(skewed[: per_look * (k + 1)]) for k in range(LOOKS)]
-        found = [sequential.bounds_of_pairs(look, EVEN) for look in looks]
+        found = [sequential.bounds_of_pairs(look, **EVEN) for look in looks]
         wrong[0] += any(one.low > 0 for one in found)
         wrong[1] += any(one.high < 0 for one in found)
 
@@ -124,7 +124,7 @@ def test_a_worse_rate_is_found_and_the_bounds_close_in_on_the_truth():
     chance = np.random.default_rng(2)
     ours, theirs = (chance.random(size) < rate for size, rate in ((4000, 0.08), (4000, 0.05)))
 
-    found = sequential.bounds_of_two(sequential.sums(ours), sequential.sums(theirs), EVEN)
+    found = sequential.bounds_of_two(sequential.sums(ours), sequential.sums(theirs), **EVEN)
 
     assert 0 < found.low < 0.03 < found.high < 0.06
     assert found.estimate == pytest.approx(ours.mean() - theirs.mean())
@@ -133,13 +133,13 @@ def test_a_worse_rate_is_found_and_the_bounds_close_in_on_the_truth():
 def test_a_lucky_streak_without_events_is_no_proof():
     few, many = Sums(units=150), Sums(units=3000, total=3, squares=3)
 
-    found = sequential.bounds_of_two(few, many, EVEN)
+    found = sequential.bounds_of_two(few, many, **EVEN)
 
     assert found.high > 0.02
 
 
 def test_no_units_show_nothing():
-    found = sequential.bounds_of_two(Sums(), Sums(), EVEN)
+    found = sequential.bounds_of_two(Sums(), Sums(), **EVEN)
 
     assert found.low < -1
     assert found.high > 1

@@ -75,6 +75,7 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     """Begin the rollout, or promote at once where there is none or no champion to go beside."""
     reasons = "; ".join(cycle.verdict["reasons"])
     charged = cycle.charged_cpu_seconds + (0.0 if refit is None else refit.charged_cpu_seconds)
+    ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
     said = "" if refit is None else f", trained once more through {as_of:%Y-%m-%d %H:%M}"
 
     ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)

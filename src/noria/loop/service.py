@@ -53,7 +53,7 @@ class Loops:
             )
             queries.put_loop(connection, declared)
             self._rooms.endpoints.create_in(connection, context, loop.name, model=loop.model, dataset=loop.dataset.name)
-            self._rooms.rollouts.serve_in(connection, context, loop.name, model=loop.model)
+            self._rooms.rollouts.serve_champion_in(connection, context, loop.name, model=loop.model)
             if known is None or known.digest != declared.digest or known.state is not state:
                 told = {"loop": loop.name, "digest": declared.digest, "spec": declared.spec}
                 self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=loop.name, payload=told)

@@ -60,7 +60,7 @@ def register(
     connection: Connection, turn: Turn, cycle: Cycle, run: Run, ready: Prepared, *, trained_through: datetime,
     parent: int | None = None,
 ) -> int:  # fmt: skip
-    """Register what a run trained in the transaction of a decision, and return the version's number."""
+    """Register what a run trained, ready to be served, in the transaction of a decision; return the version's number."""
     trained = Trained(
         artifact=preparing.result_of(run),
         run=run.id,

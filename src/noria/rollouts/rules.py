@@ -10,10 +10,13 @@ from noria.rollouts.model import SHADOW, Look, Next, Reading, Rollout, Stage
 from noria.rollouts.observing import Sample
 from noria.rollouts.spec import OPERATIONAL, Canary
 from noria.stats import sequential
-from noria.stats.sequential import Bounds, Wanted
+from noria.stats.sequential import Bounds, Sureness
 
 _FEWEST_KEYS = 20
 """Fewer keys of either version show nothing: the bounds hold in the limit of many."""
+
+_HARM = 0.1
+"""Going back is soonest for differences of about this size, an event or a nat in ten requests: what harms is found first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +87,11 @@ def next_look(canary: Canary, *, stage: int, since: datetime, now: datetime) -> 
 
 
 def _bounds(sample: Sample, canary: Canary) -> Bounds:
-    wanted = Wanted(
-        spread=canary.margin(sample.metric), low_alpha=canary.alpha_to_abort, high_alpha=canary.alpha_to_pass
-    )
+    low = Sureness(alpha=canary.alpha_to_abort, spread=_HARM)
+    high = Sureness(alpha=canary.alpha_to_pass, spread=canary.margin(sample.metric))
     if sample.pairs is not None:
-        return sequential.bounds_of_pairs(sample.pairs, wanted)
-    return sequential.bounds_of_two(sample.candidate, sample.champion, wanted)
+        return sequential.bounds_of_pairs(sample.pairs, low=low, high=high)
+    return sequential.bounds_of_two(sample.candidate, sample.champion, low=low, high=high)
 
 
 def _missing(

@@ -195,7 +195,7 @@ class Rollouts:
 
         return self._database.write(work)
 
-    def serve_in(self, connection: Connection, context: Context, endpoint: str, *, model: str) -> None:
+    def serve_champion_in(self, connection: Connection, context: Context, endpoint: str, *, model: str) -> None:
         """Let the champion answer at an endpoint that was made after it became champion."""
         champion = self._registry.champion_in(connection, context, model).version
         if champion is not None and not self._endpoints.route_in(connection, context, endpoint).variants:

@@ -11,7 +11,7 @@ from noria.core.errors import ModelFailed, Unavailable
 from noria.core.ids import Ids
 from noria.datasets.model import Dataset
 from noria.registry.loading import Loader
-from noria.registry.model import Columns, ModelVersion
+from noria.registry.model import ModelVersion
 from noria.registry.service import Registry
 from noria.serving import asking, rules
 from noria.serving.asking import Asked, Scored
@@ -103,8 +103,6 @@ class Answerer:
         begun = self._stopwatch.wall()
         try:
             model = self._loader.load(self._version(question, version).artifact)
-            if isinstance(model.preprocess, Columns):
-                missing = asking.missing_in(rows, model.preprocess.names)
             scores, error = asking.finite(model.predict(asking.conformed(rows, inputs))), None
         except Exception as problem:  # noqa: BLE001 - users' code may raise anything
             scores, error = [None] * rows.height, problem

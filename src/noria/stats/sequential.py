@@ -67,15 +67,14 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """How sure the bounds are to be, and for which size of difference they are sharpest (they are valid for all).
+class Sureness:
+    """How often a bound may ever be wrong, and for which size of difference it is sharpest (it is valid for all).
 
-    `spread` is the difference that matters, in the units of the values, chosen before the data.
+    `spread` is that size in the units of the values, chosen before the data.
     """
 
+    alpha: float
     spread: float
-    low_alpha: float
-    high_alpha: float
 
 
 def sums(values: ArrayLike) -> Sums:
@@ -84,24 +83,27 @@ def sums(values: ArrayLike) -> Sums:
     return Sums(units=found.size, total=float(found.sum()), squares=float(np.square(found).sum()))
 
 
-def bounds_of_two(ours: Sums, theirs: Sums, wanted: Wanted) -> Bounds:
+def bounds_of_two(ours: Sums, theirs: Sums, *, low: Sureness, high: Sureness) -> Bounds:
     """Return bounds on the difference of two independent means, of units that are 1 where the event happens.
 
     Other values than 0 and 1 do as well if a whole event is about 1.
     """
-    low = _difference(ours.padded(0, 1), theirs.padded(0, 1, 1))
-    high = _difference(ours.padded(0, 1, 1), theirs.padded(0, 1))
-    return _bounds(ours.mean - theirs.mean, low=low, high=high, wanted=wanted)
+    least, least_variance = _difference(ours.padded(0, 1), theirs.padded(0, 1, 1))
+    most, most_variance = _difference(ours.padded(0, 1, 1), theirs.padded(0, 1))
+    return Bounds(
+        estimate=ours.mean - theirs.mean,
+        low=least - _reach(least_variance, low),
+        high=most + _reach(most_variance, high),
+    )
 
 
-def bounds_of_pairs(differences: Sums, wanted: Wanted) -> Bounds:
+def bounds_of_pairs(differences: Sums, *, low: Sureness, high: Sureness) -> Bounds:
     """Return bounds on the mean of differences that were taken unit by unit, of values that are about 0 to 1."""
-    low, high = differences.padded(-1, 1, -1), differences.padded(-1, 1, 1)
-    return _bounds(
-        differences.mean,
-        low=(low.mean, low.variance_of_mean),
-        high=(high.mean, high.variance_of_mean),
-        wanted=wanted,
+    least, most = differences.padded(-1, 1, -1), differences.padded(-1, 1, 1)
+    return Bounds(
+        estimate=differences.mean,
+        low=least.mean - _reach(least.variance_of_mean, low),
+        high=most.mean + _reach(most.variance_of_mean, high),
     )
 
 
@@ -124,16 +126,8 @@ def _difference(ours: Sums, theirs: Sums) -> tuple[float, float]:
     return ours.mean - theirs.mean, ours.variance_of_mean + theirs.variance_of_mean
 
 
-def _bounds(estimate: float, *, low: tuple[float, float], high: tuple[float, float], wanted: Wanted) -> Bounds:
-    return Bounds(
-        estimate=estimate,
-        low=low[0] - _reach(low[1], spread=wanted.spread, alpha=wanted.low_alpha),
-        high=high[0] + _reach(high[1], spread=wanted.spread, alpha=wanted.high_alpha),
-    )
-
-
-def _reach(variance: float, *, spread: float, alpha: float) -> float:
-    return math.sqrt(variance) * boundary(variance, spread=spread, alpha=alpha)
+def _reach(variance: float, sureness: Sureness) -> float:
+    return math.sqrt(variance) * boundary(variance, spread=sureness.spread, alpha=sureness.alpha)
 
 
 def _root(wanted: float) -> float:

@@ -23,7 +23,8 @@ from noria.loop.model import Cycle
 from noria.rollouts.model import Rollout
 from noria.rollouts.spec import Canary
 
-_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+_HOUR = timedelta(hours=1)
+_DELIVERY = 4 * _HOUR
 _USUAL = ("origin_place", "carrier_place", *NUMBERS)
 _FEED = "recent_delay"
 _DEPARTURES = nr.Dataset("flights", key="id", time="scheduled_at", label="late")
@@ -139,27 +140,32 @@ def _turned(platform: Platform, loop: nr.Loop, *, reason: str) -> Cycle:
 
 
 def _live(platform: Platform, loop: nr.Loop, rows: pl.DataFrame, days: Days) -> dict[str, Any]:
-    """Ask about every flight in its hour, let labels land when they are known, and let the worker look each hour."""
+    """Ask about every flight in its hour, land labels every few hours, and let the worker look each hour."""
     answers: list[int] = []
     failed = 0
     with platform.worker(loop) as worker:
         for moment in days.hours():
             _clock(platform).advance_to(moment)
-            asked = _within(rows, "scheduled_at", moment).drop("late", "known_at")
+            asked = _within(rows, "scheduled_at", moment - _HOUR, moment).drop("late", "known_at")
             if asked.height:
                 said = platform.endpoints.predict(platform.context, loop.name, asked, key="id")
                 failed += sum(answer.score is None for answer in said)
                 answers += [answer.version for answer in said]
-                platform.push(_DEPARTURES, asked, source="departures", arrived_at=moment)
-            landed = _within(rows, "known_at", moment).filter(pl.col("scheduled_at") >= days.candidate)
-            if landed.height:
-                platform.land_labels(_DEPARTURES, landed.select("id", "late", "known_at"), source="arrivals")
             worker.run_until_quiet()
+            if (moment - days.candidate) % _DELIVERY == timedelta(0):
+                _land(platform, rows, days, until=moment)
     return {"requests": len(answers), "failed_requests": failed}
 
 
-def _within(rows: pl.DataFrame, column: str, moment: datetime) -> pl.DataFrame:
-    return rows.filter((pl.col(column) >= moment - _HOUR) & (pl.col(column) < moment))
+def _land(platform: Platform, rows: pl.DataFrame, days: Days, *, until: datetime) -> None:
+    """Land the labels that have become known in the last hours; the flights are there, the endpoint has met them."""
+    landed = _within(rows, "known_at", until - _DELIVERY, until).filter(pl.col("scheduled_at") >= days.candidate)
+    if landed.height:
+        platform.land_labels(_DEPARTURES, landed.select("id", "late", "known_at"), source="arrivals")
+
+
+def _within(rows: pl.DataFrame, column: str, since: datetime, until: datetime) -> pl.DataFrame:
+    return rows.filter((pl.col(column) >= since) & (pl.col(column) < until))
 
 
 def _told(platform: Platform, offline: Cycle, days: Days) -> dict[str, Any]:
