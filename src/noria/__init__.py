@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from noria.datasets.model import Dataset as Dataset
     from noria.evaluation.spec import Evaluation as Evaluation
     from noria.evaluation.spec import Gate as Gate
+    from noria.guards.poisoning import check_poisoning as check_poisoning
+    from noria.guards.quality import check_quality as check_quality
+    from noria.guards.schemas import check_schema as check_schema
+    from noria.guards.shaping import check_feedback_loop as check_feedback_loop
+    from noria.loop.spec import Budget as Budget
     from noria.loop.spec import Loop as Loop
+    from noria.loop.spec import Review as Review
     from noria.loop.triggers import Trigger as Trigger
     from noria.loop.triggers import all_of as all_of
     from noria.loop.triggers import any_of as any_of
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from noria.loop.triggers import new_labels as new_labels
     from noria.loop.triggers import new_rows as new_rows
     from noria.loop.triggers import schedule as schedule
+    from noria.loop.triggers import upstream as upstream
     from noria.pipelines import branch as branch
     from noria.pipelines import pipeline as pipeline
     from noria.pipelines import step as step
@@ -46,7 +53,13 @@ _HOMES = {
     "Dataset": ("noria.datasets.model", "Dataset"),
     "Evaluation": ("noria.evaluation.spec", "Evaluation"),
     "Gate": ("noria.evaluation.spec", "Gate"),
+    "check_schema": ("noria.guards.schemas", "check_schema"),
+    "check_quality": ("noria.guards.quality", "check_quality"),
+    "check_poisoning": ("noria.guards.poisoning", "check_poisoning"),
+    "check_feedback_loop": ("noria.guards.shaping", "check_feedback_loop"),
+    "Budget": ("noria.loop.spec", "Budget"),
     "Loop": ("noria.loop.spec", "Loop"),
+    "Review": ("noria.loop.spec", "Review"),
     "Canary": ("noria.rollouts.spec", "Canary"),
     "Model": ("noria.registry.model", "Model"),
     "columns": ("noria.registry.model", "columns"),
@@ -65,6 +78,7 @@ _HOMES = {
             "metric_drop",
             "event",
             "manual",
+            "upstream",
             "any_of",
             "all_of",
         )

@@ -1,13 +1,12 @@
 """Picks the adapters, wires the rooms, and hands back a `Platform`."""
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from noria.access.service import Access
 from noria.adapters.codecs import standard
@@ -17,7 +16,9 @@ from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
 from noria.core.ids import TimedIds
 from noria.datasets.model import Dataset, Snapshot
+from noria.datasets.reading import Reading
 from noria.datasets.service import Datasets
+from noria.guards.service import Guards
 from noria.ledger.notes import Signer, load_or_make_key
 from noria.ledger.service import Ledger
 from noria.loop.service import Loops
@@ -31,6 +32,7 @@ from noria.registry.service import Registry
 from noria.rollouts.service import Rollouts
 from noria.runs.model import Run
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
 from noria.serving.loading import Runtime
 from noria.serving.log import Log
 from noria.serving.preparing import Preparer
@@ -49,7 +51,7 @@ _DATABASE_FILE = "noria.db"
 class Platform(AbstractContextManager["Platform"]):
     """An open home: every room, and the few verbs that people say most, with the actor filled in.
 
-    Rooms (`datasets`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`,
+    Rooms (`datasets`, `guards`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`,
     `endpoints`, `rollouts`) take a `Context` first; the
     shorthands here pass `context`. Safe to share between threads; close it, or use it in a `with`.
     """
@@ -63,27 +65,23 @@ class Platform(AbstractContextManager["Platform"]):
         upgrade(self.database)
         self.blobs = open_blobs(settings.blobs or str(folder / "blobs"))
         codecs = self.codecs = standard()
-        signer = Signer(load_or_make_key(Path(settings.key_file or folder / "ledger.key")))
-        self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
+        key = load_or_make_key(Path(settings.key_file or folder / "ledger.key"))
+        self.ledger = Ledger(self.database, Signer(key), clock=clock, ids=self.ids)
         self.access = Access(self.database, self.ledger, clock=clock)
         self.context = Context(actor=Actor(name=settings.actor or getpass.getuser()), project=settings.project)
         self.access.found(self.context)
         shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
         self.datasets = Datasets(self.database, self.blobs, cache_bytes=settings.fragment_cache_bytes, **shared)
-        self.runs = Runs(
-            self.database,
-            self.blobs,
-            codecs,
-            stopwatch=MachineStopwatch(),
-            lease_seconds=settings.lease_seconds,
-            **shared,
-        )
+        timed: dict[str, Any] = {"stopwatch": MachineStopwatch(), "lease_seconds": settings.lease_seconds}
+        self.runs = Runs(self.database, self.blobs, codecs, **timed, **shared)
         self.registry = Registry(self.database, **shared)
+        self.guards = Guards(self.database, self.datasets, ledger=self.ledger, access=self.access, clock=clock)
         self.monitors = Monitors(self.database, **shared)
         self.loader = Loader(self.blobs, codecs)
         self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
         self.endpoints = self._endpoints(shared)
         self.rollouts = Rollouts(self.database, registry=self.registry, endpoints=self.endpoints, **shared)
+        self.landings = Landings(self.database, self.datasets, self.log, clock=clock)
         self.preparer = Preparer(self.blobs, convert=convert, opener=OnnxScorer)
         self.runtime = Runtime(self.blobs, folder / "bundles", onnx=OnnxScorer, process=open_process)
         self.rooms = self._rooms()
@@ -120,10 +118,12 @@ class Platform(AbstractContextManager["Platform"]):
             runs=self.runs,
             registry=self.registry,
             loader=self.loader,
+            guards=self.guards,
             monitors=self.monitors,
             endpoints=self.endpoints,
             rollouts=self.rollouts,
             preparer=self.preparer,
+            landings=self.landings,
             clock=self.clock,
             ids=self.ids,
         )
@@ -146,9 +146,9 @@ class Platform(AbstractContextManager["Platform"]):
         """Land labels, each with the time it became known; see `Datasets.land_labels`."""
         return self.datasets.land_labels(self.context, dataset, labels, source=source, **options)
 
-    def read(self, dataset: str, *, as_of: datetime | None = None, **options: Any) -> "pl.DataFrame":  # noqa: ANN401 - see Datasets.read
+    def read(self, dataset: str, *, columns: Sequence[str] | None = None, **which: Unpack[Reading]) -> "pl.DataFrame":
         """Read rows with the labels known by then; see `Datasets.read`."""
-        return self.datasets.read(self.context, dataset, as_of=as_of, **options)
+        return self.datasets.read(self.context, dataset, columns=columns, **which)
 
     def start(self, loop: Loop) -> None:
         """Declare a loop; a `worker` turns it. See `Loops.start`."""

@@ -32,7 +32,7 @@ BEGINS = datetime(2013, 1, 1, 8, tzinfo=UTC)
 
 
 def loops(days):
-    """Five policies as in the demonstration, turned more often, so that thirty days see many cycles."""
+    """Policies as in the demonstration, turned more often, so that thirty days see many cycles."""
     often = {"dataset": FLIGHTS, "train": train, "min_rows": 50}
     unheld = nr.Evaluation(holdout=None)
     judged = nr.Evaluation(slices=["origin"], holdout="3d", min_rows=50)
@@ -47,6 +47,14 @@ def loops(days):
             when=nr.new_labels(400),
             evaluate=judged,
             gate=nr.Gate("auc", margin=0.002, patience="4d"),
+            **often,
+        ),
+        nr.Loop(
+            "reviewed",
+            when=nr.schedule("0 8 * * 4"),
+            evaluate=unheld,
+            gate=None,
+            review=nr.Review(within="1d"),
             **often,
         ),
     ]

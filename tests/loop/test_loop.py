@@ -11,9 +11,9 @@ from sklearn.linear_model import LogisticRegression
 import noria as nr
 from noria.boot import open_home
 from noria.core.clock import SimulatedClock
-from noria.core.errors import Denied, Invalid, NotFound, Stale
+from noria.core.errors import Conflict, Denied, Invalid, NotFound, Stale
 from noria.ledger.model import FactKind
-from noria.loop import queries
+from noria.loop import queries, rules
 from noria.loop.model import CycleState, Outcome
 from noria.settings import Settings
 
@@ -417,6 +417,117 @@ def test_two_workers_share_a_loop_and_only_its_holder_turns_it(world):
             assert second.run_until_quiet() == 0
 
     assert len(world.cycles()) == 1
+
+
+def test_a_cycle_over_the_budget_is_skipped_in_words(world):
+    loop = a_loop(when=nr.new_labels(300), budget=nr.Budget(cpu_seconds_per_month=1e-6))
+    world.home.start(loop)
+    world.days(22, turned_by=loop)
+    first, *others = world.cycles()
+    assert first.outcome is Outcome.PROMOTED
+    assert {cycle.outcome for cycle in others} == {Outcome.SKIPPED}
+    assert "over the budget of 1e-06 CPU seconds" in others[0].words
+
+
+@pytest.mark.parametrize(
+    ("budget", "spent", "expected", "is_over"),
+    [
+        (nr.Budget(cpu_seconds_per_month=100), 50.0, 50.0, False),
+        (nr.Budget(cpu_seconds_per_month=100), 50.0, 50.1, True),
+        (nr.Budget(usd_per_month=1, usd_per_cpu_hour=3600), 0.5, 0.4, False),
+        (nr.Budget(usd_per_month=1, usd_per_cpu_hour=3600), 0.7, 0.4, True),
+        (None, 1e9, 1e9, False),
+    ],
+)
+def test_a_budget_counts_what_was_spent_and_what_comes_next(budget, spent, expected, is_over):
+    assert (rules.over_budget(budget, spent=spent, expected=expected) is not None) == is_over
+
+
+@pytest.mark.parametrize("limits", [{}, {"usd_per_month": 0}, {"cpu_seconds_per_month": -1}])
+def test_a_budget_without_a_limit_that_can_be_kept_is_refused(limits):
+    with pytest.raises(Invalid, match="budget"):
+        nr.Budget(**limits)
+
+
+REVIEWED = {"when": nr.manual(), "review": nr.Review(within="2d")}
+
+
+def asked_for_a_review(world):
+    loop = a_loop(**REVIEWED)
+    world.home.start(loop)
+    world.days(12)
+    world.home.loops.request(world.home.context, "clicks", reason="first")
+    world.turn(loop)
+    return loop
+
+
+def test_a_candidate_waits_for_a_review_and_is_rolled_out_when_it_is_approved(world):
+    loop = asked_for_a_review(world)
+    (waiting,) = world.home.loops.reviews(world.home.context)
+    assert (waiting.state, world.champion()) == (CycleState.REVIEWING, None)
+    world.turn(loop)
+    assert world.champion() is None
+
+    world.home.loops.approve(world.home.acting_as("ann"), "clicks", reason="the slices look right")
+    world.turn(loop)
+
+    assert world.cycles()[0].outcome is Outcome.PROMOTED
+    assert world.home.loops.reviews(world.home.context) == []
+    story = dict(world.home.loops.why(world.home.context, "clicks", world.champion()))
+    assert story["review"] == "person:ann approved: the slices look right"
+
+
+def test_a_refused_candidate_is_declined_and_the_champion_stays(world):
+    loop = asked_for_a_review(world)
+
+    world.home.loops.refuse(world.home.context, "clicks", reason="sales asked us to wait")
+    world.turn(loop)
+
+    assert (world.cycles()[0].outcome, world.champion()) == (Outcome.DECLINED, None)
+    assert world.cycles()[0].words == "person:ann refused: sales asked us to wait"
+
+
+def test_a_candidate_that_nobody_reviews_is_declined_at_its_deadline(world):
+    loop = asked_for_a_review(world)
+    with world.home.worker(loop) as worker:
+        assert worker.next_due() == world.home.clock.now() + 2 * DAY
+
+    world.home.clock.advance_to(world.home.clock.now() + 2 * DAY)
+    world.turn(loop)
+
+    assert world.cycles()[0].outcome is Outcome.DECLINED
+    assert world.cycles()[0].words.startswith("nobody had reviewed it by 2026-01-15")
+
+
+def test_a_review_is_given_once(world):
+    asked_for_a_review(world)
+    world.home.loops.approve(world.home.context, "clicks", reason="good")
+
+    with pytest.raises(Conflict, match="waits for a review"):
+        world.home.loops.refuse(world.home.context, "clicks", reason="no, wait")
+
+
+def test_reviewing_needs_the_permission_to(world):
+    asked_for_a_review(world)
+
+    with pytest.raises(Denied, match="may not review candidates"):
+        world.home.loops.approve(world.home.acting_as("eve"), "clicks", reason="mine")
+
+
+def test_a_new_champion_upstream_turns_the_wheel_downstream(world):
+    above, below = a_loop(name="above", when=nr.manual()), a_loop(name="below", when=nr.upstream("above"))
+    world.home.start(above)
+    world.home.start(below)
+    world.days(12)
+    world.turn(above, below)
+    assert world.cycles("below") == []
+
+    world.home.loops.request(world.home.context, "above", reason="first")
+    world.turn(above, below)
+
+    (cycle,) = world.cycles("below")
+    assert cycle.reasons[0].words == "above@2 is the new champion upstream"
+    assert cycle.outcome is Outcome.PROMOTED
 
 
 def test_why_tells_trigger_data_evidence_and_who(world):

@@ -70,7 +70,7 @@ class OnnxScorer:
     def _score(self, rows: Sequence[Row]) -> Scores:
         names = self._columns
         with np.errstate(over="ignore"):
-            table = np.array([[row.get(name) for name in names] for row in rows], dtype=np.float32)
+            table = np.array([list(map(row.get, names)) for row in rows], dtype=np.float32)
         found = cast("np.ndarray", self._session.run(self._output, {_INPUT: table})[0])
         if found.ndim == 2 and found.shape[1] > 2:  # noqa: PLR2004 - rows by two classes
             raise Invalid(f"it gives {found.shape[1]} classes, not two")

@@ -3,11 +3,13 @@
 import random
 import secrets
 import threading
+from datetime import UTC, datetime
 from typing import Protocol
 
 from noria.core.clock import Clock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, o, u to misread
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _TIME_DIGITS = 9  # milliseconds since 1970, enough until the year 3084
 _CHANCE_BITS = 60
 
@@ -38,5 +40,16 @@ class TimedIds:
         return f"{prefix}_{_spell(moment, _TIME_DIGITS)}{_spell(tail, _CHANCE_BITS // 5)}"
 
 
+def moment_of(made: str) -> datetime:
+    """Return when an id was made, to the millisecond; raises `ValueError` for what is no id of ours."""
+    spelled = made.rpartition("_")[2][:_TIME_DIGITS]
+    number = 0
+    for letter in spelled:
+        number = number * 32 + _ALPHABET.index(letter)
+    return datetime.fromtimestamp(number / 1000, UTC)
+
+
 def _spell(number: int, digits: int) -> str:
-    return "".join(_ALPHABET[(number >> (5 * place)) & 31] for place in reversed(range(digits)))
+    odd = digits % 2
+    pairs = [_PAIRS[(number >> shift) & 1023] for shift in range(5 * (digits + odd) - 10, -1, -10)]
+    return "".join(pairs)[odd:]

@@ -14,7 +14,7 @@ from noria.datasets import frames, profiles, queries
 from noria.datasets.model import Fragment
 from noria.datasets.profiles import Profile
 from noria.store.blobs import Blobs
-from noria.store.database import Database
+from noria.store.database import Connection, Database
 
 Value = TypeVar("Value")
 
@@ -43,22 +43,39 @@ class Kept(Generic[Value]):
                 self._bytes -= self._values.popitem(last=False)[1][1]
         return value
 
+    def clear(self) -> None:
+        """Let go of all values."""
+        with self._lock:
+            self._values.clear()
+            self._bytes = 0
+
 
 class FragmentList:
-    """The fragments of datasets in the order of their commits; those seen once are not asked for again."""
+    """The fragments of datasets in the order of their commits; those seen once are asked for again after an erasure."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, forget: Callable[[], None]) -> None:
         self._database = database
-        self._seen: dict[tuple[str, str], list[Fragment]] = {}
+        self._forget = forget
+        self._seen: dict[tuple[str, str], tuple[int, list[Fragment]]] = {}
 
     def of(self, context: Context, dataset: str) -> list[Fragment]:
         """Return all fragments of a dataset."""
         place = (context.project, dataset)
-        seen = self._seen.get(place, [])
+        known, seen = self._seen.get(place, (0, []))
         last = seen[-1].added_in if seen else 0
-        newer = self._database.read(lambda c: queries.fragments_after(c, context.project, dataset, last))
-        if newer:
-            seen = self._seen[place] = seen + newer
+
+        def query(connection: Connection) -> tuple[int, list[Fragment]]:
+            erasures = queries.erasures_of(connection, context.project, dataset)
+            after = last if erasures == known else 0
+            return erasures, queries.fragments_after(connection, context.project, dataset, after)
+
+        erasures, newer = self._database.read(query)
+        if erasures != known:
+            self._forget()
+            seen = []
+        if newer or erasures != known:
+            seen = seen + newer
+            self._seen[place] = (erasures, seen)
         return seen
 
 
@@ -77,6 +94,11 @@ class FragmentReader:
     def read(self, digest: str, make: Callable[[], pl.DataFrame]) -> pl.DataFrame:
         """Return a whole read by its digest, made if it is not kept; what is done to it stays with the caller."""
         return self._reads.get(digest, make, _size).clone()
+
+    def forget(self) -> None:
+        """Let go of all that was read, because some of it was erased."""
+        self._frames.clear()
+        self._reads.clear()
 
     def profile(self, part: Fragment) -> Profile:
         """Return a fragment's profile."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 KNOWN_AT = "known_at"
 """The column that says when a label became known."""
+ROW_SOURCE, LABEL_SOURCE = "noria_row_source", "noria_label_source"
+"""The columns that say through which source a row and its label came, where a read is asked for them."""
 MOVED = 0.1
 """From how much PSI on a column is said to have moved; by custom 0.1 is some change and 0.2 much."""
 MOST_LETTERS = 255
@@ -95,6 +97,37 @@ class Snapshot:
 
     def __str__(self) -> str:
         return f"{self.dataset}@{self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One row, or one label, that reads leave out: of a label, whatever had landed through a snapshot's number.
+
+    So a label that lands later, a correction, is seen again without a word.
+    """
+
+    kind: FragmentKind
+    key: str
+    time: datetime
+    through: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erasure:
+    """What is left of what was erased: counts, why, and a keyed commitment to the keys (HMAC-SHA-256), never they.
+
+    Whoever holds the commitment's key can prove that a row was among them; once that key is destroyed, nobody can.
+    """
+
+    id: str
+    dataset: str
+    rows: int
+    labels: int
+    snapshots: int
+    commitment: str
+    reason: str
+    by: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,14 +5,15 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
-from noria.datasets.model import Dataset, Fragment, FragmentKind, Snapshot
-from noria.datasets.tables import datasets, fragments, snapshots
+from noria.datasets.model import Dataset, Erasure, Fragment, FragmentKind, Snapshot
+from noria.datasets.tables import datasets, erasures, fragments, snapshots
 
 _SNAPSHOT = tuple(entry.name for entry in fields(Snapshot))
+_ERASURE = tuple(entry.name for entry in fields(Erasure))
 _FRAGMENT = tuple(entry.name for entry in fields(Fragment))
 
 
@@ -113,6 +114,67 @@ def all_snapshots(connection: Connection, project: str, name: str) -> list[Snaps
     """Return a dataset's snapshots, oldest first."""
     rows = connection.execute(select(snapshots).where(_of(project, name)).order_by(snapshots.c.number))
     return [_snapshot(row) for row in rows.mappings()]
+
+
+def sources(connection: Connection, project: str, name: str) -> dict[int, str]:
+    """Return through which source each snapshot came, by its number."""
+    rows = connection.execute(select(snapshots.c.number, snapshots.c.source).where(_of(project, name)))
+    return {row.number: row.source for row in rows}
+
+
+def erasures_of(connection: Connection, project: str, name: str) -> int:
+    """Return how often something was erased from a dataset."""
+    query = select(func.count()).where(erasures.c.project == project, erasures.c.dataset == name)
+    return connection.execute(query).scalar_one()
+
+
+def insert_erasure(connection: Connection, project: str, new: Erasure, *, key: str, leftover: Sequence[str]) -> None:
+    """Store what was erased, and the blobs that are still to be dropped."""
+    values = {name: getattr(new, name) for name in _ERASURE}
+    connection.execute(insert(erasures), values | {"project": project, "key": key, "leftover": list(leftover)})
+
+
+def leftovers(connection: Connection) -> dict[str, list[str]]:
+    """Return the blobs that are still to be dropped, by erasure."""
+    rows = connection.execute(select(erasures.c.id, erasures.c.leftover).where(erasures.c.leftover != []))
+    return {row.id: list(row.leftover) for row in rows}
+
+
+def set_leftover(connection: Connection, erasure_id: str, left: Sequence[str]) -> None:
+    """Store which blobs of an erasure are still to be dropped."""
+    connection.execute(update(erasures).where(erasures.c.id == erasure_id).values(leftover=list(left)))
+
+
+def all_erasures(connection: Connection, project: str, name: str) -> list[Erasure]:
+    """Return what was erased from a dataset, oldest first."""
+    here = (erasures.c.project == project) & (erasures.c.dataset == name)
+    rows = connection.execute(select(erasures).where(here).order_by(erasures.c.at, erasures.c.id)).mappings()
+    return [Erasure(**{entry: row[entry] for entry in _ERASURE}) for row in rows]
+
+
+def rewrite_fragment(connection: Connection, before: Fragment, after: Fragment | None) -> None:
+    """Put what is left of a fragment in its place, or take it away; raises `Stale` if it was rewritten meanwhile."""
+    same = (fragments.c.id == before.id) & (fragments.c.blob == before.blob)
+    if after is None:
+        done = connection.execute(delete(fragments).where(same))
+    else:
+        names = ("blob", "digest", "rows", "first_key", "last_key", "known_from", "known_through", "profile")
+        changes = {name: getattr(after, name) for name in names}
+        done = connection.execute(update(fragments).where(same).values(changes))
+    if done.rowcount != 1:
+        raise Stale("a fragment was rewritten by somebody else just now", hint="try again")
+
+
+def reduce_snapshot(connection: Connection, project: str, name: str, number: int, *, rows: int, labels: int) -> None:
+    """Count off what was erased of a snapshot."""
+    here = update(snapshots).where(_of(project, name), snapshots.c.number == number)
+    connection.execute(here.values(rows=snapshots.c.rows - rows, labels=snapshots.c.labels - labels))
+
+
+def is_needed(connection: Connection, blob: str) -> bool:
+    """Say whether any fragment still needs a blob."""
+    here = (fragments.c.blob == blob) | (fragments.c.profile == blob)
+    return connection.execute(select(fragments.c.id).where(here).limit(1)).first() is not None
 
 
 def fragments_after(connection: Connection, project: str, name: str, number: int) -> list[Fragment]:

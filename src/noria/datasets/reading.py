@@ -1,24 +1,43 @@
 """Puts fragments together into what a read shows: rows in order, each with its label as it was known."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
+from typing import TypedDict
 
 import polars as pl
 
 from noria.datasets import rules
 from noria.datasets.fragments import FragmentReader
-from noria.datasets.model import KNOWN_AT, Dataset, Fragment, FragmentKind
+from noria.datasets.holding import Held
+from noria.datasets.model import KNOWN_AT, LABEL_SOURCE, ROW_SOURCE, Dataset, Fragment, FragmentKind
+
+
+class Reading(TypedDict, total=False):
+    """What a read is of, and what it shows; see `Datasets.read`."""
+
+    snapshot: str | None
+    as_of: datetime | None
+    since: datetime | None
+    until: datetime | None
+    labelled: bool
+    without: Held | None
+    with_sources: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Rows with event times in [since, until), none after `as_of`; labels known by `as_of`."""
+    """Rows with event times in [since, until), none after `as_of`; labels known by `as_of`; nothing that is held.
+
+    With `sources`, by snapshot numbers, a read says of each row and label through which source it came.
+    """
 
     as_of: datetime | None = None
     since: datetime | None = None
     until: datetime | None = None
+    without: Held = field(default_factory=Held)
+    sources: Mapping[int, str] | None = None
 
     def holds(self, part: Fragment) -> bool:
         """Say whether all rows of a fragment lie inside."""
@@ -27,6 +46,14 @@ class Window:
             and (self.until is None or part.last_time < self.until)
             and (self.as_of is None or part.last_time <= self.as_of)
         )
+
+    def seen(self, part: Fragment, frame: pl.DataFrame, *, key: str) -> pl.DataFrame:
+        """Return a fragment's rows or labels without those that are held, with their source where it is asked for."""
+        left = self.without.left_in(part, frame, key=key)
+        if self.sources is None:
+            return left
+        column = ROW_SOURCE if part.kind is FragmentKind.ROWS else LABEL_SOURCE
+        return left.with_columns(pl.lit(self.sources[part.added_in]).alias(column))
 
 
 def shown(
@@ -39,7 +66,7 @@ def shown(
     """
     rows = _rows(reader, dataset, [part for part in parts if part.kind is FragmentKind.ROWS], window)
     if rows is None:
-        rows = reader.frame(schema).clear()
+        rows = window.seen(schema, reader.frame(schema), key=dataset.key).clear()
     if dataset.label is None:
         return rows
     labels = _labels(reader, dataset, [part for part in parts if part.kind is FragmentKind.LABELS], window, rows=rows)
@@ -47,7 +74,18 @@ def shown(
         whole = rows.join(labels, on=dataset.key, how="left", maintain_order="left")
         if whole[KNOWN_AT].null_count() < whole.height:
             return whole
-    return rows.with_columns(pl.lit(None).alias(dataset.label), pl.lit(None, pl.Datetime("us", "UTC")).alias(KNOWN_AT))
+    unknown = [pl.lit(None).alias(dataset.label), pl.lit(None, pl.Datetime("us", "UTC")).alias(KNOWN_AT)]
+    if window.sources is not None:
+        unknown.append(pl.lit(None, pl.String).alias(LABEL_SOURCE))
+    return rows.with_columns(unknown)
+
+
+def differences(window: Window, parts: Sequence[Fragment]) -> dict[str, object]:
+    """Return what makes a read another one than the plain read of its window: what it leaves out, what it adds."""
+    more: dict[str, object] = {"without": window.without.digest()} if window.without else {}
+    if window.sources is not None:
+        more["sources"] = [window.sources[part.added_in] for part in parts]
+    return more
 
 
 def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
@@ -60,7 +98,10 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
 
 def _rows(reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], window: Window) -> pl.DataFrame | None:
     parts = sorted(parts, key=lambda part: (part.first_time, part.last_time, part.id))
-    frames = [_inside(reader.frame(part), dataset, window, whole=window.holds(part)) for part in parts]
+    seen = [window.seen(part, reader.frame(part), key=dataset.key) for part in parts]
+    frames = [
+        _inside(frame, dataset, window, whole=window.holds(part)) for part, frame in zip(parts, seen, strict=True)
+    ]
     rows = together([frame for frame in frames if frame.height])
     if rows is None or all(first.last_time < second.first_time for first, second in pairwise(parts)):
         return rows
@@ -76,7 +117,8 @@ def _inside(frame: pl.DataFrame, dataset: Dataset, window: Window, *, whole: boo
 def _labels(
     reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], window: Window, *, rows: pl.DataFrame
 ) -> pl.DataFrame | None:
-    known = [_known(reader.frame(part), part, as_of=window.as_of) for part in parts]
+    seen = [window.seen(part, reader.frame(part), key=dataset.key) for part in parts]
+    known = [_known(frame, part, as_of=window.as_of) for part, frame in zip(parts, seen, strict=True)]
     if len({frame.schema[dataset.label or ""] for frame in known}) > 1:
         known = [frame.join(rows, on=dataset.key, how="semi", maintain_order="left") for frame in known]
     labels = together([frame for frame in known if frame.height])

@@ -1,8 +1,9 @@
 """Verbs of datasets: commit rows, land labels, read as of a time, compare, profile."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 import polars as pl
 
@@ -16,10 +17,12 @@ from noria.core.ids import Ids
 from noria.datasets import columns as kinds
 from noria.datasets import frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
+from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.fragments import FragmentList, FragmentReader
+from noria.datasets.holding import Held
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
-from noria.datasets.reading import Window
+from noria.datasets.reading import Reading, Window
 from noria.ledger.service import Ledger
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database
@@ -39,8 +42,9 @@ class Datasets:
         self._access = access
         self._clock = clock
         self._reader = FragmentReader(blobs, cache_bytes=cache_bytes)
-        self._listed = FragmentList(database)
+        self._listed = FragmentList(database, forget=self._reader.forget)
         self._committer = Committer(database, self._reader, self._listed, ledger=ledger, clock=clock, ids=ids)
+        self._eraser = Eraser(database, blobs, self._reader, self._listed, clock=clock, ids=ids)
 
     # --- writing
 
@@ -111,39 +115,35 @@ class Datasets:
         )  # fmt: skip
         return self._committer.commit(context, delivery)
 
+    def erase(
+        self, context: Context, dataset: str, holds: Held, *, reason: str, also: Callable[[Connection, Erasure], None]
+    ) -> Erasure:
+        """Remove held rows with all their labels, or held labels alone, from every snapshot; it cannot be undone.
+
+        Every snapshot stays readable, without them. `also` records, in the same transaction, what the erasure is
+        part of. What was erased is kept as counts and a keyed commitment, never in clear.
+        """
+        self._access.require(context, Permission.DATA_WRITE)
+        return self._eraser.erase(context, self.dataset(context, dataset), holds, reason=reason, also=also)
+
     # --- reading
 
     def read(
-        self,
-        context: Context,
-        dataset: str,
-        *,
-        snapshot: str | None = None,
-        as_of: datetime | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        columns: Sequence[str] | None = None,
-        labelled: bool = False,
+        self, context: Context, dataset: str, *, columns: Sequence[str] | None = None, **options: Unpack[Reading]
     ) -> pl.DataFrame:
         """Return rows with event times in [since, until), in order of time and key, with labels as known at `as_of`.
 
         `snapshot` (an id, or NAME@N) chooses what was committed, the newest if not given; `as_of` shows only rows
         whose event had happened and labels that were known by then. A label that is not known is null; `known_at`
-        comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame.
+        comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame. `without`
+        leaves out what is held: rows, and labels as if they were not known. `with_sources` adds the columns
+        `noria_row_source` and `noria_label_source`: through which source each row and its label came.
 
         Raises:
             NotFound: there is no such dataset, snapshot or column.
 
         """
-        found = self.rows(
-            context,
-            dataset,
-            snapshot=snapshot,
-            as_of=as_of,
-            since=since,
-            until=until,
-            labelled=labelled,
-        ).load()
+        found = self.rows(context, dataset, **options).load()
         if columns is None:
             return found
         for name in columns:
@@ -151,35 +151,23 @@ class Datasets:
                 raise NotFound("column", name, known=found.columns)
         return found.select(columns)
 
-    def rows(
-        self,
-        context: Context,
-        dataset: str,
-        *,
-        snapshot: str | None = None,
-        as_of: datetime | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        labelled: bool = False,
-    ) -> Rows:
+    def rows(self, context: Context, dataset: str, **options: Unpack[Reading]) -> Rows:
         """Return a read that is known by its digest and loaded when asked; see `read`."""
         self._access.require(context, Permission.DATA_READ)
         declared = self.dataset(context, dataset)
-        chosen = self.latest(context, dataset) if snapshot is None else self.snapshot(context, snapshot)
-        if chosen is None:
-            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
-        if chosen.dataset != dataset:
-            raise Conflict(
-                f"{chosen} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
-            )
-        window = _window(as_of=as_of, since=since, until=until)
+        chosen = self._chosen(context, dataset, options.get("snapshot"))
+        window = _window(as_of=options.get("as_of"), since=options.get("since"), until=options.get("until"))
+        labelled, without = options.get("labelled", False), options.get("without") or Held()
         bounds = {"as_of": window.as_of, "since": window.since, "until": window.until}
         there = self._listed.of(context, dataset)
         parts = rules.relevant(there, through=chosen.number, **bounds)
-        digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds)
+        sources = self._sources(context, dataset) if options.get("with_sources") else None
+        seen = replace(window, without=without.inside(**bounds), sources=sources)
+        more = reading.differences(seen, parts)
+        digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds, **more)
 
         def make() -> pl.DataFrame:
-            found = reading.shown(self._reader, declared, parts, window, schema=there[0])
+            found = reading.shown(self._reader, declared, parts, seen, schema=there[0])
             return found.drop_nulls(declared.label) if labelled and declared.label else found
 
         return Rows(
@@ -306,13 +294,28 @@ class Datasets:
         )
         return {name: f"{was[name]} to {now[name]}" for name in was if was[name] != now[name]}
 
+    def _chosen(self, context: Context, dataset: str, name: str | None) -> Snapshot:
+        """Return the snapshot that a read is of; raises `NotFound`, and `Conflict` for one of another dataset."""
+        found = self.latest(context, dataset) if name is None else self.snapshot(context, name)
+        if found is None:
+            raise NotFound("snapshot of dataset", dataset, hint=f"commit rows first: noria data push {dataset} FILE")
+        if found.dataset != dataset:
+            raise Conflict(
+                f"{found} is no snapshot of dataset {dataset!r}", hint=f"choose one: noria data show {dataset}"
+            )
+        return found
+
+    def _sources(self, context: Context, dataset: str) -> Mapping[int, str]:
+        """Return through which source each snapshot came, by its number."""
+        return self._database.read(lambda c: queries.sources(c, context.project, dataset))
+
     def _names(self, context: Context) -> list[str]:
         return [dataset.name for dataset in self.datasets(context)]
 
 
 def _window(*, as_of: datetime | None = None, since: datetime | None = None, until: datetime | None = None) -> Window:
-    bounds = {"as_of": as_of, "since": since, "until": until}
-    return Window(**{name: None if moment is None else as_utc(moment) for name, moment in bounds.items()})
+    as_of, since, until = (None if moment is None else as_utc(moment) for moment in (as_of, since, until))
+    return Window(as_of=as_of, since=since, until=until)
 
 
 def _content(rows: pl.DataFrame | None, labels: pl.DataFrame | None) -> str:

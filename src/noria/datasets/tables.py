@@ -1,6 +1,6 @@
 """Where datasets, snapshots and fragments are kept."""
 
-from sqlalchemy import Column, Index, Integer, String, Table
+from sqlalchemy import Column, Index, Integer, String, Table, Text
 
 from noria.store.tables import Json, UtcTime, metadata
 
@@ -56,4 +56,22 @@ fragments = Table(
     Column("known_through", UtcTime),
     Column("profile", String(64)),
     Index(None, "project", "dataset", "added_in"),
+)
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("project", String(255), nullable=False),
+    Column("dataset", String(255), nullable=False),
+    Column("rows", Integer, nullable=False),
+    Column("labels", Integer, nullable=False),
+    Column("snapshots", Integer, nullable=False),
+    Column("commitment", String(64), nullable=False),
+    Column("key", String(64)),
+    Column("leftover", Json, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index(None, "project", "dataset"),
 )

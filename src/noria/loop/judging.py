@@ -10,7 +10,7 @@ from noria.core.errors import Invalid, NotFound
 from noria.evaluation import comparing
 from noria.evaluation.comparing import Judged
 from noria.evaluation.model import Evidence, Rival
-from noria.loop import rules
+from noria.loop import rules, training
 from noria.loop.model import Cycle
 from noria.loop.turn import Turn
 from noria.registry.loading import MODEL_CODEC
@@ -50,10 +50,10 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
         anchor = None
     rivals = [version for version in (champion, anchor) if version is not None]
     window = rules.judging_window(trained_through, *(rival.trained_through for rival in rivals), as_of=as_of)
-    rows = _rows(turn, window)
+    rows = _rows(turn, cycle, window)
     if turn.loop.gate is None or rows.height == 0:
         rival = Rival.BASE_RATE if champion is None else Rival.CHAMPION
-        said = () if turn.loop.gate is None else (_no_labels(turn, window),)
+        said = () if turn.loop.gate is None else (_no_labels(turn, cycle, window),)
         nothing = Evidence(rival=rival, rows=rows.height, since=window.since or as_of, until=as_of, unread=said)
         return Found(evidence=nothing, champion=champion)
     judged = Judged(
@@ -71,14 +71,14 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
     return Found(evidence=found, champion=champion)
 
 
-def _no_labels(turn: Turn, window: rules.Window) -> str:
-    waiting = _rows(turn, window, labelled=False).height
+def _no_labels(turn: Turn, cycle: Cycle, window: rules.Window) -> str:
+    waiting = _rows(turn, cycle, window, labelled=False).height
     if not waiting:
         return "no rows to judge on"
     return f"no labelled rows to judge on: {waiting:,} rows wait for theirs; hold back longer than labels take to come"
 
 
-def _rows(turn: Turn, window: rules.Window, *, labelled: bool = True) -> pl.DataFrame:
+def _rows(turn: Turn, cycle: Cycle, window: rules.Window, *, labelled: bool = True) -> pl.DataFrame:
     try:
         return turn.rooms.datasets.read(
             turn.context,
@@ -87,6 +87,7 @@ def _rows(turn: Turn, window: rules.Window, *, labelled: bool = True) -> pl.Data
             since=window.since,
             until=window.until,
             labelled=labelled,
+            without=training.held(turn, cycle),
         )
     except NotFound:
         return pl.DataFrame()

@@ -57,6 +57,7 @@ class Standing:
     due: tuple[str, ...] = ()
     signals: tuple[Mapping[str, Any], ...] = ()
     requests: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
     events: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -128,6 +129,8 @@ class Cycle:
     looks: int = 0
     evidence: Mapping[str, Any] = field(default_factory=dict[str, Any])
     verdict: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    guarded: Mapping[str, Any] | None = None
+    """What the guards found, and the change to the quarantine after which the cycle learns; None until they judged."""
     charged_cpu_seconds: float = 0.0
 
     @property

@@ -67,6 +67,8 @@ def _reopen_gate_if_labels_came(connection: Connection, turn: Turn) -> None:
     cycle = queries.open_cycle(connection, turn.context.project, turn.loop.name)
     if cycle is None or turn.fact.kind is not FactKind.FEEDBACK_LANDED or cycle.deadline is None:
         return
+    if cycle.state is not CycleState.GATING:
+        return
     landed = int(turn.fact.payload["labels"])
     if rules.labels_suffice(cycle, landed=landed):
         moved = queries.move_cycle(connection, cycle, state=cycle.state, deadline=None)

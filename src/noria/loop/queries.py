@@ -135,6 +135,12 @@ def move_cycle(connection: Connection, cycle: Cycle, *, state: CycleState, **cha
     return one_cycle(connection, cycle.id)
 
 
+def end_wait(connection: Connection, cycle: Cycle) -> bool:
+    """End a cycle's wait for labels or a person; False if it was ended already, for a wait ends once."""
+    waits = (cycles.c.id == cycle.id) & (cycles.c.state == cycle.state.value) & cycles.c.deadline.is_not(None)
+    return connection.execute(update(cycles).where(waits).values(deadline=None)).rowcount == 1
+
+
 def one_cycle(connection: Connection, cycle_id: str) -> Cycle:
     """Return a cycle that is known to be there."""
     return _cycle(connection.execute(select(cycles).where(cycles.c.id == cycle_id)).mappings().one())
@@ -155,6 +161,21 @@ def open_cycle(connection: Connection, project: str, loop_name: str) -> Cycle | 
     here = (cycles.c.project == project) & (cycles.c.loop == loop_name) & (cycles.c.state != CycleState.SETTLED.value)
     found = connection.execute(select(cycles).where(here)).mappings().one_or_none()
     return None if found is None else _cycle(found)
+
+
+def waiting_cycles(connection: Connection, project: str, state: CycleState) -> list[Cycle]:
+    """Return the cycles that are in a state and wait there until a deadline."""
+    here = (cycles.c.project == project) & (cycles.c.state == state.value) & cycles.c.deadline.is_not(None)
+    return [_cycle(row) for row in connection.execute(select(cycles).where(here)).mappings()]
+
+
+def charged(connection: Connection, project: str, loop_name: str, *, since: datetime) -> tuple[float, float]:
+    """Return the CPU seconds charged to the cycles opened since a moment, and to the last cycle that trained."""
+    here = (cycles.c.project == project) & (cycles.c.loop == loop_name)
+    whole = select(func.sum(cycles.c.charged_cpu_seconds)).where(here, cycles.c.opened_at >= since)
+    last = select(cycles.c.charged_cpu_seconds).where(here, cycles.c.charged_cpu_seconds > 0)
+    newest = connection.execute(last.order_by(cycles.c.number.desc()).limit(1)).scalar_one_or_none()
+    return connection.execute(whole).scalar_one() or 0.0, newest or 0.0
 
 
 def last_opened(connection: Connection, project: str, loop_name: str) -> datetime | None:

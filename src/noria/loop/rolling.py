@@ -23,11 +23,12 @@ def roll_out(turn: Turn) -> None:
         return turn.skip()
     if not turn.loop.evaluate.refits:
         return _let_in(turn, cycle, refit=None, as_of=turn.fact.at)
-    run = training.run(turn, cycle, training.REFIT, as_of=turn.fact.at, held_back=False)
+    through = cycle.opened_at if turn.loop.guards else turn.fact.at  # nothing is learned that was not guarded
+    run = training.run(turn, cycle, training.REFIT, as_of=through, held_back=False)
     if run.state is RunState.FAILED:
         words = f"the accepted recipe failed when trained through now: {run.error}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
-    return _let_in(turn, cycle, refit=run, as_of=turn.fact.at)
+    return _let_in(turn, cycle, refit=run, as_of=through)
 
 
 def look(rooms: Rooms, context: Context, cycle: Cycle | None, lease: Lease) -> bool:

@@ -10,8 +10,8 @@ import polars as pl
 from noria.core.errors import Invalid
 from noria.ledger.model import Fact, FactKind
 from noria.loop.model import Cycle, CycleState, Event, LoopRow, Reason, Standing
-from noria.loop.spec import Loop
-from noria.loop.triggers import EventTrigger, Schedule
+from noria.loop.spec import Budget, Loop
+from noria.loop.triggers import EventTrigger, Schedule, Upstream
 
 _KEPT_SIGNALS = 20
 _KEPT_EVENTS = 20
@@ -52,8 +52,17 @@ def add(standing: Standing, fact: Fact) -> Standing:  # noqa: PLR0911 - one answ
             return replace(standing, events=(*standing.events, came)[-_KEPT_EVENTS:])
         case FactKind.CYCLE_REQUESTED:
             return replace(standing, requests=(*standing.requests, f"{fact.actor} asked: {told['reason']}"))
+        case FactKind.MODEL_PROMOTED | FactKind.MODEL_ROLLED_BACK:
+            return replace(
+                standing, upstream=(*standing.upstream, f"{told['model']}@{told['version']}")[-_KEPT_SIGNALS:]
+            )
         case _:
             return standing
+
+
+def upstream_models(loop: Loop) -> set[str]:
+    """Return the models whose promotions this loop waits for."""
+    return {leaf.model for leaf in loop.when.leaves() if isinstance(leaf, Upstream)}
 
 
 def waits_for(loop: Loop, event: Fact) -> bool:
@@ -122,6 +131,40 @@ def nothing_to_learn(loop: Loop, *, champion_trained_through: datetime | None, a
     )
 
 
+def month_of(moment: datetime) -> datetime:
+    """Return when the moment's calendar month began, in UTC."""
+    return moment.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+
+
+def over_budget(budget: Budget | None, *, spent: float, expected: float) -> str | None:
+    """Say that a training which costs `expected` CPU seconds would go over this month's budget, or None if it fits.
+
+    >>> over_budget(Budget(cpu_seconds_per_month=60), spent=55.0, expected=10.0)
+    'training has cost 55.0 CPU seconds ($0.00) this month and the next one about 10.0 ($0.00): over the budget of 60 CPU seconds'
+    """
+    if budget is None:
+        return None
+    whole = spent + expected
+    over = [
+        limit
+        for limit, is_over in (
+            (f"{budget.cpu_seconds_per_month or 0:g} CPU seconds", _exceeds(whole, budget.cpu_seconds_per_month)),
+            (f"${budget.usd_per_month or 0:g}", _exceeds(budget.usd(whole), budget.usd_per_month)),
+        )
+        if is_over
+    ]
+    if not over:
+        return None
+    return (
+        f"training has cost {spent:.1f} CPU seconds (${budget.usd(spent):.2f}) this month "
+        f"and the next one about {expected:.1f} (${budget.usd(expected):.2f}): over the budget of {' and '.join(over)}"
+    )
+
+
+def _exceeds(value: float, limit: float | None) -> bool:
+    return limit is not None and value > limit
+
+
 def to_plain(standing: Standing) -> dict[str, Any]:
     """Return a standing as plain values."""
     return {
@@ -131,6 +174,7 @@ def to_plain(standing: Standing) -> dict[str, Any]:
         "due": list(standing.due),
         "signals": [dict(signal) for signal in standing.signals],
         "requests": list(standing.requests),
+        "upstream": list(standing.upstream),
         "events": [dict(event) for event in standing.events],
     }
 
@@ -144,6 +188,7 @@ def from_plain(plain: Mapping[str, Any]) -> Standing:
         due=tuple(plain["due"]),
         signals=tuple(plain["signals"]),
         requests=tuple(plain["requests"]),
+        upstream=tuple(plain.get("upstream", ())),
         events=tuple(plain.get("events", ())),
     )
 

@@ -47,9 +47,10 @@ def live_scores(
 ) -> pl.DataFrame:
     """Return rows in [since, until) with `score` and `version` of the champion at their time; labels as of then.
 
-    Rows from before the first champion are left out.
+    Rows from before the first champion, and what is held in quarantine, are left out.
     """
-    rows = rooms.datasets.read(context, loop.dataset.name, as_of=as_of, since=since, until=until)
+    held = rooms.guards.held(context, loop.dataset.name)
+    rows = rooms.datasets.read(context, loop.dataset.name, as_of=as_of, since=since, until=until, without=held)
     when = pl.col(loop.dataset.time)
     parts: list[pl.DataFrame] = []
     for reign in reigns(rooms, context, loop.model):

@@ -4,10 +4,10 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core import digests
 from noria.core.context import Context
-from noria.core.errors import NotFound, Stale
+from noria.core.errors import Conflict, NotFound, Stale
 from noria.ledger.model import FactKind
 from noria.loop import queries, rules, telling
-from noria.loop.model import Cycle, CyclesWanted, Event, LoopRow, LoopState, Standing
+from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
 from noria.store.database import Connection
@@ -166,6 +166,37 @@ class Loops:
         """Return the loop's open cycle, if there is one."""
         self._access.require(context, Permission.LOOP_READ)
         return self._rooms.database.read(lambda c: queries.open_cycle(c, context.project, name))
+
+    def reviews(self, context: Context) -> list[Cycle]:
+        """Return the cycles whose candidates wait for a review, the most urgent first."""
+        self._access.require(context, Permission.LOOP_READ)
+        waiting = self._rooms.database.read(lambda c: queries.waiting_cycles(c, context.project, CycleState.REVIEWING))
+        return sorted(waiting, key=lambda cycle: (cycle.deadline, cycle.loop))
+
+    def approve(self, context: Context, name: str, *, reason: str) -> Cycle:
+        """Approve the loop's candidate that waits for a review; raises `Conflict` if none waits."""
+        return self._review(context, name, FactKind.REVIEW_APPROVED, reason=reason)
+
+    def refuse(self, context: Context, name: str, *, reason: str) -> Cycle:
+        """Refuse the loop's candidate that waits for a review; raises `Conflict` if none waits."""
+        return self._review(context, name, FactKind.REVIEW_REFUSED, reason=reason)
+
+    def _review(self, context: Context, name: str, kind: FactKind, *, reason: str) -> Cycle:
+        self._access.require(context, Permission.REVIEW)
+        self.get(context, name)
+        said = f"{context.actor} {'approved' if kind is FactKind.REVIEW_APPROVED else 'refused'}: {reason}"
+
+        def work(connection: Connection) -> Cycle:
+            cycle = queries.open_cycle(connection, context.project, name)
+            if cycle is None or cycle.state is not CycleState.REVIEWING or not queries.end_wait(connection, cycle):
+                raise Conflict(f"no candidate of loop {name!r} waits for a review", hint="look at: noria review ls")
+            verdict = {**cycle.verdict, "review": said}
+            moved = queries.move_cycle(connection, cycle, state=cycle.state, verdict=verdict, words=said)
+            told = {"loop": name, "cycle": cycle.id, "number": cycle.number, "version": cycle.candidate, "words": said}
+            self._rooms.ledger.record(connection, context, kind, subject=cycle.id, payload=told)
+            return moved
+
+        return self._rooms.database.write(work)
 
     def why(self, context: Context, model: str, number: int) -> list[tuple[str, str]]:
         """Tell in words why a version exists and who decided what about it, as headed lines; raises `NotFound`."""

@@ -7,7 +7,7 @@ ties the rooms together: read this table from top to bottom and you have gone ro
 from collections.abc import Callable, Mapping
 
 from noria.ledger.model import Fact, FactKind
-from noria.loop import noticing, rolling, rules, training, turning
+from noria.loop import guarding, noticing, reviewing, rolling, rules, training, turning
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 
@@ -21,19 +21,24 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.SCHEDULE_DUE: noticing.take_note,
     FactKind.LOOP_RESTED: noticing.take_note,
     FactKind.CYCLE_REQUESTED: noticing.take_note,
+    FactKind.MODEL_PROMOTED: noticing.take_note,
+    FactKind.MODEL_ROLLED_BACK: noticing.take_note,
     FactKind.EVENT_RECEIVED: noticing.take_note,
     # One turn of the wheel.
-    FactKind.CYCLE_OPENED: turning.guard,
+    FactKind.CYCLE_OPENED: guarding.guard,
     FactKind.DATA_PASSED: turning.train,
     FactKind.DATA_STOPPED: turning.settle_quarantined,
     FactKind.RUN_SUCCEEDED: turning.evaluate,
     FactKind.RUN_FAILED: turning.settle_failed,
     FactKind.MODEL_EVALUATED: turning.judge,
-    FactKind.GATE_PASSED: rolling.roll_out,
+    FactKind.GATE_PASSED: reviewing.ask,
     FactKind.GATE_FAILED: turning.settle_rejected,
     FactKind.GATE_UNSURE: turning.wait,
     FactKind.GATE_REOPENED: turning.evaluate,
     FactKind.GATE_EXPIRED: turning.settle_rejected,
+    FactKind.REVIEW_APPROVED: rolling.roll_out,
+    FactKind.REVIEW_REFUSED: reviewing.settle_declined,
+    FactKind.REVIEW_EXPIRED: reviewing.settle_declined,
     # Meanwhile time passes, and the worker looks at the rollout: rolling.look.
     FactKind.ROLLOUT_FINISHED: rolling.settle_promoted,
     FactKind.ROLLOUT_ABORTED: rolling.settle_rolled_back,
@@ -49,6 +54,8 @@ def concerns(loop: Loop, fact: Fact) -> bool:
             return fact.subject == loop.dataset.name
         case FactKind.SIGNAL_RAISED | FactKind.SCHEDULE_DUE | FactKind.LOOP_RESTED | FactKind.CYCLE_REQUESTED:
             return fact.subject == loop.name
+        case FactKind.MODEL_PROMOTED | FactKind.MODEL_ROLLED_BACK:
+            return fact.payload["model"] in rules.upstream_models(loop)
         case FactKind.EVENT_RECEIVED:
             return rules.waits_for(loop, fact)
         case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:

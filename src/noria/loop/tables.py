@@ -58,6 +58,7 @@ cycles = Table(
     Column("looks", Integer, nullable=False),
     Column("evidence", Json, nullable=False),
     Column("verdict", Json, nullable=False),
+    Column("guarded", Json),
     Column("charged_cpu_seconds", Float, nullable=False),
     Index(None, "project", "loop", "number", unique=True),
     Index(None, "project", "loop", "state"),

@@ -1,7 +1,8 @@
 """Tells in words why a model version exists: what triggered it, which data, by which evidence, and who decided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from noria.core.context import Context
 from noria.evaluation.model import Comparison, Evidence
@@ -31,6 +32,7 @@ def why(rooms: Rooms, context: Context, model: str, number: int) -> list[Line]:
     lines += _data(rooms, context, version)
     lines.append(("run", f"{version.run}, code {version.code[:12]}, environment {version.environment[:12]}"))
     if cycle is not None:
+        lines += _guarded(cycle)
         lines += _judgement(cycle)
     lines += [_rollout(one) for one in rooms.rollouts.all(context, model) if one.candidate == number]
     return lines + [
@@ -57,6 +59,14 @@ def _data(rooms: Rooms, context: Context, version: ModelVersion) -> list[Line]:
     return [("data", f"{snapshot} ({snapshot.digest[:12]}, newest from {snapshot.source}), {through}")]
 
 
+def _guarded(cycle: Cycle) -> list[Line]:
+    if cycle.guarded is None:
+        return []
+    findings: Sequence[Mapping[str, Any]] = cycle.guarded["findings"]
+    counts = f"{cycle.guarded['action']}, {cycle.guarded['rows']:,} new rows judged, {cycle.guarded['held']:,} held"
+    return [("guards", counts), *((str(found["guard"]), f"{found['action']}: {found['words']}") for found in findings)]
+
+
 def _judgement(cycle: Cycle) -> list[Line]:
     lines: list[Line] = []
     if cycle.evidence:
@@ -73,6 +83,10 @@ def _judgement(cycle: Cycle) -> list[Line]:
         lines += _worst_slice(evidence)
     if cycle.verdict:
         lines.append(("verdict", f"{cycle.verdict['outcome']}: {'; '.join(cycle.verdict['reasons'])}"))
+        if "review" in cycle.verdict:
+            lines.append(("review", str(cycle.verdict["review"])))
+    if cycle.charged_cpu_seconds:
+        lines.append(("cost", f"{cycle.charged_cpu_seconds:.1f} CPU seconds of training"))
     if cycle.outcome is not None:
         lines.append(("outcome", f"{cycle.outcome.value}: {cycle.words}"))
     return lines

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from noria.datasets.holding import Held
 from noria.datasets.model import Rows
 from noria.ledger.model import Fact
 from noria.loop import preparing, rules
@@ -24,8 +25,15 @@ def is_training_of(loop: Loop, fact: Fact) -> bool:
     return key.startswith(f"{loop.name}/") and key.endswith(f"/{TRAIN}")
 
 
-def rows(turn: Turn, cycle: Cycle, *, as_of: datetime, held_back: bool) -> Rows:
-    """Return the rows of the training window; before its tail if one is held back, else through `as_of`."""
+def held(turn: Turn, cycle: Cycle) -> Held:
+    """Return what was held when the cycle's guards had judged; what changed since counts for the next cycle."""
+    if cycle.guarded is None:
+        return Held()
+    return turn.rooms.guards.held(turn.context, turn.loop.dataset.name, change=int(cycle.guarded["change"]))
+
+
+def rows(turn: Turn, cycle: Cycle, *, as_of: datetime, held_back: bool, without: Held | None = None) -> Rows:
+    """Return the rows of the training window, without those that are held; before its tail if one is held back."""
     window = rules.training_window(turn.loop, as_of=as_of, held_back=held_back)
     return turn.rooms.datasets.rows(
         turn.context,
@@ -35,6 +43,7 @@ def rows(turn: Turn, cycle: Cycle, *, as_of: datetime, held_back: bool) -> Rows:
         since=window.since,
         until=window.until,
         labelled=True,
+        without=held(turn, cycle) if without is None else without,
     )
 
 
@@ -43,7 +52,7 @@ def run(turn: Turn, cycle: Cycle, purpose: str, *, as_of: datetime, held_back: b
     found = rows(turn, cycle, as_of=as_of, held_back=held_back)
     first = turn.loop.train.parameters[0]
     params: dict[str, Any] = {first: found, **turn.loop.params}
-    key = f"{turn.loop.name}/{cycle.number}/{purpose}"
+    key = f"{turn.loop.name}/{cycle.number}/{found.digest[:12]}/{purpose}"  # what was erased meanwhile makes it another run
     return turn.rooms.runs.run(turn.context, turn.loop.train, params=params, key=key)
 
 

@@ -145,6 +145,24 @@ class MetricDrop(Trigger):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream(Trigger):
+    """Due when the champion of another model has moved, such as one whose scores are a feature here."""
+
+    model: str
+
+    def reasons(self, standing: Standing) -> tuple[Reason, ...]:
+        """Answer when that model has a new champion."""
+        moved = [version for version in standing.upstream if version.rpartition("@")[0] == self.model]
+        return tuple(
+            Reason(trigger="upstream", words=f"{version} is the new champion upstream") for version in moved[-1:]
+        )
+
+    def words(self) -> str:
+        """Return whose champion it waits for."""
+        return f"a new champion of {self.model}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventTrigger(Trigger):
     """Due when an event of this type was received, from this source if one is named."""
 
@@ -243,6 +261,11 @@ def drift(*, psi: float = 0.2, over: str | timedelta = "7d", columns: tuple[str,
 def metric_drop(metric: str, *, by: float, over: str | timedelta = "7d") -> MetricDrop:
     """Turn when the champion's metric, measured over the last `over`, is worse by `by` than when it was judged."""
     return MetricDrop(metric=metric, by=by, over=as_duration(over))
+
+
+def upstream(model: str) -> Upstream:
+    """Turn when another model's champion has moved: promoted, or rolled back."""
+    return Upstream(model=model)
 
 
 def event(*, type: str, source: str | None = None) -> EventTrigger:  # noqa: A002 - CloudEvents' own word

@@ -9,6 +9,7 @@ from noria.core.context import Context
 from noria.core.errors import Stale
 from noria.core.ids import Ids
 from noria.datasets.service import Datasets
+from noria.guards.service import Guards
 from noria.ledger.model import Fact, FactKind
 from noria.ledger.service import Ledger
 from noria.loop import queries, rules
@@ -19,6 +20,7 @@ from noria.registry.loading import Loader
 from noria.registry.service import Registry
 from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
+from noria.serving.landing import Landings
 from noria.serving.preparing import Preparer
 from noria.serving.service import Endpoints
 from noria.store import leases
@@ -38,10 +40,12 @@ class Rooms:
     runs: Runs
     registry: Registry
     loader: Loader
+    guards: Guards
     monitors: Monitors
     endpoints: Endpoints
     rollouts: Rollouts
     preparer: Preparer
+    landings: Landings
     clock: Clock
     ids: Ids
 
@@ -103,7 +107,7 @@ class Turn:
         return self.rooms.database.write(work, durability=Durability.STEP)
 
     def entered(self, state: CycleState) -> Cycle | None:
-        """Return the open cycle that the fact is about, moved into the state; None if there is nothing to do."""
+        """Return the open cycle that the fact is about, moved into the state; None when it is past it."""
         cycle = self.cycle()
         return None if cycle is None else self.enter(cycle, state)
 

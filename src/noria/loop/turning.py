@@ -1,4 +1,4 @@
-"""One turn of the wheel up to the gate: guard, train, evaluate, judge; each verb answers one fact with the next."""
+"""One turn of the wheel from guarded data to the gate: train, evaluate, judge; each verb answers one fact with the next."""
 
 from noria.core.errors import NoriaError
 from noria.evaluation import gates
@@ -7,30 +7,7 @@ from noria.ledger.model import FactKind
 from noria.loop import judging, preparing, queries, rules, training
 from noria.loop.model import CycleState, Outcome
 from noria.loop.turn import Turn
-from noria.registry.model import CHAMPION
 from noria.store.database import Connection
-
-
-def guard(turn: Turn) -> None:
-    """Look whether the rows can be learned from at all; say so, or stop the cycle in words."""
-    cycle = turn.entered(CycleState.GUARDING)
-    if cycle is None:
-        return turn.skip()
-    champion = judging.version_of(turn, CHAMPION)
-    through = None if champion is None else champion.trained_through
-    idle = rules.nothing_to_learn(turn.loop, champion_trained_through=through, as_of=cycle.opened_at)
-    if idle is not None:
-        return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.SKIPPED, words=idle))
-    rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True).load()
-    problem = rules.shortage(turn.loop, rows)
-
-    def work(connection: Connection) -> None:
-        if problem is None:
-            turn.tell(connection, cycle, FactKind.DATA_PASSED, rows=rows.height)
-        else:
-            turn.tell(connection, cycle, FactKind.DATA_STOPPED, rows=rows.height, words=problem)
-
-    return turn.decide(work)
 
 
 def train(turn: Turn) -> None:

@@ -11,6 +11,7 @@ from noria.core.context import Context
 from noria.core.errors import LeaseLost, NotFound, Stale, Unavailable
 from noria.ledger.model import Fact, FactKind
 from noria.loop import queries, rolling, rules
+from noria.loop.collecting import Collector
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
 from noria.loop.spec import Loop
 from noria.loop.table import STARTS, concerns
@@ -44,6 +45,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._holder = f"{this_process()}"
         self._leases: dict[str, Lease] = {}
         self._read: dict[str, int] = {}
+        self._collector = Collector(rooms, self._context)
         self._closing = threading.Event()
         self._told = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="noria-lease-heartbeat", daemon=True)
@@ -149,6 +151,8 @@ class Worker(AbstractContextManager["Worker"]):
         lease, now = self._leases.get(loop.name), self._rooms.clock.now()
         if lease is None:
             return 0
+        if self._collector.collect(loop):
+            return 1
         row, cycle, last = self._rooms.database.read(lambda connection: self._look(connection, loop))
         if row.state is LoopState.PAUSED:
             return 0
@@ -160,9 +164,9 @@ class Worker(AbstractContextManager["Worker"]):
             leases.check(connection, lease, self._rooms.database.lease_time(connection))
             if FactKind.SCHEDULE_DUE in told:
                 queries.set_scheduled(connection, row, through=now)
-            if FactKind.GATE_EXPIRED in told and cycle is not None:
-                queries.move_cycle(connection, cycle, state=cycle.state, deadline=None)
             for kind, (subject, payload) in told.items():
+                if kind in _EXPIRIES.values() and cycle is not None and not queries.end_wait(connection, cycle):
+                    continue  # it was reviewed a moment ago
                 self._rooms.ledger.record(connection, self._context, kind, subject=subject, payload=payload)
 
         self._rooms.database.write(work)
@@ -182,7 +186,7 @@ class Worker(AbstractContextManager["Worker"]):
         cycle = self._rooms.database.read(lambda c: queries.open_cycle(c, self._context.project, loop.name))
         if cycle is not None and cycle.state is CycleState.ROLLING_OUT:
             return rolling.look_due(self._rooms, self._context, cycle)
-        return cycle.deadline if cycle is not None and cycle.state is CycleState.GATING else None
+        return None if cycle is None else cycle.deadline
 
     def _row(self, loop: Loop) -> LoopRow:
         row = self._rooms.database.read(lambda c: queries.loop(c, self._context.project, loop.name))
@@ -225,6 +229,7 @@ class Worker(AbstractContextManager["Worker"]):
         return self._rooms.database.write(work, durability=Durability.STEP)
 
 
+_EXPIRIES = {CycleState.GATING: FactKind.GATE_EXPIRED, CycleState.REVIEWING: FactKind.REVIEW_EXPIRED}
 Told = dict[FactKind, tuple[str, Mapping[str, object]]]
 
 
@@ -244,9 +249,12 @@ def _rested(loop: Loop, row: LoopRow, cycle: Cycle | None, *, now: datetime, las
 def _expired(cycle: Cycle | None, now: datetime) -> Told:
     if cycle is None or cycle.deadline is None or cycle.deadline > now:
         return {}
-    words = f"the labels it waited for had not landed by {cycle.deadline:%Y-%m-%d %H:%M}"
+    missing = (
+        "nobody had reviewed it" if cycle.state is CycleState.REVIEWING else "the labels it waited for had not landed"
+    )
+    words = f"{missing} by {cycle.deadline:%Y-%m-%d %H:%M}"
     told = {"loop": cycle.loop, "cycle": cycle.id, "number": cycle.number, "words": words}
-    return {FactKind.GATE_EXPIRED: (cycle.id, told)}
+    return {_EXPIRIES[cycle.state]: (cycle.id, told)}
 
 
 def _not_started(loop: Loop) -> NotFound:

@@ -93,8 +93,11 @@ def _losses(metric: str, rows: pl.DataFrame) -> pl.DataFrame:
     if not rows.height:
         return rows.select("key", "request", pl.lit(0.0).alias("value"))
     labels = rows["label"].cast(pl.Float64, strict=False).to_numpy()
-    said = rows["score"].cast(pl.Float64).clip(_FURTHEST, 1 - _FURTHEST).to_numpy()
-    return rows.select("key", "request").with_columns(pl.Series("value", _LOSSES[metric](labels, said)))
+    said = rows["score"].cast(pl.Float64).to_numpy()
+    if ((said < 0) | (said > 1)).any():  # looked at before they are bounded, which would hide it
+        raise Invalid("scores are not probabilities")
+    losses = _LOSSES[metric](labels, said.clip(_FURTHEST, 1 - _FURTHEST))
+    return rows.select("key", "request").with_columns(pl.Series("value", losses))
 
 
 def _requests(values: pl.DataFrame) -> pl.DataFrame:

@@ -60,11 +60,13 @@ class Rollouts:
 
         Raises:
             Stale: the champion is not the one that the candidate was judged against.
-            Conflict: another candidate of the model is on its way in.
+            Conflict: another candidate of the model is on its way in, or it is the champion already.
 
         """
         self._access.require(context, Permission.MODEL_PROMOTE)
         champion = self._registry.champion_in(connection, context, wanted.model)
+        if wanted.version == wanted.champion:
+            raise Conflict(f"{wanted.model}@{wanted.version} is the champion already")
         if champion.version != wanted.champion:
             raise Stale(
                 f"the champion of {wanted.model!r} is {champion.version}, not {wanted.champion}",

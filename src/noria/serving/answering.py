@@ -11,7 +11,7 @@ from noria.core.errors import ModelFailed, Unavailable
 from noria.core.ids import Ids
 from noria.datasets.model import Dataset
 from noria.registry.loading import Loader
-from noria.registry.model import ModelVersion
+from noria.registry.model import Columns, ModelVersion
 from noria.registry.service import Registry
 from noria.serving import asking, rules
 from noria.serving.asking import Asked, Scored
@@ -88,7 +88,8 @@ class Answerer:
         failures: list[Exception] = []
         for version in rules.stand_ins(question.route, chosen):
             scored = self._scored(question, version, rows)
-            made = self._records(question, asked, scored)
+            tokens = [one.request for one in asked] if scored.cause is None else []
+            made = self._records(question, asked, scored, tokens=tokens)
             records += made
             if scored.cause is None:
                 return made
@@ -102,6 +103,8 @@ class Answerer:
         begun = self._stopwatch.wall()
         try:
             model = self._loader.load(self._version(question, version).artifact)
+            if isinstance(model.preprocess, Columns):
+                missing = asking.missing_in(rows, model.preprocess.names)
             scores, error = asking.finite(model.predict(asking.conformed(rows, inputs))), None
         except Exception as problem:  # noqa: BLE001 - users' code may raise anything
             scores, error = [None] * rows.height, problem
@@ -115,9 +118,12 @@ class Answerer:
         )
 
     def _records(
-        self, question: Question, asked: Sequence[Asked], scored: Scored, *, is_shadow: bool = False
-    ) -> list[Prediction]:
-        ids = (rules.stamped(question.endpoint, self._ids.new("p").removeprefix("p_")) for _ in asked)
+        self, question: Question, asked: Sequence[Asked], scored: Scored, *, is_shadow: bool = False,
+        tokens: Sequence[str] = (),
+    ) -> list[Prediction]:  # fmt: skip
+        """Return records of what a version said; `tokens` are of their ids, fresh ones if not given."""
+        fresh = tokens or [self._ids.new("p").removeprefix("p_") for _ in asked]
+        ids = [rules.stamped(question.endpoint, token) for token in fresh]
         return asking.predictions(asked, scored, ids=ids, is_shadow=is_shadow)
 
     def _version(self, question: Question, number: int) -> ModelVersion:

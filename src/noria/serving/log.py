@@ -11,7 +11,7 @@ import msgspec
 from noria.core.clock import Clock
 from noria.core.ids import Ids
 from noria.serving.model import Feedback, Prediction
-from noria.serving.segments import SegmentWriter, lines_after, segments_in
+from noria.serving.segments import SegmentWriter, lines_after, segments_in, whole_end
 
 PREDICTIONS = "predictions"
 FEEDBACK = "feedback"
@@ -65,8 +65,8 @@ class Log:
 
 
 def ends(folder: Path, kind: str) -> Positions:
-    """Return how long each segment of a kind is now: a reading that stops there can be done again exactly."""
-    return {path.name: path.stat().st_size for path in segments_in(folder, kind)}
+    """Return where the whole lines of each segment end now: a reading that stops there can be done again exactly."""
+    return {path.name: whole_end(path) for path in segments_in(folder, kind)}
 
 
 def records(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -73,6 +74,30 @@ class Servable:
     inputs: Mapping[str, str]
     words: str
     blob: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """How far an endpoint's log has landed in its dataset: segments by name, and where the next landing begins.
+
+    `plan` is where the present landing ends, so that one that was cut short is done again exactly; `waiting` is
+    feedback on rows that have not come yet.
+    """
+
+    endpoint: str
+    number: int
+    positions: Mapping[str, int]
+    plan: Mapping[str, int] | None
+    waiting: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landed:
+    """What one landing put into a dataset; `waiting` is feedback whose rows have not come yet."""
+
+    rows: int = 0
+    labels: int = 0
+    waiting: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

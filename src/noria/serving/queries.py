@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Row, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
-from noria.serving.model import Endpoint, Route, Servable, ServableKind, Variant
-from noria.serving.tables import endpoints, routes, servables
+from noria.serving.model import Endpoint, Landing, Route, Servable, ServableKind, Variant
+from noria.serving.tables import endpoints, landings, routes, servables
 
 
 def insert_endpoint(connection: Connection, project: str, endpoint: Endpoint, first: Route) -> None:
@@ -70,6 +70,32 @@ def all_routes(connection: Connection, project: str, name: str, *, model: str) -
     """Return every route that an endpoint had, oldest first."""
     rows = connection.execute(_routes(project, name).order_by(routes.c.epoch))
     return [_route(row, model=model) for row in rows]
+
+
+def landing(connection: Connection, project: str, endpoint: str) -> Landing:
+    """Return how far an endpoint's log has landed; nowhere, before the first landing."""
+    here = (landings.c.project == project) & (landings.c.endpoint == endpoint)
+    row = connection.execute(select(landings).where(here)).one_or_none()
+    if row is None:
+        return Landing(endpoint=endpoint, number=0, positions={}, plan=None, waiting=())
+    return Landing(
+        endpoint=endpoint, number=row.number, positions=row.positions, plan=row.plan, waiting=tuple(row.waiting)
+    )
+
+
+def put_landing(connection: Connection, project: str, before: Landing, after: Landing) -> None:
+    """Store how far a log has landed, if nobody else has landed meanwhile; raises `Stale` if somebody has."""
+    values = {"number": after.number, "positions": dict(after.positions)}
+    values |= {"plan": None if after.plan is None else dict(after.plan), "waiting": list(after.waiting)}
+    here = (landings.c.project == project) & (landings.c.endpoint == after.endpoint)
+    is_same = (landings.c.number == before.number) & (landings.c.plan.is_(None) == (before.plan is None))
+    if connection.execute(update(landings).where(here, is_same).values(values)).rowcount == 1:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(landings), {"project": project, "endpoint": after.endpoint} | values)
+    except IntegrityError as problem:
+        raise Stale(f"the log of endpoint {after.endpoint!r} was landed by somebody else just now") from problem
 
 
 def put_servable(connection: Connection, project: str, servable: Servable) -> None:

@@ -127,6 +127,20 @@ def lines_after(path: Path, position: int) -> Iterator[tuple[int, bytes]]:
                 yield position, line
 
 
+def whole_end(path: Path) -> int:
+    """Return the position after the last whole line of a segment."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            begin = max(0, end - _CHUNK_BYTES)
+            file.seek(begin)
+            place = file.read(end - begin).rfind(b"\n")
+            if place >= 0:
+                return begin + place + 1
+            end = begin
+    return 0
+
+
 def segments_in(folder: Path, kind: str) -> list[Path]:
     """Return the segments whose names begin with a kind, in the order in which they were begun by each writer."""
     return sorted(folder.glob(f"{kind}-*{SUFFIX}"))

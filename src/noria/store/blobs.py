@@ -1,5 +1,6 @@
 """Bytes by their SHA-256: in a folder, or in S3, Google or Azure storage."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -42,6 +43,13 @@ class Blobs:
         if digests.of_bytes(payload) != digest:
             raise Corrupt(f"blob {digest} is damaged", hint="restore it from a backup")
         return payload
+
+    def drop(self, digest: str) -> None:
+        """Delete the bytes; dropping what is not there is fine."""
+        import obstore  # noqa: PLC0415 - see put
+
+        with contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, _place(digest))
 
     def has(self, digest: str) -> bool:
         """Say whether the bytes are stored."""

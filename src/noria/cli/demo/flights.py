@@ -46,6 +46,26 @@ def load(tables: Path) -> pl.DataFrame:
     return _with_weather(flights, _weather(tables)).select(_COLUMNS).sort("scheduled_at", "id")
 
 
+def recent_delays(tables: Path, *, months: int = 12) -> pl.DataFrame:
+    """Return for each flight's `id` the `recent_delay`: by how many minutes the last 20 flights left its airport late.
+
+    They are those that had left by the scheduled departure; a flight that was cancelled never leaves.
+    `months` is how much of the year is wanted.
+    """
+    year = _read(tables / "flights.csv.zip").filter(pl.col("month") <= months)
+    flights = _timed(year, _zones(tables)).select("id", "origin", "scheduled_at", pl.col("dep_delay").cast(pl.Float64))
+    left = flights.drop_nulls("dep_delay").select(
+        "origin", "dep_delay", (pl.col("scheduled_at") + pl.duration(minutes=pl.col("dep_delay"))).alias("left_at")
+    )
+    board = left.sort("left_at").select(
+        "origin", "left_at", pl.col("dep_delay").rolling_mean(20).over("origin").alias("recent_delay")
+    )
+    known = flights.sort("scheduled_at").join_asof(
+        board, left_on="scheduled_at", right_on="left_at", by="origin", tolerance="24h", check_sortedness=False
+    )
+    return known.select("id", "recent_delay")
+
+
 def _read(file: Path) -> pl.DataFrame:
     if file.suffix != ".zip":
         return pl.read_csv(file, null_values=["NA", ""], infer_schema_length=None)

@@ -68,7 +68,7 @@ class Answers:
                 (refused if isinstance(raised, BadData) else records).extend(failed)
                 failures.append(raised)
                 continue
-            made = self._records(live, asked, scored)
+            made = self._records(live, asked, scored, tokens=[one.request for one in asked])
             records += (*refused, *made)
             return made
         raise failures[0]
@@ -88,9 +88,11 @@ class Answers:
         return Scored(version=version, scores=nothing, missing=[0] * count, latency_ms=latency, error=words)
 
     def _records(
-        self, live: Live, asked: Sequence[Asked], scored: Scored, *, is_shadow: bool = False
-    ) -> list[Prediction]:
-        ids = (rules.stamped(live.endpoint, self._ids.new("p")[2:]) for _ in asked)
+        self, live: Live, asked: Sequence[Asked], scored: Scored, *, is_shadow: bool = False,
+        tokens: Sequence[str] = (),
+    ) -> list[Prediction]:  # fmt: skip
+        """Return records of what a version said; `tokens` are of their ids, fresh ones if not given."""
+        ids = [rules.stamped(live.endpoint, token) for token in tokens or [self._ids.new("p")[2:] for _ in asked]]
         kind = "noria_predictions_total" if scored.error is None else "noria_prediction_errors_total"
         role = "shadow" if is_shadow else "live"
         self._metrics.count(kind, len(asked), endpoint=live.endpoint.name, version=scored.version, role=role)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, TypeVar
 
 import msgspec
@@ -16,8 +17,8 @@ Row = dict[str, Value]
 Body = TypeVar("Body")
 
 _MOST_ROWS = 10_000
-_NUMBER = frozenset({int, float, bool})
-_KINDS = {"int": _NUMBER, "float": _NUMBER, "bool": _NUMBER, "text": frozenset({str}), "time": frozenset({str})}
+_NUMBER, _TEXT = frozenset({int, float, bool, NoneType}), frozenset({str, NoneType})
+_KINDS = {"int": _NUMBER, "float": _NUMBER, "bool": _NUMBER, "text": _TEXT, "time": _TEXT}
 _WORDS = {"int": "a number", "float": "a number", "bool": "true or false", "text": "a text", "time": "a moment as text"}
 _encode = msgspec.json.Encoder().encode
 
@@ -74,7 +75,9 @@ class Reader:
     """Holds rows against the columns that a version reads, before it sees them."""
 
     def __init__(self, inputs: Mapping[str, str], *, others: Iterable[str]) -> None:
-        self._checks = [(name, _KINDS.get(kind), _WORDS.get(kind, "")) for name, kind in inputs.items()]
+        kinds = sorted(set(inputs.values()))
+        self._groups = [(kind, tuple(name for name in inputs if inputs[name] == kind)) for kind in kinds]
+        self._inputs = tuple(inputs)
         self._known = frozenset([*inputs, *others])
 
     def missing(self, rows: Sequence[Row]) -> list[int]:
@@ -88,24 +91,32 @@ class Reader:
 
     def _missing(self, place: int, row: Row) -> int:
         missing = 0
-        for name, types, words in self._checks:
-            value = row.get(name)
-            if value is None:
-                missing += 1
-            elif types is not None and type(value) not in types:
-                raise BadData(
-                    f"column {name!r} is {words}, and row {place} has {value!r}", hint="send null for a missing value"
-                )
+        for kind, names in self._groups:
+            values = list(map(row.get, names))
+            missing += values.count(None)
+            types = _KINDS.get(kind)
+            if types is not None and not types.issuperset(map(type, values)):
+                _refuse_type(place, row, names, kind)
         if missing and not self._known.issuperset(row):
             self._refuse_unknown(place, row)
         return missing
 
     def _refuse_unknown(self, place: int, row: Row) -> None:
         """Say which column is meant when one is unknown and another one is lacking."""
-        lacking = [name for name, _, _ in self._checks if name not in row]
+        lacking = [name for name in self._inputs if name not in row]
         for name in row:
             if lacking and name not in self._known:
                 raise BadData(f"row {place} has an unknown column {name!r}", hint=nearest(name, lacking))
+
+
+def _refuse_type(place: int, row: Row, names: Iterable[str], kind: str) -> None:
+    """Say which value is of the wrong type."""
+    for name in names:
+        if type(row.get(name)) not in _KINDS[kind]:
+            raise BadData(
+                f"column {name!r} is {_WORDS[kind]}, and row {place} has {row[name]!r}",
+                hint="send null for a missing value",
+            )
 
 
 def asking_of(body: bytes) -> tuple[list[Row], list[str | int | None], bool]:

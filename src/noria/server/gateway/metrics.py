@@ -13,7 +13,7 @@ _HELP = {
     "noria_requests_total": "Requests by route and HTTP status.",
 }
 _SECONDS = "noria_request_seconds"
-Labels = tuple[tuple[str, str], ...]
+Labels = tuple[tuple[str, object], ...]
 
 
 class Metrics:
@@ -26,7 +26,7 @@ class Metrics:
 
     def count(self, name: str, by: int = 1, **labels: object) -> None:
         """Add to a counter."""
-        self._counts[name, tuple((key, str(value)) for key, value in labels.items())] += by
+        self._counts[name, tuple(labels.items())] += by
 
     def took(self, seconds: float) -> None:
         """Note how long a predict request took."""
@@ -41,7 +41,7 @@ class Metrics:
         for name, words in _HELP.items():
             yield f"# HELP {name} {words}"
             yield f"# TYPE {name} counter"
-            for (counted, labels), value in sorted(self._counts.items()):
+            for (counted, labels), value in sorted(self._counts.items(), key=str):
                 if counted == name:
                     yield f"{name}{_spelled(labels)} {value}"
 
@@ -63,6 +63,8 @@ def _gauges(gauges: dict[str, float]) -> Iterator[str]:
 
 
 def _spelled(labels: Labels) -> str:
-    escaped = ((key, value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")) for key, value in labels)
+    escaped = (
+        (key, str(value).replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")) for key, value in labels
+    )
     inside = ",".join(f'{key}="{value}"' for key, value in escaped)
     return f"{{{inside}}}" if inside else ""
