@@ -24,9 +24,11 @@ contracts: $(SETTLED)
 tests: $(SETTLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-bench: $(SETTLED) ## import time, and the cost of a step
+bench: $(SETTLED) ## import time, the cost of a step, of the log and of a prediction
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/chain.py
+	$(BIN)/python benchmarks/prediction_log.py
+	$(BIN)/python benchmarks/serving.py
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak
@@ -40,7 +42,7 @@ soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	touch $@
 
 $(SETTLED): pyproject.toml | .venv/bin/pip
-	$(BIN)/pip install -q -e ".[demo,postgres]" --group dev
+	$(BIN)/pip install -q -e ".[demo,onnx,postgres]" --group dev
 	touch $@ .venv/.demo
 
 clean:

@@ -110,7 +110,7 @@ def begins(first: datetime, *, every: int = 1) -> list[datetime]:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--every", type=int, default=4, help="judge every so many weeks in the table")
+    parser.add_argument("--every", type=int, default=8, help="judge every so many weeks in the table")
     parser.add_argument("--clean", action="store_true", help="judge all clean days of March to December as well")
     chosen = parser.parse_args()
     watch = MachineStopwatch()

@@ -13,7 +13,7 @@ from noria.core.clock import SimulatedClock
 from noria.guards.model import SchemaState
 from noria.guards.rules import Choice
 from noria.ledger.model import FactKind
-from noria.loop import learning
+from noria.loop import training
 from noria.loop.model import CycleState, Outcome
 from noria.settings import Settings
 
@@ -240,7 +240,7 @@ def test_a_guard_that_was_cut_short_before_it_decided_has_left_nothing(world, mo
     loop = poisoned(world)
 
     with monkeypatch.context() as patch:
-        patch.setattr(learning, "training_rows", stop)
+        patch.setattr(training, "rows", stop)
         with pytest.raises(Stopped):
             world.turn(loop)
     assert world.held() == []

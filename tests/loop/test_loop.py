@@ -420,7 +420,7 @@ def test_two_workers_share_a_loop_and_only_its_holder_turns_it(world):
 
 
 def test_a_cycle_over_the_budget_is_skipped_in_words(world):
-    loop = a_loop(when=nr.new_labels(300), budget=nr.Budget(cpu_seconds_per_month=1e-6))
+    loop = a_loop(budget=nr.Budget(cpu_seconds_per_month=1e-6))
     world.home.start(loop)
     world.days(22, turned_by=loop)
     first, *others = world.cycles()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +18,7 @@ from noria.core.clock import MachineStopwatch
 from noria.core.errors import Unavailable
 from noria.server.gateway.app import Gateway
 from noria.server.gateway.table import Table
+from noria.serving.model import Variant
 
 
 class HandStopwatch:
@@ -341,3 +343,30 @@ def test_two_gateways_of_one_home_answer_alike_and_keep_logs_of_their_own(door, 
     assert (one["score"], one["version"]) == (two["score"], two["version"])
     assert one["prediction"] != two["prediction"]
     assert outcomes(home)["label"].to_list() == [1.0, 1.0]
+
+
+def test_an_endpoint_does_not_wait_for_another_ones_slow_version(home, monkeypatch):
+    route(home, (1, 1.0))
+    home.endpoints.create(home.context, "others", model="clicks", dataset="clicks")
+    door, held, may_go = Door(home), threading.Event(), threading.Event()
+    real = home.runtime.open
+
+    def slow(version, servable, *, inputs):
+        if version.number == 3:
+            held.set()
+            may_go.wait()
+        return real(version, servable, inputs=inputs)
+
+    monkeypatch.setattr(home.runtime, "open", slow)
+    one = [Variant(version=3, weight=1.0)]
+    home.endpoints.set_route(home.context, "others", expected_epoch=0, variants=one, reason="slow")
+    door.table._notice()
+    held.wait()
+    route(home, (2, 1.0))
+    door.table._notice()
+    while door.ask({"row": {"x": 1.0, "y": 1.0}}).json()["version"] != 2:
+        time.sleep(0.01)
+
+    assert [found.epoch for found in door.table.routes() if found.endpoint == "others"] == [0]
+    may_go.set()
+    door.table.close()

@@ -124,7 +124,8 @@ def wait_for(process, epoch):
         time.sleep(0.02)
 
 
-def test_what_was_acknowledged_is_there_after_kill_minus_nine(home):
+@pytest.mark.parametrize("lives", [2, pytest.param(10, marks=pytest.mark.soak)])
+def test_what_was_acknowledged_is_there_after_kill_minus_nine(home, lives):
     route(home, (1, 1.0))
     predicted, told = set(), set()
 
@@ -135,7 +136,7 @@ def test_what_was_acknowledged_is_there_after_kill_minus_nine(home):
         assert status == 200
         told.add(prediction)
 
-    for _ in range(2):
+    for _ in range(lives):
         with running(home) as process:
             before = len(told)
             stop = loads(process, 4, work)
@@ -147,7 +148,7 @@ def test_what_was_acknowledged_is_there_after_kill_minus_nine(home):
     found = outcomes(home)
     assert predicted <= set(found["prediction"])
     assert told <= set(found.filter(found["label"] == 1.0)["prediction"])
-    assert len(told) >= 80
+    assert len(told) >= 40 * lives
 
 
 def test_on_sigterm_what_was_begun_is_answered_and_nothing_new_is_taken(home):

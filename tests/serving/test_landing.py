@@ -15,6 +15,7 @@ from noria.ledger.model import FactKind
 from noria.registry.model import Trained
 from noria.runs.model import Artifact
 from noria.serving.model import Feedback, Landed, Variant
+from noria.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -34,9 +35,11 @@ def rows_of(count, *, first=0, at=START):
     )
 
 
-@pytest.fixture
-def home(tmp_path):
-    with open_home(tmp_path / "home", clock=SimulatedClock(START)) as platform:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def home(request, tmp_path):
+    address = str(tmp_path / "home") if request.param == "sqlite" else request.getfixturevalue("postgresql_address")
+    folders = {"blobs": str(tmp_path / "blobs"), "key_file": str(tmp_path / "key"), "log_folder": str(tmp_path / "log")}
+    with open_home(clock=SimulatedClock(START), settings=Settings(home=address, **folders)) as platform:
         platform.datasets.create(platform.context, CLICKS)
         table = np.random.default_rng(1).normal(size=(50, 2))
         model = nr.Model(LogisticRegression().fit(table, table[:, 0] > 0), preprocess=READS)

@@ -22,6 +22,11 @@ _ALONE = 0.5
 """Without concurrent sources a change of the world can look like flips, but cannot turn the order of scores round."""
 _LEAST_SLOPE = 0.2
 """Below this slope the concurrent sources do not follow the champion either, and say nothing about one of them."""
+_AGAINST = -0.5
+"""At this slope of all labels together most of them go against the champion."""
+_FEW_DAYS = 3
+_WEIGHT_OF_FEW = 0.5
+"""The flights, patients or clicks of one day hang together: on fewer days than three their likelihood counts half."""
 _MOST = 0.5
 """If more labels than this share look flipped, it is not one source: a person has to look."""
 
@@ -51,7 +56,8 @@ class PoisoningCheck(Guard):
         if unread.any():
             found.append(_unread(batch, unread))
         judged = _Sources(batch, self, readable=batch.labelled() & ~unread)
-        found += self._flipped(judged)
+        flipped = judged.flipped()
+        found += [*self._flipped(judged, flipped), *judged.unfollowed(aside=flipped)]
         if self.influence is not None:
             found += influence.findings(batch, judged.labels_of, limit=self.influence, suspects=judged.by_suspicion())
         return found
@@ -84,8 +90,7 @@ class PoisoningCheck(Guard):
                 numbers = {"labels": float(count), "allowed": float(allowed)}
                 yield _of_source(source, Action.QUARANTINE, words, numbers, holds=holds)
 
-    def _flipped(self, judged: "_Sources") -> Iterator[Finding]:
-        found = judged.flipped()
+    def _flipped(self, judged: "_Sources", found: Mapping[str, Flips]) -> Iterator[Finding]:
         share = sum(flip.rows for flip in found.values()) / max(1, judged.rows)
         for source, flip in found.items():
             words = (
@@ -124,15 +129,35 @@ class _Sources:
         bar = self._check.bar(number=self._batch.number, sources=len(self.names))
         found: dict[str, Flips] = {}
         while True:
-            rest = {name: self._judge(name, aside=found) for name in self.names if name not in found}
+            others = [name for name in self.names if name not in found]
+            rest = {name: flip for name in others if (flip := self._judge(name, aside=found)) is not None}
             worst = max(rest, key=lambda name: rest[name].ratio, default=None)
             if worst is None or rest[worst].p_value > bar:
                 return found
             found[worst] = rest[worst]
 
+    def unfollowed(self, *, aside: Mapping[str, Flips]) -> Iterator[Finding]:
+        """Say so if the labels do not follow the champion's scores at all, and nothing can be told of one source."""
+        others = [name for name in self.names if name not in aside]
+        left = [name for name in others if self._judge(name, aside=aside) is None]
+        if not left:
+            return
+        slope = flips.control(self._labels, self._scores, self._blocks).slope
+        words = (
+            f"{len(left)} of {len(self.names)} sources were not judged: the others do not follow the champion's scores"
+        )
+        action = Action.WARN
+        if slope <= _AGAINST:
+            words, action = (
+                f"the new labels go against the champion's scores (slope {slope:.2f}): is it they, or the champion?",
+                Action.STOP,
+            )
+        yield Finding(guard=PoisoningCheck.name, action=action, words=words, numbers={"slope": slope})
+
     def by_suspicion(self) -> list[str]:
         """Return the sources, those whose labels look flipped most first."""
-        return sorted(self.names, key=lambda name: -self._judge(name, aside={}).ratio)
+        found = {name: self._judge(name, aside={}) for name in self.names}
+        return sorted(self.names, key=lambda name: 0.0 if (flip := found[name]) is None else -flip.ratio)
 
     def labels_of(self, source: str) -> pl.Series:
         """Say of each row of the batch whether its label came from the source and can be read."""
@@ -142,18 +167,23 @@ class _Sources:
         """Return holds on a source's labels."""
         return self._batch.holds(self.labels_of(source), FragmentKind.LABELS)
 
-    def _judge(self, name: str, *, aside: Mapping[str, Flips]) -> Flips:
+    def _judge(self, name: str, *, aside: Mapping[str, Flips]) -> Flips | None:
+        """Return a source's flips, None if the concurrent sources do not follow the champion."""
         mine = self._sources == name
         control = self._control(mine | np.isin(self._sources, list(aside)))
+        if control is None:
+            return None
         least = self._check.least if control is not UNMOVED else max(_ALONE, self._check.least)
-        return flips.estimate(self._labels[mine], control.odds(self._scores[mine], self._blocks[mine]), least=least)
+        weight = _WEIGHT_OF_FEW if len(np.unique(self._blocks[mine])) < _FEW_DAYS else 1.0
+        odds = control.odds(self._scores[mine], self._blocks[mine])
+        return flips.estimate(self._labels[mine], odds, least=least, weight=weight)
 
-    def _control(self, left_out: NDArray[np.bool_]) -> Control:
+    def _control(self, left_out: NDArray[np.bool_]) -> Control | None:
         others = ~left_out
         if others.sum() < self._check.min_labels:
             return UNMOVED
         found = flips.control(self._labels[others], self._scores[others], self._blocks[others])
-        return found if found.slope >= _LEAST_SLOPE else UNMOVED
+        return found if found.slope >= _LEAST_SLOPE else None
 
 
 def check_poisoning(

@@ -66,12 +66,16 @@ class Landings:
 
         """
         before = self._database.read(lambda c: queries.landing(c, context.project, endpoint.name))
+        plan = before.plan or self._ends(context, endpoint)
+        is_new = any(before.positions.get(name, 0) < end for name, end in plan.items())
+        if not is_new and not before.waiting:
+            return Landed()
         dataset = self._datasets.dataset(context, endpoint.dataset)
         schema = self._schema(context, dataset)
         delivery = _Delivery(context=context, endpoint=endpoint, dataset=dataset, schema=schema, landing=before)
-        landing = self._planned(delivery)
-        if landing is None:
+        if not is_new and not self._has_come(delivery):
             return Landed(waiting=len(before.waiting))
+        landing = self._begun(delivery, plan)
         delivery = replace(delivery, landing=landing)
         rows = self._land_rows(delivery)
         labels, waiting = self._land_labels(replace(delivery, schema=self._schema(context, dataset)))
@@ -85,24 +89,25 @@ class Landings:
         self._database.write(lambda c: queries.put_landing(c, context.project, landing, done))
         return Landed(rows=rows, labels=labels, waiting=len(waiting))
 
-    def _planned(self, delivery: _Delivery) -> Landing | None:
-        """Return the landing to do, its end written down; feedback ends first, so that its predictions are in it.
+    def _ends(self, context: Context, endpoint: Endpoint) -> dict[str, int]:
+        """Return where the log ends now; that of feedback first, so that the predictions it is about are in it."""
+        folder = self._log.folder_of(context.project, endpoint.name)
+        plan = ends(folder, FEEDBACK)
+        return plan | ends(folder, PREDICTIONS)
 
-        None when nothing was logged since the last one, and no row has come that feedback waits for.
-        """
+    def _begun(self, delivery: _Delivery, plan: Mapping[str, int]) -> Landing:
+        """Write down where this landing ends, unless one that was cut short has."""
         before, project = delivery.landing, delivery.context.project
         if before.plan is not None:
             return before
-        folder = self._log.folder_of(project, delivery.endpoint.name)
-        plan = ends(folder, FEEDBACK)
-        plan |= ends(folder, PREDICTIONS)
-        if all(before.positions.get(name, 0) >= end for name, end in plan.items()):
-            waiting = [msgspec.convert(one, Feedback) for one in before.waiting]
-            if not self._known(delivery, [(one.key, one) for one in waiting]):
-                return None
         after = replace(before, plan=plan)
         self._database.write(lambda c: queries.put_landing(c, project, before, after))
         return after
+
+    def _has_come(self, delivery: _Delivery) -> bool:
+        """Say whether a row has come that feedback waits for."""
+        waiting = [msgspec.convert(one, Feedback) for one in delivery.landing.waiting]
+        return bool(self._known(delivery, [(one.key, one) for one in waiting]))
 
     # --- rows
 

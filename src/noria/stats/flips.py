@@ -28,7 +28,7 @@ _STEPS = 15
 _SHIFT = 6.0
 _EDGE = 1e-4
 _RIDGE = 0.05
-_GRID = 21
+_GRID = 11
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +78,10 @@ def control(labels: ArrayLike, scores: ArrayLike, blocks: NDArray[np.int64]) -> 
     return Control(float(found[-1]), {int(name): float(moved) for name, moved in zip(names, found[:-1], strict=True)})
 
 
-def estimate(labels: ArrayLike, odds: ArrayLike, *, least: float) -> Flips:
+def estimate(labels: ArrayLike, odds: ArrayLike, *, least: float, weight: float = 1.0) -> Flips:
     """Estimate the share of flipped labels; `odds` are log odds of 1, shape (n,), n > 0, as `Control.odds` gives them.
 
+    `weight` is how much of the likelihood counts: less than 1 where rows hang together.
     Raises `Invalid` for labels that are not 0 or 1, and for anything missing or NaN.
     """
     truth, z = numbers(labels, "labels"), numbers(odds, "log odds")
@@ -93,7 +94,7 @@ def estimate(labels: ArrayLike, odds: ArrayLike, *, least: float) -> Flips:
     share = max((best, *bounds), key=lambda each: _profile(each, truth, z))
     if share <= least:
         return Flips(share=share, least=least, ratio=0.0, p_value=1.0, rows=truth.size)
-    ratio = max(0.0, 2 * (_profile(share, truth, z) - _profile(least, truth, z)))
+    ratio = max(0.0, 2 * weight * (_profile(share, truth, z) - _profile(least, truth, z)))
     chance = normal_area(-(ratio**0.5))  # half of chi-squared's tail with one degree of freedom
     return Flips(share=share, least=least, ratio=ratio, p_value=chance, rows=truth.size)
 

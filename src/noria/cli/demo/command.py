@@ -3,17 +3,20 @@
 import json
 import shutil
 from contextlib import AbstractContextManager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from noria.boot import Platform, open_home
 from noria.cli.demo import flights, page, policies, results
 from noria.cli.demo.replay import Plan, replay
+from noria.cli.demo.scenes import playing
 from noria.cli.demo.view import Screen
 from noria.core.clock import MachineStopwatch, SimulatedClock
 from noria.loop.model import Cycle
@@ -42,7 +45,11 @@ def demo(home: str, resume: bool) -> None:  # noqa: FBT001 - click's flags
         names = [loop.name for loop in loops]
         with Screen(console, names, begins=plan.begins, ends=plan.ends) as screen:
             replay(platform, rows, loops, plan=plan, screen=screen)
-        told = report(platform, loops, plan) | {"seconds": round(watch.wall() - began, 1)}
+        told = report(platform, loops, plan) | {"replay_seconds": round(watch.wall() - began, 1)}
+    _show_policies(console, told)
+    with _one_compute_thread():
+        scenes = playing.play_all(rows, Path(home) / "scenes", on_end=partial(_show_scene, console))
+    told |= {"scenes": scenes, "seconds": round(watch.wall() - began, 1)}
     _REPORT.write_text(json.dumps(told, indent=1), encoding="utf-8")
     _PAGE.write_text(page.render(told), encoding="utf-8")
     _conclude(console, told, home)
@@ -105,7 +112,7 @@ def _sentence(told: dict[str, Any], differences: dict[str, Any]) -> str:
     )
 
 
-def _conclude(console: Console, told: dict[str, Any], home: str) -> None:
+def _show_policies(console: Console, told: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold", title=None)
     for column in ("policy", "AUC", "log loss", "trainings", "promoted", "refused", "training CPU s"):
         table.add_column(column, justify="left" if column == "policy" else "right")
@@ -113,9 +120,18 @@ def _conclude(console: Console, told: dict[str, Any], home: str) -> None:
         counts = (str(row["trainings"]), str(row["promotions"]), str(row["refusals"]), f"{row['cpu_seconds']:.1f}")
         style = "bold green" if name == "noria" else ""
         table.add_row(name, f"{row['auc']:.4f}", f"{row['log_loss']:.4f}", *counts, style=style)
-    console.print(f"\nMay to December 2013, weekly means on true labels; {told['seconds']:.0f} s in all\n")
+    console.print(f"\nMay to December 2013, weekly means on true labels; {told['replay_seconds']:.0f} s in all\n")
     console.print(table)
     console.print(f"\n{told['sentence']}\n")
+    console.print("Now three scenes in which something goes wrong on purpose.\n")
+
+
+def _show_scene(console: Console, name: str, told: playing.Told) -> None:
+    console.print(f"[bold]{playing.TITLES[name]}.[/] {escape(playing.sentence(name, told))}\n")
+
+
+def _conclude(console: Console, told: dict[str, Any], home: str) -> None:
+    console.print(f"{told['seconds']:.0f} s in all.")
     console.print(
         f"Next: open {_PAGE}; read {_REPORT}; noria cycles noria --home {home}; noria why noria@3 --home {home};",
         soft_wrap=True,

@@ -5,6 +5,8 @@ from datetime import datetime
 from html import escape
 from typing import Any
 
+from noria.cli.demo.scenes import playing
+
 _COLOURS = {"never": "#8a8f98", "monthly": "#c98500", "weekly": "#2f6fde", "drift": "#b04fc4", "noria": "#0a9b6c"}
 _MARKS = {
     "promoted": "#0a9b6c",
@@ -21,7 +23,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e8ebef; --soft: #9aa4b2; --line: #333a44; --paper: #14171b; --band: #1d2127 } }
 body { margin: 0 auto; max-width: 1040px; padding: 32px 24px 64px; background: var(--paper); color: var(--ink);
   font: 15px/1.5 system-ui, sans-serif }
-h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 18px; margin: 40px 0 8px } p { max-width: 75ch; margin: 6px 0 }
+h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 18px; margin: 40px 0 8px } h3 { font-size: 15px; margin: 20px 0 2px } p { max-width: 75ch; margin: 6px 0 }
 .soft { color: var(--soft) } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { font-weight: 600; color: var(--soft) } th:first-child, td:first-child { text-align: left }
@@ -45,6 +47,7 @@ def render(report: Mapping[str, Any]) -> str:
             _plot("AUC by week (higher is better)", policies, "auc"),
             _plot("Log loss by week (lower is better)", policies, "log_loss"),
             _lanes(policies),
+            _scenes(report.get("scenes", {})),
             _decisions(policies.get("noria", {}).get("cycles", [])),
         ),
     )
@@ -173,6 +176,15 @@ def _lanes(policies: Mapping[str, Any]) -> str:
     )
     picture = f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="cycles over time">{"".join(parts)}</svg>'
     return f'<h2>Cycles</h2><p class="soft">{legend}</p>{picture}'
+
+
+def _scenes(scenes: Mapping[str, Any]) -> str:
+    """Tell each scene in which something went wrong on purpose, in its sentence."""
+    told = "".join(
+        f"<h3>{escape(playing.TITLES[name])}</h3><p>{escape(playing.sentence(name, scene))}</p>"
+        for name, scene in scenes.items()
+    )
+    return f"<h2>Three scenes that go wrong on purpose</h2>{told}" if told else ""
 
 
 def _decisions(cycles: Sequence[Mapping[str, Any]]) -> str:

@@ -21,7 +21,9 @@ def all_policies() -> list[nr.Loop]:
 
 
 def _ungated(name: str, when: nr.Trigger, *, cooldown: str = "0s") -> nr.Loop:
-    return nr.Loop(name, dataset=FLIGHTS, train=train, when=when, evaluate=_UNHELD, gate=None, cooldown=cooldown)
+    return nr.Loop(
+        name, dataset=FLIGHTS, train=train, when=when, guards=(), evaluate=_UNHELD, gate=None, cooldown=cooldown
+    )
 
 
 def noria() -> nr.Loop:

@@ -53,7 +53,7 @@ class _Failure:
 class Table:
     """The endpoints of a project as they are live in this process.
 
-    A thread of its own asks for the routes' epochs, loads what is new, and swaps. Requests that were begun under the
+    A thread of its own asks for the routes' epochs; what is new is loaded, and then swapped in. Requests that were begun under the
     old route end under it; what no route needs any more is closed after them. A version that cannot be loaded never
     takes traffic: the old route stays until it can.
     """
@@ -68,6 +68,7 @@ class Table:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self._refreshing: dict[str, threading.Thread] = {}
         self._reached_at = stopwatch.wall()
 
     @property
@@ -86,6 +87,7 @@ class Table:
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
+        self._wait()
         for name in list(self._live):
             self._swap(name, None)
 
@@ -122,7 +124,12 @@ class Table:
             _close(freed)
 
     def look(self) -> None:
-        """Compare the routes with the database's and load what changed. Raises what keeps the database from answering."""
+        """Compare the routes with the database's, and load what changed. Raises what keeps the database from answering."""
+        self._notice()
+        self._wait()
+
+    def _notice(self) -> None:
+        """Begin to load what changed, each endpoint in a thread of its own: none waits for another's slow version."""
         epochs = self._platform.endpoints.epochs(self._context)
         self._reached_at = self._stopwatch.wall()
         for name, epoch in epochs.items():
@@ -130,25 +137,44 @@ class Table:
             if live is not None and live.route.epoch == epoch:
                 self._failures.pop(name, None)
             elif failure is None or failure.epoch != epoch or failure.try_at <= self._stopwatch.wall():
-                self._refresh(name, epoch)
+                self._begin(name, epoch)
+
+    def _begin(self, name: str, epoch: int) -> None:
+        before = self._refreshing.get(name)
+        if before is None or not before.is_alive():
+            thread = threading.Thread(target=self._refresh, args=(name, epoch), name=f"noria-loading-{name}")
+            self._refreshing[name] = thread
+            thread.start()
+
+    def _wait(self) -> None:
+        for thread in list(self._refreshing.values()):
+            thread.join()
 
     def _follow(self) -> None:
         while not self._ending.wait(self._every):
             try:
-                self.look()
+                self._notice()
             except NoriaError as problem:
                 _log.warning("the database was not reached for %.1f s: %s", self.age(), problem.sentence)
             except Exception:  # noqa: BLE001 - the thread goes on whatever happened
                 _log.exception("the routes could not be looked at")
 
     def _refresh(self, name: str, epoch: int) -> None:
+        """Load an endpoint's newest route and swap it in; if that fails, the old one answers on."""
         try:
             self._swap(name, self._loaded(name))
-            self._failures.pop(name, None)
         except NoriaError as problem:
-            words = f"epoch {epoch}: {problem.sentence} ({problem.hint})" if problem.hint else problem.sentence
-            self._failures[name] = _Failure(epoch=epoch, words=words, try_at=self._stopwatch.wall() + _RETRY_SECONDS)
-            _log.error("endpoint %s keeps its old route: %s", name, words)
+            self._failed(name, epoch, f"{problem.sentence} ({problem.hint})" if problem.hint else problem.sentence)
+        except Exception as problem:  # noqa: BLE001 - the old route answers on, whatever keeps the new one from loading
+            _log.exception("endpoint %s", name)
+            self._failed(name, epoch, f"{type(problem).__name__}: {problem}")
+        else:
+            self._failures.pop(name, None)
+
+    def _failed(self, name: str, epoch: int, words: str) -> None:
+        try_at = self._stopwatch.wall() + _RETRY_SECONDS
+        self._failures[name] = _Failure(epoch=epoch, words=f"epoch {epoch}: {words}", try_at=try_at)
+        _log.error("endpoint %s keeps its old route: epoch %d: %s", name, epoch, words)
 
     def _loaded(self, name: str) -> Live:
         """Return the endpoint under its newest route; versions that are live already are taken over."""
@@ -161,7 +187,7 @@ class Table:
         try:
             for number in route.versions:
                 versions[number] = before.get(number) or self._opened(endpoint, dataset, number)
-        except NoriaError:
+        except Exception:
             _close(loaded for number, loaded in versions.items() if number not in before)
             raise
         return Live(endpoint=endpoint, dataset=dataset, route=route, versions=versions)
