@@ -29,9 +29,10 @@ def test_two_workers_and_two_control_processes_share_one_database(tmp_path, post
     }
 
     def start(*words):
-        process = subprocess.Popen(
-            command(*words), cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with (tmp_path / f"{len(processes)}.log").open("w") as said:
+            process = subprocess.Popen(
+                command(*words), cwd=tmp_path, env=environment, stdout=said, stderr=subprocess.STDOUT
+            )
         processes.append(process)
         return process
 
@@ -44,12 +45,13 @@ def test_two_workers_and_two_control_processes_share_one_database(tmp_path, post
     first, second = start("worker", "loop.py"), start("worker", "loop.py")
 
     until(lambda: champion(ports[0]) == 2, what="the first champion")
-    os.kill(first.pid, signal.SIGKILL)
+    holder, other = (first, second) if "cycle.settled" in (tmp_path / "2.log").read_text() else (second, first)
+    os.kill(holder.pid, signal.SIGKILL)
     post(ports[1], "/api/v1/loops/machines/cycles", {"reason": "asked of the other one"})
     until(lambda: len(settled(ports[0])) == 2, what="the second cycle, turned by whoever is left")
     promoted = post(ports[0], "/api/v1/models/machines/promote", {"version": 1, "reason": "asked of one"}).json()
 
-    assert second.poll() is None
+    assert other.poll() is None, (tmp_path / "3.log").read_text()
     assert promoted["before"] == 2
     assert champion(ports[1]) == 1
     facts = get(ports[1], "/api/v1/facts?limit=500").json()["items"]

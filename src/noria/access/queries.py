@@ -1,6 +1,6 @@
 """All SQL of access."""
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, text
 
 from noria.access.model import Grant, Role
 from noria.access.tables import grants
@@ -11,6 +11,12 @@ def has_owner(connection: Connection, project: str) -> bool:
     """Say whether anybody owns the project."""
     query = select(func.count()).where(grants.c.project == project, grants.c.role == Role.OWNER.value)
     return connection.execute(query).scalar_one() > 0
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """Let nobody else decide about a project's first owner until the transaction ends (SQLite has one writer anyway)."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(7879)"))
 
 
 def role_of(connection: Connection, project: str, actor: Actor) -> Role | None:

@@ -70,6 +70,7 @@ class Access:
         """Make the actor the owner of a project that has none yet; of any other nothing changes."""
 
         def work(connection: Connection) -> None:
+            queries.one_at_a_time(connection)
             if queries.has_owner(connection, context.project):
                 return
             owner = Grant(

@@ -4,7 +4,9 @@ Source: https://c2sp.org/signed-note and https://c2sp.org/tlog-checkpoint.
 """
 
 import base64
+import contextlib
 import hashlib
+import os
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -55,8 +57,10 @@ def load_or_make_key(path: Path) -> Ed25519PrivateKey:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         made = Ed25519PrivateKey.generate().private_bytes_raw()
-        fresh = path.with_suffix(".new")
+        fresh = path.with_suffix(f".{os.getpid()}.new")
         fresh.touch(mode=0o600)
         fresh.write_bytes(made)
-        fresh.replace(path)
+        with contextlib.suppress(FileExistsError):  # another process was first, and its key is the one
+            path.hardlink_to(fresh)
+        fresh.unlink()
     return Ed25519PrivateKey.from_private_bytes(path.read_bytes())

@@ -17,7 +17,10 @@ _CYCLE = tuple(entry.name for entry in fields(Cycle))
 
 
 def put_loop(connection: Connection, row: LoopRow) -> None:
-    """Store a loop's declaration; of one that is known already, what it has answered stays."""
+    """Store a loop's declaration; of one that is known already, what it has answered stays.
+
+    Raises `Stale` if somebody else was first with a new one.
+    """
     declared = {"state": row.state.value, "dataset": row.dataset, "spec": dict(row.spec), "digest": row.digest}
     if loop(connection, row.project, row.name) is None:
         begun = {
@@ -31,7 +34,13 @@ def put_loop(connection: Connection, row: LoopRow) -> None:
             "watch": dict(row.watch),
             "cycles": 0,
         }
-        connection.execute(insert(loops), declared | begun)
+        try:
+            with connection.begin_nested():
+                connection.execute(insert(loops), declared | begun)
+        except IntegrityError as problem:
+            raise Stale(
+                f"loop {row.name!r} was declared by somebody else just now", hint="declare it again"
+            ) from problem
     else:
         connection.execute(_this(row.project, row.name).values(declared))
 

@@ -4,7 +4,7 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core import digests
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound
+from noria.core.errors import Conflict, NotFound, Stale
 from noria.ledger.model import FactKind
 from noria.loop import queries, rules, telling
 from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing
@@ -58,7 +58,10 @@ class Loops:
                 told = {"loop": loop.name, "digest": declared.digest, "spec": declared.spec}
                 self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=loop.name, payload=told)
 
-        self._rooms.database.write(work)
+        try:
+            self._rooms.database.write(work)
+        except Stale:  # another worker was first with a new loop: now it is a known one
+            self._rooms.database.write(work)
         return self.get(context, loop.name)
 
     def pause(self, context: Context, name: str) -> LoopRow:

@@ -163,7 +163,7 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> LoopSeen:
     turning = home.loops.open_cycle(context, row.name)
     paused = row.state is LoopState.PAUSED
     resting = (
-        "waits for its first data"
+        "no champion yet; waits for a reason to turn"
         if champion is None
         else "the champion is live; nothing that has come asks for another turn"
     )
