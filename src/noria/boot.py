@@ -1,11 +1,18 @@
-"""Picks the adapters, wires the rooms, and hands back a `Platform`."""
+"""Picks the adapters, wires the rooms, and hands back a `Platform`.
+
+Rooms that load Polars or SciPy are made when they are first asked for: a program that only runs a pipeline starts in
+a fraction of the time.
+"""
 
 import getpass
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +21,9 @@ from noria.adapters.codecs import standard
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
 from noria.core.ids import TimedIds
-from noria.datasets.model import Dataset, Snapshot
-from noria.datasets.service import Datasets
 from noria.ledger.notes import Signer, load_or_make_key
 from noria.ledger.service import Ledger
-from noria.loop.service import Loops
-from noria.loop.spec import Loop
-from noria.loop.turn import Rooms
-from noria.loop.worker import Worker
-from noria.monitors.service import Monitors
 from noria.pipelines import Pipeline
-from noria.registry.loading import Loader
-from noria.registry.service import Registry
 from noria.runs.model import Run
 from noria.runs.service import Runs
 from noria.settings import Settings, read_settings
@@ -35,6 +33,16 @@ from noria.store.opening import open_database
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from noria.datasets.model import Dataset, Snapshot
+    from noria.datasets.service import Datasets
+    from noria.loop.service import Loops
+    from noria.loop.spec import Loop
+    from noria.loop.turn import Rooms
+    from noria.loop.worker import Worker
+    from noria.monitors.service import Monitors
+    from noria.registry.loading import Loader
+    from noria.registry.service import Registry
 
 _DATABASE_FILE = "noria.db"
 
@@ -52,28 +60,58 @@ class Platform(AbstractContextManager["Platform"]):
         self.clock = clock
         self.ids = TimedIds(clock)
         self.database = open_database(database_address)
-        upgrade(self.database)
+        upgrade(self.database, declare=_declare_tables)
         self.blobs = open_blobs(settings.blobs or str(folder / "blobs"))
-        codecs = standard()
+        self._codecs = standard()
         signer = Signer(load_or_make_key(Path(settings.key_file or folder / "ledger.key")))
         self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
         self.access = Access(self.database, self.ledger, clock=clock)
         self.context = Context(actor=Actor(name=settings.actor or getpass.getuser()), project=settings.project)
         self.access.found(self.context)
-        shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
-        self.datasets = Datasets(self.database, self.blobs, cache_bytes=settings.fragment_cache_bytes, **shared)
+        self._shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
         self.runs = Runs(
             self.database,
             self.blobs,
-            codecs,
+            self._codecs,
             stopwatch=MachineStopwatch(),
             lease_seconds=settings.lease_seconds,
-            **shared,
+            **self._shared,
         )
-        self.registry = Registry(self.database, **shared)
-        self.monitors = Monitors(self.database, **shared)
-        self.loader = Loader(self.blobs, codecs)
-        self.rooms = Rooms(
+
+    @cached_property
+    def datasets(self) -> "Datasets":
+        """Return the datasets."""
+        from noria.datasets.service import Datasets  # noqa: PLC0415 - see the module
+
+        return Datasets(self.database, self.blobs, cache_bytes=self.settings.fragment_cache_bytes, **self._shared)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """Return the models and their versions."""
+        from noria.registry.service import Registry  # noqa: PLC0415 - see the module
+
+        return Registry(self.database, **self._shared)
+
+    @cached_property
+    def monitors(self) -> "Monitors":
+        """Return the monitors of what is live."""
+        from noria.monitors.service import Monitors  # noqa: PLC0415 - see the module
+
+        return Monitors(self.database, **self._shared)
+
+    @cached_property
+    def loader(self) -> "Loader":
+        """Return what loads a version's model."""
+        from noria.registry.loading import Loader  # noqa: PLC0415 - see the module
+
+        return Loader(self.blobs, self._codecs)
+
+    @cached_property
+    def rooms(self) -> "Rooms":
+        """Return the rooms that a turn of the circle passes through."""
+        from noria.loop.turn import Rooms  # noqa: PLC0415 - see the module
+
+        return Rooms(
             database=self.database,
             ledger=self.ledger,
             datasets=self.datasets,
@@ -81,10 +119,16 @@ class Platform(AbstractContextManager["Platform"]):
             registry=self.registry,
             loader=self.loader,
             monitors=self.monitors,
-            clock=clock,
+            clock=self.clock,
             ids=self.ids,
         )
-        self.loops = Loops(self.rooms, access=self.access)
+
+    @cached_property
+    def loops(self) -> "Loops":
+        """Return the loops."""
+        from noria.loop.service import Loops  # noqa: PLC0415 - see the module
+
+        return Loops(self.rooms, access=self.access)
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
@@ -107,11 +151,11 @@ class Platform(AbstractContextManager["Platform"]):
         """Run a pipeline; see `Runs.run`."""
         return self.runs.run(self.context, pipeline, params=params, key=key)
 
-    def push(self, dataset: Dataset, rows: Any, *, source: str = "push", **options: Any) -> Snapshot:  # noqa: ANN401 - see Datasets.commit
+    def push(self, dataset: "Dataset", rows: Any, *, source: str = "push", **options: Any) -> "Snapshot":  # noqa: ANN401 - see Datasets.commit
         """Commit rows (a frame, or a path to Parquet, CSV or Arrow); see `Datasets.commit`."""
         return self.datasets.commit(self.context, dataset, rows, source=source, **options)
 
-    def land_labels(self, dataset: Dataset, labels: Any, *, source: str = "labels", **options: Any) -> Snapshot:  # noqa: ANN401 - see Datasets.land_labels
+    def land_labels(self, dataset: "Dataset", labels: Any, *, source: str = "labels", **options: Any) -> "Snapshot":  # noqa: ANN401 - see Datasets.land_labels
         """Land labels, each with the time it became known; see `Datasets.land_labels`."""
         return self.datasets.land_labels(self.context, dataset, labels, source=source, **options)
 
@@ -119,12 +163,14 @@ class Platform(AbstractContextManager["Platform"]):
         """Read rows with the labels known by then; see `Datasets.read`."""
         return self.datasets.read(self.context, dataset, as_of=as_of, **options)
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: "Loop") -> None:
         """Declare a loop; a `worker` turns it. See `Loops.start`."""
         self.loops.start(self.context, loop)
 
-    def worker(self, *loops: Loop, **options: Any) -> Worker:  # noqa: ANN401 - see Worker
+    def worker(self, *loops: "Loop", **options: Any) -> "Worker":  # noqa: ANN401 - see Worker
         """Return a worker that turns these loops; use it in a `with`."""
+        from noria.loop.worker import Worker  # noqa: PLC0415 - see the module
+
         return Worker(self.rooms, self.context, loops, **options)
 
 
@@ -145,6 +191,13 @@ def open_home(
     if home is not None:
         found = replace(found, home=str(home))
     return Platform(found, clock=clock or RealClock())
+
+
+def _declare_tables() -> None:
+    """Let every room declare its tables: a fresh database is made of them at once, without loading Alembic."""
+    for room in iter_modules([str(Path(__file__).parent)]):
+        if room.ispkg and (Path(__file__).parent / room.name / "tables.py").exists():
+            import_module(f"noria.{room.name}.tables")
 
 
 def _places(settings: Settings) -> tuple[str, Path]:

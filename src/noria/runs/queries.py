@@ -10,15 +10,18 @@ from sqlalchemy.exc import IntegrityError
 from noria.core.errors import Conflict
 from noria.runs.model import Artifact, Attempt, AttemptState, Hit, Metric, Param, Run, RunState
 from noria.runs.tables import attempts, cached_results, hits, metrics, params, runs
+from noria.store.statements import Statement
 
 Kind = TypeVar("Kind")
 
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
 _INSERT_ATTEMPT, _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC, _INSERT_CACHED = (
-    insert(table) for table in (attempts, hits, params, metrics, cached_results)
+    Statement(insert(table)) for table in (attempts, hits, params, metrics, cached_results)
 )
-_CACHED = select(cached_results).where(
-    cached_results.c.project == bindparam("of_project"), cached_results.c.key == bindparam("of_key")
+_CACHED = Statement(
+    select(
+        *(cached_results.c[name] for name in ("run", "number", "cpu_seconds", "codec", "digest", "blob", "inline"))
+    ).where(cached_results.c.project == bindparam("project"), cached_results.c.key == bindparam("key"))
 )
 
 
@@ -64,8 +67,8 @@ def list_runs(
 def insert_attempt(connection: Connection, project: str, attempt: Attempt) -> None:
     """Store how a try ended; raises `Conflict` if the step has a result already."""
     try:
-        connection.execute(
-            _INSERT_ATTEMPT,
+        _INSERT_ATTEMPT.write(
+            connection,
             {
                 "run": attempt.run,
                 "number": attempt.number,
@@ -125,7 +128,7 @@ def insert_hits(connection: Connection, project: str, found: Sequence[Hit]) -> N
         for hit in found
     ]
     if rows:
-        connection.execute(_INSERT_HIT, rows)
+        _INSERT_HIT.write_all(connection, rows)
 
 
 def hits_of(connection: Connection, project: str, run_id: str) -> list[Hit]:
@@ -147,8 +150,11 @@ def hits_of(connection: Connection, project: str, run_id: str) -> list[Hit]:
 
 def cached(connection: Connection, project: str, key: str) -> tuple[str, int, float, Artifact] | None:
     """Return a cached result: the run and the attempt that made it, their CPU seconds, and the artifact."""
-    row = connection.execute(_CACHED, {"of_project": project, "of_key": key}).one_or_none()
-    return None if row is None else (row.run, row.number, row.cpu_seconds, _some_artifact(row))
+    rows = _CACHED.rows(connection, {"project": project, "key": key})
+    if not rows:
+        return None
+    run_id, number, cpu_seconds, codec, digest, blob, inline = rows[0]
+    return run_id, number, cpu_seconds, Artifact(codec=codec, digest=digest, blob=blob, inline=inline)
 
 
 def put_cached(connection: Connection, project: str, key: str, attempt: Attempt) -> None:
@@ -173,7 +179,7 @@ def insert_params(connection: Connection, project: str, found: Iterable[Param]) 
         if param.step:
             connection.execute(delete(params).where(here))
         row = {"run": param.run, "step": param.step, "name": param.name, "project": project, "words": param.words}
-        connection.execute(_INSERT_PARAM, row | _artifact_row(param.artifact))
+        _INSERT_PARAM.write(connection, row | _artifact_row(param.artifact))
 
 
 def params_of(connection: Connection, project: str, run_id: str) -> list[Param]:
@@ -201,7 +207,7 @@ def insert_metrics(connection: Connection, project: str, found: Iterable[Metric]
         for metric in found
     ]
     if rows:
-        connection.execute(_INSERT_METRIC, rows)
+        _INSERT_METRIC.write_all(connection, rows)
 
 
 def drop_metrics(connection: Connection, run_id: str, *, attempt: int) -> None:
@@ -240,7 +246,7 @@ def spent(connection: Connection, run_id: str) -> tuple[float, float, float]:
 def _first_only(connection: Connection, row: dict[str, Any]) -> None:
     try:
         with connection.begin_nested():
-            connection.execute(_INSERT_CACHED, row)
+            _INSERT_CACHED.write(connection, row)
     except IntegrityError:  # another run was first, with the same content
         return
 

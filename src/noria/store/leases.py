@@ -8,12 +8,19 @@ checks its lease in the transaction that makes it: a holder that was frozen and 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import LeaseLost
 from noria.store.holders import is_dead
+from noria.store.statements import Statement
 from noria.store.tables import leases
+
+_HELD = Statement(
+    select(leases.c.token, leases.c.holder, leases.c.expires_at)
+    .where(leases.c.name == bindparam("name"))
+    .with_for_update()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +54,11 @@ def acquire(connection: Connection, now: datetime, *, name: str, holder: str, se
 
 def check(connection: Connection, lease: Lease, now: datetime) -> None:
     """Raise `LeaseLost` unless the lease is still ours; until the transaction ends nobody else can take it."""
-    row = connection.execute(select(leases).where(leases.c.name == lease.name).with_for_update()).one_or_none()
-    if row is None or row.token != lease.token or row.holder != lease.holder or row.expires_at <= now:
+    rows = _HELD.rows(connection, {"name": lease.name})
+    token, holder, expires_at = rows[0] if rows else (0, "nobody", now)
+    if token != lease.token or holder != lease.holder or expires_at <= now:
         raise LeaseLost(
-            f"the lease on {lease.name!r} was lost to {row.holder if row else 'nobody'}",
+            f"the lease on {lease.name!r} was lost to {holder}",
             hint="another worker goes on with it; nothing of this one was committed",
         )
 
