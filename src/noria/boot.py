@@ -59,7 +59,7 @@ class Platform(AbstractContextManager["Platform"]):
         self.settings = settings
         self.clock = clock
         self.ids = TimedIds(clock)
-        self.database = open_database(database_address)
+        self.database = open_database(database_address, sync_steps=settings.sync_steps)
         upgrade(self.database, declare=_declare_tables)
         self.blobs = open_blobs(settings.blobs or str(folder / "blobs"))
         self._codecs = standard()

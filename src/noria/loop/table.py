@@ -27,6 +27,7 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.DATA_STOPPED: turning.settle_quarantined,
     FactKind.RUN_SUCCEEDED: turning.evaluate,
     FactKind.RUN_FAILED: turning.settle_failed,
+    FactKind.RUN_CANCELLED: turning.settle_failed,
     FactKind.MODEL_EVALUATED: turning.judge,
     FactKind.GATE_PASSED: turning.roll_out,
     FactKind.GATE_FAILED: turning.settle_rejected,
@@ -46,7 +47,7 @@ def concerns(loop: Loop, fact: Fact) -> bool:
             return fact.subject == loop.dataset.name
         case FactKind.SIGNAL_RAISED | FactKind.SCHEDULE_DUE | FactKind.LOOP_RESTED | FactKind.CYCLE_REQUESTED:
             return fact.subject == loop.name
-        case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:
+        case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED | FactKind.RUN_CANCELLED:
             return turning.is_training_of(loop, fact)
         case _:
             return fact.kind in STARTS and fact.payload.get("loop") == loop.name

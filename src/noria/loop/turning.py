@@ -132,7 +132,7 @@ def roll_out(turn: Turn) -> None:
     if not turn.loop.evaluate.refits:
         return _promote(turn, cycle, refit=None, as_of=turn.fact.at)
     run = _run(turn, cycle, _REFIT, as_of=turn.fact.at, held_back=False)
-    if run.state is RunState.FAILED:
+    if run.state is not RunState.SUCCEEDED:
         words = f"the accepted recipe failed when trained through now: {run.error}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
     return _promote(turn, cycle, refit=run, as_of=turn.fact.at)

@@ -23,6 +23,7 @@ from sqlalchemy.pool import QueuePool
 from noria.core.clock import Clock, RealClock
 from noria.core.errors import Invalid, Unavailable
 from noria.store.database import Answer, Durability
+from noria.store.waking import Ear, LoopbackWakes
 
 _BUSY_SECONDS = 30.0
 _SYNC_AFTER_SECONDS = 0.1
@@ -48,8 +49,9 @@ class _Queued(Generic[Answer]):
 class SqliteDatabase:
     """A metadata database in one file."""
 
-    def __init__(self, path: Path, *, lease_clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, *, lease_clock: Clock | None = None, sync_steps: bool = False) -> None:
         self._path = path
+        self._weakest = Durability.DECISION if sync_steps else Durability.STEP
         self._lease_clock = lease_clock or RealClock()
         self._engine = _engine(path)
         self._queue: deque[_Queued[Any]] = deque()
@@ -57,6 +59,7 @@ class SqliteDatabase:
         self._leader: int | None = None
         self._writer: Connection | None = None
         self._level: Durability | None = None
+        self._wakes = LoopbackWakes(path.with_name(path.name + "-ears"))
         self._syncer = _WalSyncer(path.with_name(path.name + "-wal"))
 
     @property
@@ -68,7 +71,7 @@ class SqliteDatabase:
         """Commit the closure, together with whatever else is queued when the writer is free."""
         if self._leader == threading.get_ident():
             raise Invalid("a write inside a write", hint="do both in one closure")
-        queued = _Queued(work, durability)
+        queued = _Queued(work, max(durability, self._weakest))
         self._queue.append(queued)
         with self._lock:
             if not queued.done:
@@ -92,8 +95,17 @@ class SqliteDatabase:
         """Return the machine's time, which is SQLite's own, or the simulated one that tests handed in."""
         return self._lease_clock.now()
 
+    def listen(self, topic: str) -> Ear:
+        """Return an ear; other processes on this machine are heard by a loopback socket."""
+        return self._wakes.listen(topic)
+
+    def wake(self, topic: str) -> None:
+        """Wake who listens, in this process and in others on this machine."""
+        self._wakes.wake(topic)
+
     def close(self) -> None:
         """Sync, and let go of all connections."""
+        self._wakes.close()
         with self._lock:
             self._syncer.close()
             if self._writer is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeDecorator
@@ -43,9 +44,12 @@ class _Compiled:
 
 
 class Statement:
-    """One statement, compiled when it is first used on a kind of database."""
+    """One statement, compiled when it is first used on a kind of database.
 
-    def __init__(self, clause: Executable) -> None:
+    A clause that the two databases build differently is a function of their `insert`.
+    """
+
+    def __init__(self, clause: Executable | Callable[[Any], Executable]) -> None:
         self._clause = clause
         self._compiled: dict[str, _Compiled] = {}
 
@@ -77,8 +81,13 @@ class Statement:
     def _for(self, connection: Connection) -> _Compiled:
         known = self._compiled.get(connection.dialect.name)
         if known is None:
-            known = self._compiled[connection.dialect.name] = _compile(self._clause, connection.dialect)
+            built = self._clause if isinstance(self._clause, Executable) else self._clause(_insert(connection.dialect))
+            known = self._compiled[connection.dialect.name] = _compile(built, connection.dialect)
         return known
+
+
+def _insert(dialect: Dialect) -> Any:  # noqa: ANN401 - two functions of the same shape without a type in common
+    return postgresql.insert if dialect.name == "postgresql" else sqlite.insert
 
 
 def _compile(clause: Executable, dialect: Dialect) -> _Compiled:
