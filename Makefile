@@ -4,7 +4,7 @@ BIN := .venv/bin
 SETTLED := .venv/.settled
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint types contracts tests bench soak clean
+.PHONY: demo test lint types contracts tests bench crash soak clean
 
 demo: .venv/.demo ## replay the flights of 2013 through the loop
 	$(BIN)/noria demo
@@ -24,9 +24,12 @@ contracts: $(SETTLED)
 tests: $(SETTLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-bench: $(SETTLED) ## import time, and the cost of a step
+bench: $(SETTLED) ## import time, and the cost of the engine
 	$(BIN)/python benchmarks/import_time.py
-	$(BIN)/python benchmarks/chain.py
+	$(BIN)/python benchmarks/engine.py --past
+
+crash: $(SETTLED) ## kill a run at every one of its commits in turn (an hour; CRASH_SEED chooses the short version's moments)
+	$(BIN)/pytest -v -m "soak or not soak" tests/runs/test_crashes.py
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak

@@ -4,12 +4,15 @@ What they write goes to this terminal by itself, for the run is executed here.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 import click
 
 from noria.boot import Platform
 from noria.runs.model import Attempt, Progress, Run
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _SECONDS_BETWEEN = 0.5
 

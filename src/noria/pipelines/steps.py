@@ -192,7 +192,7 @@ def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[
         raise BadPipeline("retry_on takes types of exceptions", hint="for example retry_on=ConnectionError")
 
 
-def _needs(tags: Sequence[str] = (), **needs: Any) -> Needs:
+def _needs(tags: Sequence[str] = (), **needs: Any) -> Needs:  # noqa: ANN401 - see step
     try:
         found = Needs(tags=tuple(tags), **needs)
     except TypeError:

@@ -6,13 +6,16 @@ for each step goes this way; everything else is said to the connection in the us
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Dialect, Executable
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import TypeDecorator
+
+from noria.store.tables import Json, UtcTime
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.compiler import SQLCompiler
 
 Row = tuple[Any, ...]
 Change = Callable[[Any], Any]
@@ -97,11 +100,11 @@ def _compile(clause: Executable, dialect: Dialect) -> _Compiled:
         for name, bind in compiled.binds.items()
         if (change := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
     }
-    columns = getattr(clause, "selected_columns", ())
+    columns: Any = getattr(clause, "selected_columns", ())
     from_driver = [
         (place, change)
         for place, column in enumerate(columns)
-        if isinstance(column.type, TypeDecorator)  # our own types; drivers return all others as they are
+        if isinstance(column.type, UtcTime | Json)  # our own types; drivers return all others as they are
         and (change := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
     ]
     binds = {name: bind.value for name, bind in compiled.binds.items()}
