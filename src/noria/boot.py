@@ -20,10 +20,12 @@ from noria.access.service import Access
 from noria.adapters.codecs import standard
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
+from noria.core.errors import Invalid, nearest
 from noria.core.ids import TimedIds
 from noria.ledger.notes import Signer, load_or_make_key
 from noria.ledger.service import Ledger
 from noria.pipelines import Pipeline
+from noria.runs.executors import Executor
 from noria.runs.model import Run
 from noria.runs.service import Runs
 from noria.settings import Settings, read_settings
@@ -75,6 +77,7 @@ class Platform(AbstractContextManager["Platform"]):
             self._codecs,
             stopwatch=MachineStopwatch(),
             lease_seconds=settings.lease_seconds,
+            executor=_executor(settings.executor),
             **self._shared,
         )
 
@@ -138,6 +141,7 @@ class Platform(AbstractContextManager["Platform"]):
 
     def close(self) -> None:
         """Seal and sign what was told, and let go of the database; calling it twice is fine."""
+        self.runs.close()
         self.ledger.checkpoint()
         self.database.close()
 
@@ -191,6 +195,17 @@ def open_home(
     if home is not None:
         found = replace(found, home=str(home))
     return Platform(found, clock=clock or RealClock())
+
+
+def _executor(name: str) -> Executor | None:
+    """Return the executor of that name; None is the run's own process."""
+    if name == "in-process":
+        return None
+    if name == "processes":
+        from noria.adapters.executors.processes import Processes  # noqa: PLC0415 - see the module
+
+        return Processes(MachineStopwatch())
+    raise Invalid(f"there is no executor {name!r}", hint=nearest(name, ["in-process", "processes"]))
 
 
 def _declare_tables() -> None:

@@ -26,6 +26,9 @@ class Settings:
     project: str = field(default="default", metadata={"doc": "project that a command works in"})
     actor: str = field(default="", metadata={"doc": "name of the person who acts; the login name if empty"})
     lease_seconds: float = field(default=30.0, metadata={"doc": "seconds after which a silent worker's work is free"})
+    executor: str = field(
+        default="in-process", metadata={"doc": "what executes steps: in-process, or processes beside it"}
+    )
     sync_steps: bool = field(
         default=False, metadata={"doc": "sync each step's result on SQLite at once instead of within 100 ms"}
     )

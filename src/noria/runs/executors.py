@@ -82,8 +82,8 @@ class Executor(Protocol):
         ...
 
 
-def refuse_unless_offered(what: str, needs: Needs, executor: Executor) -> None:
-    """Raise `Invalid`, in words, for a step that needs what the executor cannot give."""
+def refusal(needs: Needs, executor: Executor) -> Problem | None:
+    """Say in words why a step cannot be executed here: it needs what the executor cannot give; None if it can."""
     offers = executor.offers
     lacks: list[str] = []
     if needs.timeout_seconds is not None and not offers.ends_steps:
@@ -95,8 +95,8 @@ def refuse_unless_offered(what: str, needs: Needs, executor: Executor) -> None:
     if needs.gpus > offers.gpus:
         lacks.append(f"gpus={needs.gpus:g}: it has {offers.gpus:g}")
     lacks += [f"tag {tag!r}: it has none such" for tag in needs.tags if tag not in offers.tags]
-    if lacks:
-        raise Invalid(
-            f"{what} needs what the executor {executor.name!r} cannot give: {'; '.join(lacks)}",
-            hint='open the home with another one, such as nr.open(executor="processes"), or take the need away',
-        )
+    if not lacks:
+        return None
+    words = f"needs what the executor {executor.name!r} cannot give: {'; '.join(lacks)}"
+    cause = Invalid(words, hint='say executor = "processes" in noria.toml, or take the need away')
+    return Problem(words=words, cause=cause, may_pass=False)

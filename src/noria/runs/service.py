@@ -196,6 +196,10 @@ class Runs:
         """Ask for a run to rest before its next step, until it is resumed; a run that has ended is left as it is."""
         return self._ask(context, run, Asked.PAUSE)
 
+    def close(self) -> None:
+        """Let go of the executor's processes, if it has any; calling it twice is fine."""
+        self._executor.close()
+
     def get(self, context: Context, run: str) -> Run:
         """Return a run. Raises `NotFound`."""
         self._access.require(context, Permission.RUN_READ)

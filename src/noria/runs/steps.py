@@ -15,7 +15,7 @@ from noria.pipelines.code import code_digest
 from noria.pipelines.model import Cached, Failure
 from noria.pipelines.steps import Step
 from noria.runs import queries, rules
-from noria.runs.executors import Call, Executor, Outcome, Problem, refuse_unless_offered
+from noria.runs.executors import Call, Executor, Outcome, Problem, refusal
 from noria.runs.holding import Holder
 from noria.runs.model import Attempt, AttemptState, Hit, LogPart, Metric, Param, Run
 from noria.runs.recorder import Recorder
@@ -238,7 +238,6 @@ class Steps:
     def _code(self, step: Step[..., Any]) -> str:
         known = self._codes.get(id(step))
         if known is None:
-            refuse_unless_offered(step.what, step.needs, self._around.executor)
             known = self._codes[id(step)] = code_digest(step.function)
         return known
 
@@ -294,6 +293,9 @@ class Steps:
         return rules.cache_key(step.reference, code=code, inputs=task.inputs, environment=step.environment)
 
     def _try(self, task: Task, *, together: bool, is_alone: bool = True) -> Taken:
+        refused = refusal(task.step.needs, self._around.executor)
+        if refused is not None:
+            return None, refused
         retry, tried = task.step.retry, 0
         while True:
             tried += 1
