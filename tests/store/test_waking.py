@@ -96,3 +96,20 @@ def test_a_process_that_died_is_forgotten_on_sqlite(tmp_path):
 
     assert list((tmp_path / "noria.db-ears").iterdir()) == []
     database.close()
+
+
+def test_a_word_in_a_transaction_is_said_after_its_commit_and_never_without_it(database):
+    from noria.store.waking import after_commit
+
+    def fails(connection):
+        after_commit(connection, "work")
+        raise KeyError("no")
+
+    with database.listen("work") as ear:
+        with pytest.raises(KeyError):
+            database.write(fails)
+        database.write(lambda _: None)
+        assert not ear.wait(0.05)
+        database.write(lambda connection: after_commit(connection, "work"))
+
+        assert ear.wait(60)

@@ -119,9 +119,15 @@ def _tell(turn: Turn) -> None:
 
 def _turn_until_told(worker: Worker) -> None:
     ended = threading.Event()
-    for told in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(told, lambda _number, _frame: ended.set())
-    while not ended.is_set():
-        worker.run_until_quiet()
-        ended.wait(_MOST_SECONDS_ASLEEP)
+    with worker.listen() as ear:
+
+        def end(_number: int, _frame: object) -> None:
+            ended.set()
+            ear.hear()
+
+        for told in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(told, end)
+        while not ended.is_set():
+            worker.run_until_quiet()
+            ear.wait(_MOST_SECONDS_ASLEEP)
     click.echo("the loops rest; what was begun goes on at the next start")

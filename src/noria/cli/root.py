@@ -23,6 +23,7 @@ _COMMANDS = {
     "promote": ("noria.cli.models:promote", "Make a version the champion."),
     "rollback": ("noria.cli.models:rollback", "Give the place back to the champion before."),
     "why": ("noria.cli.models:why", "Tell in words why a version exists and who decided what about it."),
+    "gc": ("noria.cli.storage:gc", "Take away stored bytes that nothing refers to."),
     "audit": ("noria.cli.audit:audit", "Check the ledger."),
 }
 

@@ -9,6 +9,7 @@ from types import TracebackType
 from noria.core.context import Context
 from noria.core.errors import LeaseLost, NotFound
 from noria.ledger.model import Fact, FactKind
+from noria.ledger.service import FACTS
 from noria.loop import queries, rules
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
 from noria.loop.spec import Loop
@@ -18,6 +19,7 @@ from noria.store import leases
 from noria.store.database import Connection, Durability
 from noria.store.holders import this_process
 from noria.store.leases import Lease
+from noria.store.waking import Ear
 
 _LEASE_SECONDS = 30.0
 _SERVICE = "loop-worker"
@@ -57,6 +59,10 @@ class Worker(AbstractContextManager["Worker"]):
         held, self._leases = self._leases, {}
         for lease in held.values():
             self._rooms.database.write(lambda connection, lease=lease: leases.release(connection, lease))
+
+    def listen(self) -> Ear:
+        """Return an ear that hears when a fact was told; use it in a `with`, around `run_until_quiet`."""
+        return self._rooms.database.listen(FACTS)
 
     def run_until_quiet(self) -> int:
         """Answer facts until no loop has anything to do now; return how many were answered."""

@@ -12,7 +12,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from noria.core.clock import Clock
 from noria.core.errors import NotInstalled, Unavailable
 from noria.store.database import Answer, Durability
-from noria.store.waking import Ear, Ears
+from noria.store.waking import Ear, Ears, said
 
 _CHANNEL = "noria"
 _CONNECT_SECONDS = 5.0
@@ -43,10 +43,16 @@ class PostgresDatabase:
     def write(self, work: Callable[[Connection], Answer], *, durability: Durability = Durability.DECISION) -> Answer:  # noqa: ARG002 - the strictest is what PostgreSQL does anyway
         """Commit the closure in a transaction of its own."""
         try:
-            with self._engine.begin() as connection:
-                return work(connection)
+            with self._engine.connect() as connection:
+                said(connection)  # what a transaction that failed has left on it
+                with connection.begin():
+                    answer = work(connection)
+                topics = said(connection)
         except (OperationalError, InterfaceError) as problem:
             raise _unavailable(problem) from problem
+        for topic in topics:
+            self.wake(topic)
+        return answer
 
     def read(self, query: Callable[[Connection], Answer]) -> Answer:
         """Run the closure on one consistent view."""

@@ -23,7 +23,7 @@ from sqlalchemy.pool import QueuePool
 from noria.core.clock import Clock, RealClock
 from noria.core.errors import Invalid, Unavailable
 from noria.store.database import Answer, Durability
-from noria.store.waking import Ear, LoopbackWakes
+from noria.store.waking import Ear, LoopbackWakes, said
 
 _BUSY_SECONDS = 30.0
 _SYNC_AFTER_SECONDS = 0.1
@@ -73,13 +73,16 @@ class SqliteDatabase:
             raise Invalid("a write inside a write", hint="do both in one closure")
         queued = _Queued(work, max(durability, self._weakest))
         self._queue.append(queued)
+        topics: frozenset[str] = frozenset()
         with self._lock:
             if not queued.done:
                 self._leader = threading.get_ident()
                 try:
-                    self._commit_all()
+                    topics = self._commit_all()
                 finally:
                     self._leader = None
+        for topic in topics:
+            self._wakes.wake(topic)
         return queued.outcome()
 
     def read(self, query: Callable[[Connection], Answer]) -> Answer:
@@ -114,14 +117,19 @@ class SqliteDatabase:
                 self._level = None
             self._engine.dispose()
 
-    def _commit_all(self) -> None:
+    def _commit_all(self) -> frozenset[str]:
+        """Commit what is queued; return the topics on which to wake whoever listens."""
+        topics: frozenset[str] = frozenset()
         batch = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
             connection = self._begin(max(queued.durability for queued in batch))
             try:
                 self._run(connection, batch)
+                topics = said(connection)
                 _say(connection, "COMMIT")
             except BaseException:
+                topics = frozenset()
+                said(connection)
                 with contextlib.suppress(sqlite3.OperationalError):
                     _say(connection, "ROLLBACK")
                 raise
@@ -132,6 +140,7 @@ class SqliteDatabase:
                 queued.failure = queued.failure or _translated(problem)
         for queued in batch:
             queued.done = True
+        return topics
 
     def _begin(self, durability: Durability) -> Connection:
         if self._writer is None:

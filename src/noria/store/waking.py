@@ -12,10 +12,25 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 
+from sqlalchemy import Connection
+
 from noria.store.holders import is_dead, this_process
 
 _MOST_BYTES = 1024
 _HOST = "127.0.0.1"
+
+
+_KEY = "noria_wakes"
+
+
+def after_commit(connection: Connection, topic: str) -> None:
+    """Let who listens on a topic be woken as soon as the transaction that this is said in has committed."""
+    connection.info.setdefault(_KEY, set()).add(topic)
+
+
+def said(connection: Connection) -> frozenset[str]:
+    """Return what `after_commit` was told in this transaction, and forget it."""
+    return frozenset(connection.info.pop(_KEY, ()))
 
 
 class Ear(AbstractContextManager["Ear"]):
