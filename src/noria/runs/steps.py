@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
@@ -87,6 +87,20 @@ class _Waiting:
 
     def is_due(self) -> bool:
         return len(self.attempts) >= _MOST_TOGETHER or self.seconds >= _MOST_SECONDS_TOGETHER
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """One try of a step, as it ended."""
+
+    task: Task
+    telling: Telling
+    outcome: Outcome
+    started_at: datetime
+    made: Value | None
+    params: list[Param]
+    problem: Problem | None
+    again: bool
 
 
 class Steps:
@@ -296,22 +310,30 @@ class Steps:
         refused = refusal(task.step.needs, self._around.executor)
         if refused is not None:
             return None, refused
-        retry, tried = task.step.retry, 0
+        tried = 0
         while True:
             tried += 1
-            started_at = self._around.clock.now()
-            telling = Telling(self._run, task.id, self._tries.get(task.id, 0) + 1, self._around, self._check)
-            call = Call(step=task.step, arguments=task.arguments, told=telling.recorder, is_alone=is_alone)
-            outcome = self._around.executor.execute(call)
-            made, params, problem = self._kept(task.id, outcome, telling.recorder)
-            again = problem is not None and problem.may_pass
-            again = again and rules.tries_again(retry, tried=tried, problem=problem.cause) if problem else False
-            if problem is not None and not again and task.goes_on:
-                made = self._around.values.keep(Failure(step=task.id, reason=rules.storable(problem.words)))
-            self._end(task, telling, outcome, started_at, made, params, problem, together=together)
-            if not again:
-                return (made, None) if made is not None else (None, problem)
-            self._around.sleep(rules.wait_seconds(retry, tried=tried, chance=self._around.chance.random()))
+            done = self._try_once(task, tried=tried, is_alone=is_alone)
+            self._end(done, together=together)
+            if not done.again:
+                return (done.made, None) if done.made is not None else (None, done.problem)
+            wait_seconds = rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
+            self._around.sleep(wait_seconds)
+
+    def _try_once(self, task: Task, *, tried: int, is_alone: bool) -> _Tried:
+        started_at = self._around.clock.now()
+        telling = Telling(self._run, task.id, self._tries.get(task.id, 0) + 1, self._around, self._check)
+        call = Call(step=task.step, arguments=task.arguments, told=telling.recorder, is_alone=is_alone)
+        outcome = self._around.executor.execute(call)
+        made, params, problem = self._kept(task.id, outcome, telling.recorder)
+        again = (
+            problem is not None
+            and problem.may_pass
+            and rules.tries_again(task.step.retry, tried=tried, problem=problem.cause)
+        )
+        if problem is not None and not again and task.goes_on:
+            made = self._around.values.keep(Failure(step=task.id, reason=rules.storable(problem.words)))
+        return _Tried(task, telling, outcome, started_at, made, params, problem, again)
 
     def _kept(self, step: str, outcome: Outcome, told: Recorder) -> tuple[Value | None, list[Param], Problem | None]:
         """Keep what a try returned and logged; what cannot be kept is a problem of its own."""
@@ -328,49 +350,43 @@ class Steps:
             said = f"returned what cannot be kept: {problem.sentence}"
             return None, params, Problem(words=said, cause=problem, may_pass=False)
 
-    def _end(
-        self,
-        task: Task,
-        telling: Telling,
-        outcome: Outcome,
-        started_at: datetime,
-        made: Value | None,
-        params: list[Param],
-        problem: Problem | None,
-        *,
-        together: bool,
-    ) -> None:
+    def _end(self, done: _Tried, *, together: bool) -> None:
         """Put a try's end among what waits to be committed, and commit that unless it may wait for more."""
         with self._lock:
-            self._number += 1
-            self._tries[task.id] = self._tries.get(task.id, 0) + 1
-            attempt = Attempt(
-                run=self._run.id,
-                number=self._number,
-                step=task.id,
-                attempt=self._tries[task.id],
-                state=AttemptState.SUCCEEDED if problem is None else AttemptState.FAILED,
-                inputs=task.inputs,
-                code=self._code(task.step),
-                started_at=started_at,
-                wall_seconds=outcome.wall_seconds,
-                cpu_seconds=outcome.cpu_seconds,
-                peak_bytes=outcome.peak_bytes,
-                artifact=None if made is None else made.artifact,
-                error=None if problem is None else rules.traceback_of(problem.cause),
-            )
+            attempt = self._attempt(done)
             waiting = self._waiting
             waiting.attempts.append(attempt)
-            waiting.metrics += self.metrics(attempt.number, task.id, telling.recorder)
-            waiting.params += params
-            waiting.logs += telling.rest()
-            waiting.seconds += outcome.wall_seconds
-            if problem is None and self._is_cached(task.step):
-                policy = self._cache if task.step.cache is None else task.step.cache
-                stale = _NEVER if isinstance(policy, bool) or policy is None else started_at - policy
-                waiting.cached.append((self._cache_key(task, attempt.code), stale, attempt))
+            waiting.metrics += self.metrics(attempt.number, attempt.step, done.telling.recorder)
+            waiting.params += done.params
+            waiting.logs += done.telling.rest()
+            waiting.seconds += attempt.wall_seconds
+            step = done.task.step
+            if done.problem is None and self._is_cached(step):
+                policy = self._cache if step.cache is None else step.cache
+                stale = done.started_at - policy if isinstance(policy, timedelta) else _NEVER
+                waiting.cached.append((self._cache_key(done.task, attempt.code), stale, attempt))
             if not together or waiting.is_due():
                 self._commit()
+
+    def _attempt(self, done: _Tried) -> Attempt:
+        step = done.task.id
+        self._number += 1
+        self._tries[step] = self._tries.get(step, 0) + 1
+        return Attempt(
+            run=self._run.id,
+            number=self._number,
+            step=step,
+            attempt=self._tries[step],
+            state=AttemptState.SUCCEEDED if done.problem is None else AttemptState.FAILED,
+            inputs=done.task.inputs,
+            code=self._code(done.task.step),
+            started_at=done.started_at,
+            wall_seconds=done.outcome.wall_seconds,
+            cpu_seconds=done.outcome.cpu_seconds,
+            peak_bytes=done.outcome.peak_bytes,
+            artifact=None if done.made is None else done.made.artifact,
+            error=None if done.problem is None else rules.traceback_of(done.problem.cause),
+        )
 
     def metrics(self, attempt: int, step: str, told: Recorder) -> list[Metric]:
         """Return what was recorded as metrics of an attempt; 0 is the pipeline itself."""

@@ -76,7 +76,7 @@ class Blobs:
         """Yield what is stored."""
         import obstore  # noqa: PLC0415 - see put
 
-        for page in obstore.list(self._store):
+        for page in cast("Any", obstore).list(self._store):
             for entry in page:
                 digest = entry["path"].rpartition("/")[2]
                 if len(digest) == _DIGITS:
