@@ -4,7 +4,7 @@ BIN := .venv/bin
 SETTLED := .venv/.settled
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint types contracts tests bench crash soak clean
+.PHONY: demo test lint types contracts tests bench bench-peers crash soak clean
 
 demo: .venv/.demo ## replay the flights of 2013 through the loop
 	$(BIN)/noria demo
@@ -23,6 +23,9 @@ contracts: $(SETTLED)
 
 tests: $(SETTLED)
 	$(BIN)/pytest -n 2 --dist loadfile
+
+bench-peers: $(SETTLED) ## a chain of steps in other engines; makes their environments in ~/.cache/noria-bench
+	$(BIN)/python benchmarks/peers/run.py
 
 bench: $(SETTLED) ## import time, and the cost of the engine
 	$(BIN)/python benchmarks/import_time.py
