@@ -58,6 +58,7 @@ class SqliteDatabase:
         self._lock = threading.Lock()
         self._leader: int | None = None
         self._writer: Connection | None = None
+        self._readers: deque[Connection] = deque()  # to take one from SQLAlchemy's pool costs more than to read a row
         self._level: Durability | None = None
         self._wakes = LoopbackWakes(path.with_name(path.name + "-ears"))
         self._syncer = _WalSyncer(path.with_name(path.name + "-wal"))
@@ -87,12 +88,16 @@ class SqliteDatabase:
 
     def read(self, query: Callable[[Connection], Answer]) -> Answer:
         """Run the closure on one consistent view."""
-        with self._engine.connect() as connection:
-            _say(connection, "BEGIN")
-            try:
-                return query(connection)
-            finally:
-                _say(connection, "ROLLBACK")
+        try:
+            connection = self._readers.pop()
+        except IndexError:  # all are in use, or this is the first
+            connection = self._engine.connect()
+        _say(connection, "BEGIN")
+        try:
+            return query(connection)
+        finally:
+            _say(connection, "ROLLBACK")
+            self._readers.append(connection)
 
     def lease_time(self, connection: Connection) -> datetime:  # noqa: ARG002 - SQLite has no clock but the machine's
         """Return the machine's time, which is SQLite's own, or the simulated one that tests handed in."""
@@ -109,6 +114,8 @@ class SqliteDatabase:
     def close(self) -> None:
         """Sync, and let go of all connections."""
         self._wakes.close()
+        while self._readers:
+            self._readers.pop().close()
         with self._lock:
             self._syncer.close()
             if self._writer is not None:
