@@ -237,6 +237,8 @@ class _WalSyncer:
     def _loop(self) -> None:
         while self._wanted.wait() and not self._closing.wait(_SYNC_AFTER_SECONDS):
             self._wanted.clear()
+            if self._closing.is_set():  # said between the two lines above, and what woke us is cleared
+                return
             self._sync()
 
     def _sync(self) -> None:
