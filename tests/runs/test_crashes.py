@@ -26,6 +26,8 @@ from noria.store.opening import open_database
 from noria.store.tables import metadata
 
 SCRIPT = Path(__file__).with_name("crash_house.py")
+SLACK = 3
+"""Items of a map are committed by how long they took, so that a run may have this many commits fewer than another."""
 SEED = int(os.environ.get("CRASH_SEED", "20260101"))
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(SCRIPT.parent), *sys.path])}
 
@@ -82,7 +84,8 @@ def place(request, tmp_path):
 
 def moments(commits, *, sample):
     every = [(number, when) for number in range(1, commits + 1) for when in ("before", "after")]
-    return every if sample is None else random.Random(SEED).sample(every, sample)
+    sure = [moment for moment in every if moment[0] <= commits - SLACK]
+    return every if sample is None else random.Random(SEED).sample(sure, sample)
 
 
 def try_all(place, workers, *, sample):
@@ -96,7 +99,8 @@ def try_all(place, workers, *, sample):
         key = f"killed {when} {number}"
         (house / "flaky has failed").unlink(missing_ok=True)
         forget_cache(address)
-        assert ended(begin(address, house, key, number, when)) is None, key
+        killed = ended(begin(address, house, key, number, when)) is None
+        assert killed or number > commits - SLACK, key
         told = [ended(process) for process in [begin(address, house, key) for _ in range(workers)]]
         assert len({tuple(one[:3]) for one in told if one}) == 1, key
         certify(address, house, key, steps)
