@@ -31,7 +31,7 @@ bench: $(SETTLED) ## import time, and the cost of the engine
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engine.py --past
 
-crash: $(SETTLED) ## kill a run at every one of its commits in turn (an hour; CRASH_SEED chooses the short version's moments)
+crash: $(SETTLED) ## kill a run at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)
 	$(BIN)/pytest -v -m "soak or not soak" tests/runs/test_crashes.py
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times

@@ -143,6 +143,19 @@ def test_with_continue_a_failed_item_is_a_value_with_its_reason(any_house, ann):
     assert [a.state.value for a in any_house.runs().attempts(ann, run.id)] == ["succeeded", "failed", "succeeded"]
 
 
+def test_with_continue_and_concurrency_every_item_is_tried_and_each_failure_stands_in_its_place(runs, ann):
+    @nr.pipeline
+    def whole():
+        return square.map(list(range(40)), concurrency=4, on_failure="continue")
+
+    failing.extend([3, 30])
+    found = runs.run(ann, whole).result
+
+    assert [place for place, one in enumerate(found) if isinstance(one, nr.Failure)] == [3, 30]
+    assert found[31] == 31 * 31
+    assert sorted(calls) == list(range(40))
+
+
 def test_a_failure_that_was_committed_stays_one_when_its_run_goes_on_and_is_tried_again_by_a_rerun(house, ann):
     @nr.step
     def last(found):

@@ -68,7 +68,6 @@ class Runs:
         self._access = access
         self._clock = clock
         self._ids = ids
-        self._sleep = sleep
         self._holder = Holder(database, name=holder or this_process(), seconds=lease_seconds)
         watch = stopwatch or MachineStopwatch()
         self._executor = executor or InProcess(watch)
