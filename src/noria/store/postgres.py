@@ -12,9 +12,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from noria.core.clock import Clock
 from noria.core.errors import NotInstalled, Unavailable
 from noria.store.database import Answer, Durability
+from noria.store.statements import Statement
 from noria.store.waking import Ear, Ears, said
 
 _CHANNEL = "noria"
+_TIME = Statement(text("SELECT clock_timestamp()"))
 _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 1.0
 _NOTIFIES_SECONDS = 60.0
@@ -66,7 +68,7 @@ class PostgresDatabase:
         """Return the server's time, or the simulated one that tests handed in."""
         if self._lease_clock is not None:
             return self._lease_clock.now()
-        moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        ((moment,),) = _TIME.rows(connection, {})
         return moment.astimezone(UTC)
 
     def listen(self, topic: str) -> Ear:

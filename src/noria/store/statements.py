@@ -64,6 +64,9 @@ class Statement:
     def write_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it once for each row, together."""
         known = self._for(connection)
+        if len(rows) == 1:
+            self._run(connection, known, known.values(rows[0]))
+            return
         self._run(connection, known, [known.values(row) for row in rows], many=True)
 
     def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[Row]:
