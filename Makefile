@@ -4,7 +4,7 @@ BIN := .venv/bin
 SETTLED := .venv/.settled
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint types contracts tests bench soak clean
+.PHONY: demo test lint types contracts tests bench bench-peers crash soak clean
 
 demo: .venv/.demo ## replay the flights of 2013 through the loop
 	$(BIN)/noria demo
@@ -24,12 +24,18 @@ contracts: $(SETTLED)
 tests: $(SETTLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
-bench: $(SETTLED) ## import time; the cost of a step, of the log, of a prediction; what a canary decides
+bench: $(SETTLED) ## import time; the cost of the engine, of the log, of a prediction; what a canary decides
 	$(BIN)/python benchmarks/import_time.py
-	$(BIN)/python benchmarks/chain.py
+	$(BIN)/python benchmarks/engine.py --past
 	$(BIN)/python benchmarks/prediction_log.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/rollouts.py 200
+
+bench-peers: $(SETTLED) ## a chain of steps in other engines; makes their environments in ~/.cache/noria-bench
+	$(BIN)/python benchmarks/peers/run.py
+
+crash: $(SETTLED) ## kill a run at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)
+	$(BIN)/pytest -v -m "soak or not soak" tests/runs/test_crashes.py
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak

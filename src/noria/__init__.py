@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from noria.loop.triggers import new_rows as new_rows
     from noria.loop.triggers import schedule as schedule
     from noria.loop.triggers import upstream as upstream
+    from noria.pipelines import Failure as Failure
     from noria.pipelines import branch as branch
     from noria.pipelines import pipeline as pipeline
     from noria.pipelines import step as step
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from noria.rollouts.spec import Canary as Canary
     from noria.runs.recorder import log_metric as log_metric
     from noria.runs.recorder import log_param as log_param
+    from noria.runs.recorder import progress as progress
 
 _HOMES = {
     "open": ("noria.boot", "open_home"),
@@ -65,7 +67,8 @@ _HOMES = {
     "columns": ("noria.registry.model", "columns"),
     "log_metric": ("noria.runs.recorder", "log_metric"),
     "log_param": ("noria.runs.recorder", "log_param"),
-    **{name: ("noria.pipelines", name) for name in ("step", "pipeline", "value", "branch")},
+    "progress": ("noria.runs.recorder", "progress"),
+    **{name: ("noria.pipelines", name) for name in ("step", "pipeline", "value", "branch", "Failure")},
     **{
         name: ("noria.loop.triggers", name)
         for name in (

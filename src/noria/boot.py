@@ -1,42 +1,32 @@
-"""Picks the adapters, wires the rooms, and hands back a `Platform`."""
+"""Picks the adapters, wires the rooms, and hands back a `Platform`.
+
+Rooms that load Polars or SciPy are made when they are first asked for: a program that only runs a pipeline starts in
+a fraction of the time.
+"""
 
 import getpass
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Unpack
 
 from noria.access.service import Access
 from noria.adapters.codecs import standard
-from noria.adapters.model_process import open_process
-from noria.adapters.onnx import OnnxScorer, convert
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
+from noria.core.errors import Invalid, nearest
 from noria.core.ids import TimedIds
-from noria.datasets.model import Dataset, Snapshot
-from noria.datasets.reading import Reading
-from noria.datasets.service import Datasets
-from noria.guards.service import Guards
 from noria.ledger.notes import Signer, load_or_make_key
 from noria.ledger.service import Ledger
-from noria.loop.service import Loops
-from noria.loop.spec import Loop
-from noria.loop.turn import Rooms
-from noria.loop.worker import Worker
-from noria.monitors.service import Monitors
 from noria.pipelines import Pipeline
-from noria.registry.loading import Loader
-from noria.registry.service import Registry
-from noria.rollouts.service import Rollouts
+from noria.runs.executors import Executor
 from noria.runs.model import Run
 from noria.runs.service import Runs
-from noria.serving.landing import Landings
-from noria.serving.loading import Runtime
-from noria.serving.log import Log
-from noria.serving.preparing import Preparer
-from noria.serving.service import Endpoints
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
 from noria.store.migrating import upgrade
@@ -45,72 +35,146 @@ from noria.store.opening import open_database
 if TYPE_CHECKING:
     import polars as pl
 
+    from noria.datasets.model import Dataset, Snapshot
+    from noria.datasets.reading import Reading
+    from noria.datasets.service import Datasets
+    from noria.guards.service import Guards
+    from noria.loop.service import Loops
+    from noria.loop.spec import Loop
+    from noria.loop.turn import Rooms
+    from noria.loop.worker import Worker
+    from noria.monitors.service import Monitors
+    from noria.registry.loading import Loader
+    from noria.registry.service import Registry
+    from noria.rollouts.service import Rollouts
+    from noria.serving.landing import Landings
+    from noria.serving.loading import Runtime
+    from noria.serving.log import Log
+    from noria.serving.preparing import Preparer
+    from noria.serving.service import Endpoints
+
 _DATABASE_FILE = "noria.db"
 
 
 class Platform(AbstractContextManager["Platform"]):
     """An open home: every room, and the few verbs that people say most, with the actor filled in.
 
-    Rooms (`datasets`, `guards`, `runs`, `registry`, `loops`, `ledger`, `access`, `monitors`,
-    `endpoints`, `rollouts`) take a `Context` first; the
-    shorthands here pass `context`. Safe to share between threads; close it, or use it in a `with`.
+    Rooms (`datasets`, `guards`, `runs`, `registry`, `endpoints`, `monitors`, `rollouts`, `loops`, `ledger`, `access`)
+    take a `Context` first; the shorthands here pass `context`. Safe to share between threads; close it, or use it in a `with`.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock) -> None:
-        database_address, folder = _places(settings)
+        database_address, self._folder = _places(settings)
         self.settings = settings
         self.clock = clock
         self.ids = TimedIds(clock)
-        self.database = open_database(database_address)
-        upgrade(self.database)
-        self.blobs = open_blobs(settings.blobs or str(folder / "blobs"))
-        codecs = self.codecs = standard()
-        key = load_or_make_key(Path(settings.key_file or folder / "ledger.key"))
-        self.ledger = Ledger(self.database, Signer(key), clock=clock, ids=self.ids)
+        self.database = open_database(database_address, sync_steps=settings.sync_steps)
+        upgrade(self.database, declare=_declare_tables)
+        self.blobs = open_blobs(settings.blobs or str(self._folder / "blobs"))
+        self.codecs = standard()
+        signer = Signer(load_or_make_key(Path(settings.key_file or self._folder / "ledger.key")))
+        self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
         self.access = Access(self.database, self.ledger, clock=clock)
         self.context = Context(actor=Actor(name=settings.actor or getpass.getuser()), project=settings.project)
         self.access.found(self.context)
-        shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
-        self.datasets = Datasets(self.database, self.blobs, cache_bytes=settings.fragment_cache_bytes, **shared)
-        timed: dict[str, Any] = {"stopwatch": MachineStopwatch(), "lease_seconds": settings.lease_seconds}
-        self.runs = Runs(self.database, self.blobs, codecs, **timed, **shared)
-        self.registry = Registry(self.database, **shared)
-        self.guards = Guards(self.database, self.datasets, ledger=self.ledger, access=self.access, clock=clock)
-        self.monitors = Monitors(self.database, **shared)
-        self.loader = Loader(self.blobs, codecs)
-        self.log = Log(Path(settings.log_folder or folder / "log"), clock=clock, ids=self.ids)
-        self.endpoints = self._endpoints(shared)
-        self.rollouts = Rollouts(self.database, registry=self.registry, endpoints=self.endpoints, **shared)
-        self.landings = Landings(self.database, self.datasets, self.log, clock=clock)
-        self.preparer = Preparer(self.blobs, convert=convert, opener=OnnxScorer)
-        self.runtime = Runtime(self.blobs, folder / "bundles", onnx=OnnxScorer, process=open_process)
-        self.rooms = self._rooms()
-        self.loops = Loops(self.rooms, access=self.access)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the home."""
-        self.close()
-
-    def close(self) -> None:
-        """Seal and sign what was told, and let go of the database; calling it twice is fine."""
-        self.log.close()
-        self.ledger.checkpoint()
-        self.database.close()
-
-    def _endpoints(self, shared: Mapping[str, Any]) -> Endpoints:
-        return Endpoints(
+        self._shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
+        self.runs = Runs(
             self.database,
-            self.log,
-            registry=self.registry,
-            datasets=self.datasets,
-            loader=self.loader,
+            self.blobs,
+            self.codecs,
             stopwatch=MachineStopwatch(),
-            **shared,
+            lease_seconds=settings.lease_seconds,
+            executor=_executor(settings.executor),
+            **self._shared,
         )
 
-    def _rooms(self) -> Rooms:
+    @cached_property
+    def datasets(self) -> "Datasets":
+        """Return the datasets."""
+        from noria.datasets.service import Datasets  # noqa: PLC0415 - see the module
+
+        return Datasets(self.database, self.blobs, cache_bytes=self.settings.fragment_cache_bytes, **self._shared)
+
+    @cached_property
+    def registry(self) -> "Registry":
+        """Return the models and their versions."""
+        from noria.registry.service import Registry  # noqa: PLC0415 - see the module
+
+        return Registry(self.database, **self._shared)
+
+    @cached_property
+    def guards(self) -> "Guards":
+        """Return what judges data, and the quarantine."""
+        from noria.guards.service import Guards  # noqa: PLC0415 - see the module
+
+        shared = {name: self._shared[name] for name in ("ledger", "access", "clock")}
+        return Guards(self.database, self.datasets, **shared)
+
+    @cached_property
+    def log(self) -> "Log":
+        """Return the log of predictions and feedback."""
+        from noria.serving.log import Log  # noqa: PLC0415 - see the module
+
+        return Log(Path(self.settings.log_folder or self._folder / "log"), clock=self.clock, ids=self.ids)
+
+    @cached_property
+    def endpoints(self) -> "Endpoints":
+        """Return the endpoints, and who answers them."""
+        from noria.serving.service import Endpoints  # noqa: PLC0415 - see the module
+
+        rooms: dict[str, Any] = {"registry": self.registry, "datasets": self.datasets, "loader": self.loader}
+        return Endpoints(self.database, self.log, stopwatch=MachineStopwatch(), **rooms, **self._shared)
+
+    @cached_property
+    def landings(self) -> "Landings":
+        """Return what brings the log into datasets."""
+        from noria.serving.landing import Landings  # noqa: PLC0415 - see the module
+
+        return Landings(self.database, self.datasets, self.log, clock=self.clock)
+
+    @cached_property
+    def preparer(self) -> "Preparer":
+        """Return what makes a trained model ready to be served."""
+        from noria.adapters.onnx import OnnxScorer, convert  # noqa: PLC0415 - see the module
+        from noria.serving.preparing import Preparer  # noqa: PLC0415 - see the module
+
+        return Preparer(self.blobs, convert=convert, opener=OnnxScorer)
+
+    @cached_property
+    def runtime(self) -> "Runtime":
+        """Return what runs served versions: ONNX in this process, any other in one of its own."""
+        from noria.adapters.model_process import open_process  # noqa: PLC0415 - see the module
+        from noria.adapters.onnx import OnnxScorer  # noqa: PLC0415 - see the module
+        from noria.serving.loading import Runtime  # noqa: PLC0415 - see the module
+
+        return Runtime(self.blobs, self._folder / "bundles", onnx=OnnxScorer, process=open_process)
+
+    @cached_property
+    def rollouts(self) -> "Rollouts":
+        """Return the ways in and out of a champion's place."""
+        from noria.rollouts.service import Rollouts  # noqa: PLC0415 - see the module
+
+        return Rollouts(self.database, registry=self.registry, endpoints=self.endpoints, **self._shared)
+
+    @cached_property
+    def monitors(self) -> "Monitors":
+        """Return the monitors of what is live."""
+        from noria.monitors.service import Monitors  # noqa: PLC0415 - see the module
+
+        return Monitors(self.database, **self._shared)
+
+    @cached_property
+    def loader(self) -> "Loader":
+        """Return what loads a version's model."""
+        from noria.registry.loading import Loader  # noqa: PLC0415 - see the module
+
+        return Loader(self.blobs, self.codecs)
+
+    @cached_property
+    def rooms(self) -> "Rooms":
+        """Return the rooms that a turn of the circle passes through."""
+        from noria.loop.turn import Rooms  # noqa: PLC0415 - see the module
+
         return Rooms(
             database=self.database,
             ledger=self.ledger,
@@ -128,6 +192,27 @@ class Platform(AbstractContextManager["Platform"]):
             ids=self.ids,
         )
 
+    @cached_property
+    def loops(self) -> "Loops":
+        """Return the loops."""
+        from noria.loop.service import Loops  # noqa: PLC0415 - see the module
+
+        return Loops(self.rooms, access=self.access)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the home."""
+        self.close()
+
+    def close(self) -> None:
+        """Seal and sign what was told, and let go of the database; calling it twice is fine."""
+        if "log" in vars(self):
+            self.log.close()
+        self.runs.close()
+        self.ledger.checkpoint()
+        self.database.close()
+
     def acting_as(self, name: str) -> Context:
         """Return the project's context as seen by another person."""
         return replace(self.context, actor=Actor(name=name))
@@ -138,24 +223,26 @@ class Platform(AbstractContextManager["Platform"]):
         """Run a pipeline; see `Runs.run`."""
         return self.runs.run(self.context, pipeline, params=params, key=key)
 
-    def push(self, dataset: Dataset, rows: Any, *, source: str = "push", **options: Any) -> Snapshot:  # noqa: ANN401 - see Datasets.commit
+    def push(self, dataset: "Dataset", rows: Any, *, source: str = "push", **options: Any) -> "Snapshot":  # noqa: ANN401 - see Datasets.commit
         """Commit rows (a frame, or a path to Parquet, CSV or Arrow); see `Datasets.commit`."""
         return self.datasets.commit(self.context, dataset, rows, source=source, **options)
 
-    def land_labels(self, dataset: Dataset, labels: Any, *, source: str = "labels", **options: Any) -> Snapshot:  # noqa: ANN401 - see Datasets.land_labels
+    def land_labels(self, dataset: "Dataset", labels: Any, *, source: str = "labels", **options: Any) -> "Snapshot":  # noqa: ANN401 - see Datasets.land_labels
         """Land labels, each with the time it became known; see `Datasets.land_labels`."""
         return self.datasets.land_labels(self.context, dataset, labels, source=source, **options)
 
-    def read(self, dataset: str, *, columns: Sequence[str] | None = None, **which: Unpack[Reading]) -> "pl.DataFrame":
+    def read(self, dataset: str, *, columns: Sequence[str] | None = None, **which: "Unpack[Reading]") -> "pl.DataFrame":
         """Read rows with the labels known by then; see `Datasets.read`."""
         return self.datasets.read(self.context, dataset, columns=columns, **which)
 
-    def start(self, loop: Loop) -> None:
+    def start(self, loop: "Loop") -> None:
         """Declare a loop; a `worker` turns it. See `Loops.start`."""
         self.loops.start(self.context, loop)
 
-    def worker(self, *loops: Loop, **options: Any) -> Worker:  # noqa: ANN401 - see Worker
+    def worker(self, *loops: "Loop", **options: Any) -> "Worker":  # noqa: ANN401 - see Worker
         """Return a worker that turns these loops; use it in a `with`."""
+        from noria.loop.worker import Worker  # noqa: PLC0415 - see the module
+
         return Worker(self.rooms, self.context, loops, **options)
 
 
@@ -176,6 +263,24 @@ def open_home(
     if home is not None:
         found = replace(found, home=str(home))
     return Platform(found, clock=clock or RealClock())
+
+
+def _executor(name: str) -> Executor | None:
+    """Return the executor of that name; None is the run's own process."""
+    if name == "in-process":
+        return None
+    if name == "processes":
+        from noria.adapters.executors.processes import Processes  # noqa: PLC0415 - see the module
+
+        return Processes(MachineStopwatch())
+    raise Invalid(f"there is no executor {name!r}", hint=nearest(name, ["in-process", "processes"]))
+
+
+def _declare_tables() -> None:
+    """Let every room declare its tables: a fresh database is made of them at once, without loading Alembic."""
+    for room in iter_modules([str(Path(__file__).parent)]):
+        if room.ispkg and (Path(__file__).parent / room.name / "tables.py").exists():
+            import_module(f"noria.{room.name}.tables")
 
 
 def _places(settings: Settings) -> tuple[str, Path]:

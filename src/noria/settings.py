@@ -39,6 +39,12 @@ class Settings:
     )
     refuse_when_stale: bool = field(default=False, metadata={"doc": "whether a stale gateway answers no predictions"})
     most_body_bytes: int = field(default=8 * 2**20, metadata={"doc": "bytes of the largest body a gateway reads"})
+    executor: str = field(
+        default="in-process", metadata={"doc": "what executes steps: in-process, or processes beside it"}
+    )
+    sync_steps: bool = field(
+        default=False, metadata={"doc": "sync each step's result on SQLite at once instead of within 100 ms"}
+    )
     fragment_cache_bytes: int = field(default=512 * 2**20, metadata={"doc": "bytes of decoded data kept in memory"})
 
 

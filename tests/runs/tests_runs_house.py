@@ -36,6 +36,8 @@ class Watch:
     def cpu(self):
         return self.looks / 2
 
+    thread_cpu = cpu
+
 
 @dataclass
 class House:

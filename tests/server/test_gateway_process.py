@@ -241,4 +241,4 @@ def test_fifty_promotions_and_rollbacks_in_a_minute_fail_nobody(home):
     assert problems == []
     assert {status for status, _ in kept} == {200}
     assert all(told["version"] in routes[told["epoch"]] for _, told in kept)
-    print(f"{len(kept):,} requests over {len({told['epoch'] for _, told in kept})} routes, none failed")  # noqa: T201
+    print(f"{len(kept):,} requests over {len({told['epoch'] for _, told in kept})} routes, none failed")

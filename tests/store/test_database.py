@@ -123,3 +123,23 @@ def test_a_damaged_blob_is_never_handed_out(blobs, tmp_path):
 
     with pytest.raises(Corrupt, match="damaged"):
         blobs.get(digest)
+
+
+def test_closing_in_the_very_moment_of_a_sync_ends_the_syncer(tmp_path):
+    from noria.store.sqlite import _WalSyncer
+
+    syncer = _WalSyncer(tmp_path / "wal")
+
+    class Late(threading.Event):
+        """An event that is cleared just after somebody who closes has set it."""
+
+        def clear(self):
+            syncer._closing.set()
+            self.set()
+            super().clear()
+
+    syncer._wanted = Late()
+    syncer.soon()
+    syncer._thread.join(10)
+
+    assert not syncer._thread.is_alive()

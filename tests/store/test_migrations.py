@@ -37,6 +37,15 @@ def test_all_revisions_together_equal_the_tables(empty_database):
         assert compare_metadata(context, metadata) == []
 
 
+def test_a_fresh_database_is_made_of_the_declared_tables_at_once(empty_database):
+    migrating.upgrade(empty_database, declare=lambda: None)  # the fixture has loaded them all
+
+    with empty_database.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    assert empty_database.read(migrating.revision) == migrating.NEWEST
+
+
 def test_upgrading_twice_changes_nothing(empty_database):
     migrating.upgrade(empty_database)
     migrating.upgrade(empty_database)

@@ -14,6 +14,12 @@ _COMMANDS = {
     "gateway": ("noria.server.gateway.command:gateway", "Answer predictions and take feedback over HTTP."),
     "demo": ("noria.cli.demo.command:demo", "Replay the flights of 2013 through five retraining policies."),
     "run": ("noria.cli.runs:run", "Run a pipeline of a Python file."),
+    "runs": ("noria.cli.runs:runs", "List runs, the newest first."),
+    "logs": ("noria.cli.runs:logs", "Print what the steps of a run wrote."),
+    "rerun": ("noria.cli.runs:rerun", "Run a run again, reusing what is the same."),
+    "cancel": ("noria.cli.runs:cancel", "End a run before its next step."),
+    "pause": ("noria.cli.runs:pause", "Let a run rest before its next step."),
+    "resume": ("noria.cli.runs:resume", "Let a failed or stopped run go on."),
     "data": ("noria.cli.data:data", "Push, list, show and compare datasets."),
     "schema": ("noria.cli.schemas:schema", "Show, propose and approve what a dataset's rows may be."),
     "quarantine": ("noria.cli.quarantine:quarantine", "Look at what guards hold back, release it or erase it."),
@@ -26,6 +32,7 @@ _COMMANDS = {
     "promote": ("noria.cli.models:promote", "Make a version the champion."),
     "rollback": ("noria.cli.models:rollback", "Give the place back to the champion before."),
     "why": ("noria.cli.models:why", "Tell in words why a version exists and who decided what about it."),
+    "gc": ("noria.cli.storage:gc", "Take away stored bytes that nothing refers to."),
     "audit": ("noria.cli.audit:audit", "Check the ledger."),
 }
 

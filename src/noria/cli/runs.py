@@ -1,47 +1,219 @@
-"""`noria run`: run a pipeline of a Python file."""
+"""`noria run` and the commands about runs: look at them, follow them, run them again, stop them, let them go on."""
 
 import json
-from typing import Any, cast
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import click
 
+from noria.boot import Platform
 from noria.cli import files
-from noria.cli.output import home_option, json_option, opened, show_one
+from noria.cli.output import home_option, json_option, opened, show, show_one
+from noria.cli.watching import follow
 from noria.core.errors import Invalid
 from noria.pipelines import Pipeline
-from noria.runs.model import RunState
+from noria.runs.model import Run, RunState
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def param_option(command: Command) -> Command:
+    """Let a command take parameters of a pipeline."""
+    words = "A parameter; the value is read as JSON if it is JSON."
+    return click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help=words)(command)
+
+
+def watch_option(command: Command) -> Command:
+    """Let a command show a run while it goes on."""
+    return click.option("--watch", is_flag=True, help="Show steps, their words and progress as they come.")(command)
 
 
 @click.command()
 @click.argument("target", metavar="FILE[:PIPELINE]")
-@click.option(
-    "-p",
-    "--param",
-    "params",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="A parameter; the value is read as JSON if it is JSON.",
-)
+@param_option
 @click.option("--key", help="Running again under the same key returns the same run.")
+@watch_option
 @home_option
 @json_option
-def run(target: str, params: tuple[str, ...], key: str | None, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+def run(target: str, params: tuple[str, ...], key: str | None, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Run the pipeline of FILE (or the one named) and print how it went."""
     path, name = files.split(target)
     pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
+    given = _params(params)
     with opened(home) as platform:
-        done = platform.run(pipeline, params=dict(_pair(text) for text in params), key=key)
-        told = {
-            "run": done.id,
-            "pipeline": pipeline.name,
-            "state": done.state.value,
-            "cpu_seconds": done.cpu_seconds,
-            "result": repr(done.result) if done.state is RunState.SUCCEEDED else None,
-            "error": done.error,
+        known = {row.id for row in platform.runs.list(platform.context, limit=1)}
+        _told(
+            platform,
+            lambda: platform.run(pipeline, params=given, key=key),
+            lambda: next((r.id for r in platform.runs.list(platform.context, limit=1) if r.id not in known), None),
+            watch=watch,
+            as_json=as_json,
+        )
+
+
+@click.command()
+@click.option("--pipeline", help="Only those of a pipeline.")
+@click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only those in a state.")
+@click.option("--limit", default=50, show_default=True, help="At most so many, the newest first.")
+@home_option
+@json_option
+def runs(pipeline: str | None, state: str | None, limit: int, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """List runs, the newest first."""
+    with opened(home) as platform:
+        found = platform.runs.list(platform.context, pipeline=pipeline, state=state, limit=limit)
+    rows = [
+        {
+            "run": row.id,
+            "pipeline": row.pipeline,
+            "state": row.state.value,
+            "created": row.created_at,
+            "wall_seconds": row.wall_seconds,
+            "cpu_seconds": row.cpu_seconds,
+            "parent": row.parent,
+            "error": row.error,
         }
-    show_one(told, as_json=as_json)
+        for row in found
+    ]
+    show(rows, as_json=as_json, empty="no such runs yet: noria run FILE makes one")
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@click.argument("step", required=False)
+@home_option
+@json_option
+def logs(run_id: str, step: str | None, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Print what the steps of RUN, or one STEP of it, wrote."""
+    with opened(home) as platform:
+        parts = platform.runs.logs(platform.context, run_id, step=step)
+    if as_json:
+        rows = [{"step": p.step, "attempt": p.attempt, "at": p.at, "text": p.text} for p in parts]
+        show(rows, as_json=True, empty="")
+        return
+    heading = None
+    for part in parts:
+        if (part.step, part.attempt) != heading:
+            heading = (part.step, part.attempt)
+            click.secho(f"--- {part.step}, attempt {part.attempt}", dim=True)
+        click.echo(part.text, nl=False)
+    if not parts:
+        click.echo("nothing was written")
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@param_option
+@click.option("--from", "from_step", metavar="STEP", help="Execute this step anew, and what depends on its result.")
+@watch_option
+@home_option
+@json_option
+def rerun(
+    run_id: str,
+    params: tuple[str, ...],
+    from_step: str | None,
+    watch: bool,  # noqa: FBT001 - a flag
+    home: str | None,
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """Run the pipeline of RUN again, as a new run; what is the same as before is not executed."""
+    given = _params(params)
+    _find_here()
+    with opened(home) as platform:
+        _told(
+            platform,
+            lambda: platform.runs.rerun(platform.context, run_id, params=given, from_step=from_step),
+            lambda: next((r.id for r in platform.runs.list(platform.context, limit=5) if r.parent == run_id), None),
+            watch=watch,
+            as_json=as_json,
+        )
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@watch_option
+@home_option
+@json_option
+def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Let a failed, cancelled, paused or interrupted RUN go on from what is finished."""
+    _find_here()
+    with opened(home) as platform:
+        _told(
+            platform,
+            lambda: platform.runs.resume(platform.context, run_id),
+            lambda: run_id,
+            watch=watch,
+            as_json=as_json,
+        )
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@home_option
+def cancel(run_id: str, home: str | None) -> None:
+    """End RUN before its next step; what is finished stays."""
+    with opened(home) as platform:
+        click.echo(_stopped(platform.runs.cancel(platform.context, run_id), "end"))
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@home_option
+def pause(run_id: str, home: str | None) -> None:
+    """Let RUN rest before its next step, until it is resumed."""
+    with opened(home) as platform:
+        click.echo(_stopped(platform.runs.pause(platform.context, run_id), "rest"))
+
+
+def _stopped(found: Run, verb: str) -> str:
+    if found.state is RunState.RUNNING:
+        return f"run {found.id} will {verb} before its next step"
+    return f"run {found.id} is {found.state.value}; noria resume {found.id} lets it go on"
+
+
+def _told(
+    platform: Platform,
+    work: Callable[[], Run],
+    find: Callable[[], str | None],
+    *,
+    watch: bool,
+    as_json: bool,
+) -> None:
+    """Do the work, shown as it goes on if asked to, and print how the run went."""
+    if watch:
+        with ThreadPoolExecutor(1) as pool:
+            future: Future[Run] = pool.submit(work)
+            follow(platform, future, find)
+            done = future.result()
+    else:
+        done = work()
+    show_one(_row(done), as_json=as_json)
     if done.state is not RunState.SUCCEEDED:
         raise click.exceptions.Exit(1)
+
+
+def _row(done: Run) -> Mapping[str, object]:
+    return {
+        "run": done.id,
+        "pipeline": done.pipeline,
+        "state": done.state.value,
+        "cpu_seconds": done.cpu_seconds,
+        "result": repr(done.result) if done.state is RunState.SUCCEEDED else None,
+        "error": done.error,
+    }
+
+
+def _find_here() -> None:
+    """Let pipelines of the present folder be imported, as `python FILE` does."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _params(texts: tuple[str, ...]) -> dict[str, object]:
+    return dict(_pair(text) for text in texts)
 
 
 def _pair(text: str) -> tuple[str, object]:

@@ -60,6 +60,10 @@ class Stopwatch(Protocol):
         """Return CPU seconds this process has used so far, all threads together."""
         ...
 
+    def thread_cpu(self) -> float:
+        """Return CPU seconds that the calling thread has used so far."""
+        ...
+
 
 class MachineStopwatch:
     """The machine's steady clock and this process's CPU time."""
@@ -71,6 +75,10 @@ class MachineStopwatch:
     def cpu(self) -> float:
         """Return CPU seconds of this process."""
         return time.process_time()  # noqa: TID251 - the one stopwatch that asks the machine
+
+    def thread_cpu(self) -> float:
+        """Return CPU seconds of the calling thread."""
+        return time.thread_time()
 
 
 def as_utc(moment: datetime) -> datetime:

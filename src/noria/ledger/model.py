@@ -32,6 +32,8 @@ class FactKind(StrEnum):
     RUN_SUCCEEDED = "run.succeeded"
     RUN_FAILED = "run.failed"
     RUN_RESUMED = "run.resumed"
+    RUN_CANCELLED = "run.cancelled"
+    RUN_PAUSED = "run.paused"
     MODEL_REGISTERED = "model.registered"
     MODEL_EVALUATED = "model.evaluated"
     MODEL_PROMOTED = "model.promoted"

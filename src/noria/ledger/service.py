@@ -12,8 +12,11 @@ from noria.ledger import merkle, notes, queries
 from noria.ledger.model import Audit, Checkpoint, Fact, FactKind
 from noria.ledger.notes import Signer
 from noria.store.database import Connection, Database, Durability
+from noria.store.waking import after_commit
 
 _CHECKPOINT_EVERY = 1000
+FACTS = "facts"
+"""The topic on which `Database.listen` hears that a fact was told."""
 
 
 class Ledger:
@@ -46,6 +49,7 @@ class Ledger:
             payload=payload,
         )
         queries.insert_fact(connection, fact)
+        after_commit(connection, FACTS)
         return fact
 
     def seal(self, *, limit: int = 1000) -> int:

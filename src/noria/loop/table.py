@@ -30,6 +30,7 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.DATA_STOPPED: turning.settle_quarantined,
     FactKind.RUN_SUCCEEDED: turning.evaluate,
     FactKind.RUN_FAILED: turning.settle_failed,
+    FactKind.RUN_CANCELLED: turning.settle_failed,
     FactKind.MODEL_EVALUATED: turning.judge,
     FactKind.GATE_PASSED: reviewing.ask,
     FactKind.GATE_FAILED: turning.settle_rejected,
@@ -58,7 +59,7 @@ def concerns(loop: Loop, fact: Fact) -> bool:
             return fact.payload["model"] in rules.upstream_models(loop)
         case FactKind.EVENT_RECEIVED:
             return rules.waits_for(loop, fact)
-        case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED:
+        case FactKind.RUN_SUCCEEDED | FactKind.RUN_FAILED | FactKind.RUN_CANCELLED:
             return training.is_training_of(loop, fact)
         case _:
             return fact.kind in STARTS and fact.payload.get("loop") == loop.name

@@ -10,6 +10,7 @@ from types import TracebackType
 from noria.core.context import Context
 from noria.core.errors import LeaseLost, NotFound, Stale, Unavailable
 from noria.ledger.model import Fact, FactKind
+from noria.ledger.service import FACTS
 from noria.loop import queries, rolling, rules
 from noria.loop.collecting import Collector
 from noria.loop.model import Cycle, CycleState, LoopRow, LoopState
@@ -20,7 +21,6 @@ from noria.store import leases
 from noria.store.database import Connection, Durability
 from noria.store.holders import this_process
 from noria.store.leases import Lease
-from noria.store.waiting import wait_for_change
 
 _log = logging.getLogger("noria.worker")
 _LEASE_SECONDS = 30.0
@@ -71,10 +71,10 @@ class Worker(AbstractContextManager["Worker"]):
         What is being answered then is finished, and the rest goes on at the next start.
         """
         self._told = told
-        while not told.is_set():
-            mark = self._rooms.database.change_mark()
-            self._turn_what_is_ours()
-            wait_for_change(self._rooms.database, mark, told=told, seconds=_LOOK_EVERY_SECONDS)
+        with self._rooms.database.listen(FACTS) as ear:
+            while not told.is_set():
+                self._turn_what_is_ours()
+                ear.wait(_LOOK_EVERY_SECONDS)
 
     def _turn_what_is_ours(self) -> None:
         """Answer facts; what another worker has taken over is let go, and an unreachable database is asked again."""

@@ -2,7 +2,20 @@
 
 from noria.pipelines.code import code_digest
 from noria.pipelines.drawing import Pipeline, branch, pipeline, value
-from noria.pipelines.model import Input, Ref, Retry
+from noria.pipelines.model import Failure, Input, Needs, Ref, Retry
 from noria.pipelines.steps import Step, step
 
-__all__ = ["Input", "Pipeline", "Ref", "Retry", "Step", "branch", "code_digest", "pipeline", "step", "value"]
+__all__ = [
+    "Failure",
+    "Input",
+    "Needs",
+    "Pipeline",
+    "Ref",
+    "Retry",
+    "Step",
+    "branch",
+    "code_digest",
+    "pipeline",
+    "step",
+    "value",
+]

@@ -14,6 +14,10 @@ class Draws(Protocol):
         """Draw the call and return a reference to its result."""
         ...
 
+    def call_each(self, step: Any, items: object, shared: Mapping[str, object], **how: Any) -> Ref:  # noqa: ANN401 - see call
+        """Draw a call for each item of a list and return a reference to the list of results."""
+        ...
+
 
 drawing: ContextVar[Draws | None] = ContextVar("noria_drawing", default=None)
 """The drawing that calls of steps are added to; None outside a pipeline, and inside a running step."""

@@ -4,16 +4,16 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from noria.core.errors import BadPipeline
 from noria.pipelines import signatures
 from noria.pipelines.code import code_digest
 from noria.pipelines.current import drawing
-from noria.pipelines.model import Ref
-from noria.pipelines.nodes import Choice, Given, Node
+from noria.pipelines.model import Cached, Ref
+from noria.pipelines.nodes import Choice, Each, Given, Node
 from noria.pipelines.references import reference_to
-from noria.pipelines.steps import Step, refuse_unless_plain
+from noria.pipelines.steps import Step, as_cached, refuse_unless_plain
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -49,6 +49,21 @@ class Drawing:
         node = Node(id=self._named(step.name), step=step, arguments=arguments, guards=self._guards)
         self.nodes.append(node)
         return Ref(node, self, label=f"the result of step {node.id!r}")
+
+    def call_each(self, step: Step[..., Any], items: object, shared: Mapping[str, object], **how: Any) -> Ref:  # noqa: ANN401 - see Each
+        """Draw a call of a step for each item of a list, which may not be known yet."""
+        for argument in (items, *shared.values()):
+            for _ in self.references_in(argument, f"{step.what} was given"):
+                pass
+        node = Node(
+            id=self._named(step.name),
+            step=step,
+            arguments=shared,
+            guards=self._guards,
+            each=Each(items=items, **how),
+        )
+        self.nodes.append(node)
+        return Ref(node, self, label=f"the results of step {node.id!r}")
 
     def choose(self, condition: Ref, then: Callable[[], object], otherwise: Callable[[], object]) -> Ref:
         """Draw both sides of a branch; the run takes one."""
@@ -110,11 +125,12 @@ class Drawing:
 class Pipeline(Generic[Params, Result]):
     """A function that calls steps. A run draws it and executes what it drew; called by itself it is the function."""
 
-    def __init__(self, function: Callable[Params, Result], *, name: str | None = None) -> None:
+    def __init__(self, function: Callable[Params, Result], *, name: str | None = None, cache: Cached = None) -> None:
         refuse_unless_plain(function, "pipeline")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
+        self.cache = cache
         self.signature = inspect.signature(function)
         self.what = f"pipeline {self.name!r}"
         if not signatures.takes_only_names(self.signature):
@@ -161,12 +177,27 @@ class Pipeline(Generic[Params, Result]):
         return returned
 
 
-def pipeline(function: Callable[Params, Result], /) -> Pipeline[Params, Result]:
-    """Make a function that calls steps a pipeline: `@pipeline`.
+@overload
+def pipeline(function: Callable[Params, Result], /) -> Pipeline[Params, Result]: ...
+
+
+@overload
+def pipeline(*, cache: bool | str) -> Callable[[Callable[Params, Result]], Pipeline[Params, Result]]: ...
+
+
+def pipeline(function: Callable[..., Any] | None = None, /, *, cache: bool | str | None = None) -> Any:
+    """Make a function that calls steps a pipeline: `@pipeline`, or `@pipeline(cache=True)`.
+
+    `cache` holds for the steps that say nothing of their own: True, False, or for how long, such as "12h".
 
     Raises `BadPipeline` for what is not a plain function.
     """
-    return Pipeline(function)
+    kept = as_cached(cache)
+
+    def decorate(inner: Callable[..., Any]) -> Pipeline[..., Any]:
+        return Pipeline(inner, cache=kept)
+
+    return decorate if function is None else decorate(function)
 
 
 def value(reference: Value) -> Value:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NoReturn, Protocol, runtime_checkable
 
 from noria.core.errors import BadPipeline
@@ -30,6 +31,29 @@ class Retry:
     retries: int = 0
     backoff_seconds: float = 1.0
     retry_on: tuple[type[Exception], ...] = (Exception,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a try of a step needs of whatever executes it; an executor that cannot give it refuses in words."""
+
+    timeout_seconds: float | None = None
+    memory_bytes: int | None = None
+    cpus: float = 1.0
+    gpus: float = 0.0
+    tags: tuple[str, ...] = ()
+
+
+Cached = bool | timedelta | None
+"""Whether a step's results are reused: always, for as long as a duration, never, or as the pipeline says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Stands in a map's results for an item that failed, when the map goes on without it (`on_failure="continue"`)."""
+
+    step: str
+    reason: str
 
 
 class Ref:

@@ -25,6 +25,16 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Each:
+    """A step called once for each item of a list: which list, under which parameter, and what a failed item means."""
+
+    items: object
+    over: str
+    concurrency: int = 1
+    goes_on: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """A call of a step: `id` is its call path, the step's name and its ordinal among such calls."""
 
@@ -33,3 +43,5 @@ class Node:
     arguments: Mapping[str, object]
     guards: tuple[tuple[str, bool], ...] = ()
     """The choices that it stands under, by id, and the side of each."""
+    each: Each | None = None
+    """The list that it goes over, when it is a map; `arguments` are then what all items share."""

@@ -2,14 +2,16 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from types import FunctionType
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
+from noria.core.durations import as_duration
 from noria.core.errors import BadPipeline
 from noria.pipelines import signatures
 from noria.pipelines.current import drawing
-from noria.pipelines.model import Retry
+from noria.pipelines.model import Cached, Needs, Ref, Retry
 from noria.pipelines.references import reference_to
 
 Params = ParamSpec("Params")
@@ -23,13 +25,24 @@ class Step(Generic[Params, Result]):
     same inputs, in any run of the project.
     """
 
-    def __init__(self, function: Callable[Params, Result], *, retry: Retry, cache: bool, name: str | None) -> None:
+    def __init__(
+        self,
+        function: Callable[Params, Result],
+        *,
+        retry: Retry,
+        cache: Cached,
+        name: str | None,
+        needs: Needs | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         refuse_unless_plain(function, "step")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
         self.retry = retry
         self.cache = cache
+        self.needs = needs or Needs()
+        self.environment = dict(environment or {})
         self.signature = inspect.signature(function)
         self.what = f"step {self.name!r}"
 
@@ -40,6 +53,37 @@ class Step(Generic[Params, Result]):
             return self.function(*args, **kwargs)
         arguments = signatures.bind_call(self.what, self.signature, args, kwargs)
         return cast("Result", current.call(self, arguments))
+
+    def map(
+        self,
+        items: Sequence[Any],
+        /,
+        *,
+        concurrency: int = 1,
+        on_failure: Literal["stop", "continue"] = "stop",
+        **shared: Any,  # noqa: ANN401 - whatever the function takes
+    ) -> list[Result]:
+        """Call the step once for each item, given as its first parameter; `shared` are the other arguments.
+
+        `items` is a list, or a reference to one. Each item is tried, kept, cached and resumed by itself, up to
+        `concurrency` of them at a time (in threads of the run's process, unless its executor has processes). With
+        `on_failure="continue"` an item whose tries are used up is an `nr.Failure` with its reason in the results;
+        else it fails the run. A map over no items is an empty list.
+
+        Raises:
+            BadPipeline: what is not a list, a step without parameters, or arguments that do not fit.
+
+        """
+        arguments = signatures.bind_call(self.what, self.signature, (None,), shared)
+        over = next(iter(arguments))
+        _refuse_map(self.what, items, concurrency=concurrency, on_failure=on_failure)
+        del arguments[over]
+        current = drawing.get()
+        if current is None:
+            return [signatures.call(self.function, self.signature, {over: item, **arguments}) for item in items]
+        goes_on = on_failure == "continue"
+        drawn = current.call_each(self, items, arguments, over=over, concurrency=concurrency, goes_on=goes_on)
+        return cast("list[Result]", drawn)
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -60,8 +104,14 @@ def step(
     retries: int = 0,
     backoff_seconds: float = 1.0,
     retry_on: type[Exception] | Sequence[type[Exception]] = (Exception,),
-    cache: bool = False,
+    cache: bool | str | None = None,
     name: str | None = None,
+    timeout_seconds: float | None = None,
+    memory_bytes: int | None = None,
+    cpus: float = 1.0,
+    gpus: float = 0.0,
+    tags: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[Params, Result]], Step[Params, Result]]: ...
 
 
@@ -72,13 +122,20 @@ def step(
     retries: int = 0,
     backoff_seconds: float = 1.0,
     retry_on: type[Exception] | Sequence[type[Exception]] = (Exception,),
-    cache: bool = False,
+    cache: bool | str | None = None,
     name: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    **needs: Any,
 ) -> Any:
     """Make a function a step of pipelines: `@step`, or `@step(retries=2, cache=True)`.
 
     A step that raises one of `retry_on` is tried `retries` times more, after `backoff_seconds` and then twice as long
-    each time, give or take a half. With `cache=True` a result is reused wherever the same code meets the same inputs.
+    each time, give or take a half. With `cache=True` a result is reused wherever the same code meets the same inputs,
+    with `cache="12h"` while it is no older than that; without a word it is as the pipeline says, else not at all.
+    `environment` are texts that belong to the inputs, such as the version of a container image.
+
+    A try takes at most `timeout_seconds` and `memory_bytes`, and needs `cpus`, `gpus` and whatever is under `tags`; an
+    executor that cannot give that refuses the step. The one in this process cannot end a step: use processes.
 
     Raises:
         BadPipeline: not a plain function, or a setting that means nothing.
@@ -89,11 +146,17 @@ def step(
     errors = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
     _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors)
     retry = Retry(retries=retries, backoff_seconds=backoff_seconds, retry_on=errors)
+    kept, needed = as_cached(cache), _needs(**needs)
 
     def decorate(inner: Callable[..., Any]) -> Step[..., Any]:
-        return Step(inner, retry=retry, cache=cache, name=name)
+        return Step(inner, retry=retry, cache=kept, name=name, needs=needed, environment=environment)
 
     return decorate if function is None else decorate(function)
+
+
+def as_cached(said: bool | str | timedelta | None) -> Cached:  # noqa: FBT001 - what a decorator was given
+    """Read a cache policy: True, False, None, or a duration such as "12h"."""
+    return said if said is None or isinstance(said, bool) else as_duration(said)
 
 
 def refuse_unless_plain(function: object, kind: str) -> None:
@@ -127,3 +190,30 @@ def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[
         raise BadPipeline(f"backoff_seconds={backoff_seconds!r} is no duration", hint="use seconds, 0 or more")
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in errors):
         raise BadPipeline("retry_on takes types of exceptions", hint="for example retry_on=ConnectionError")
+
+
+def _needs(tags: Sequence[str] = (), **needs: Any) -> Needs:  # noqa: ANN401 - see step
+    try:
+        found = Needs(tags=tuple(tags), **needs)
+    except TypeError:
+        raise BadPipeline(
+            f"@step has no setting {next(iter(needs))!r}",
+            hint="known: retries, backoff_seconds, retry_on, cache, name, environment, timeout_seconds, memory_bytes, cpus, gpus, tags",
+        ) from None
+    for name in ("timeout_seconds", "memory_bytes", "cpus"):
+        amount = getattr(found, name)
+        if amount is not None and not amount > 0:
+            raise BadPipeline(f"{name}={amount!r} is no amount", hint="use a number above 0")
+    return found
+
+
+def _refuse_map(what: str, items: object, *, concurrency: object, on_failure: object) -> None:
+    if not isinstance(items, list | tuple | Ref):
+        raise BadPipeline(
+            f"{what} was mapped over a {type(items).__name__}",
+            hint="give map a list, or the result of a step that returns one",
+        )
+    if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+        raise BadPipeline(f"concurrency={concurrency!r} is no number of items at a time", hint="use 1, 2, 3, ...")
+    if on_failure not in {"stop", "continue"}:
+        raise BadPipeline(f"on_failure={on_failure!r}", hint='use "stop" or "continue"')

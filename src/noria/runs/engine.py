@@ -1,6 +1,6 @@
 """Executes one run: draws its pipeline, takes each step in turn, and commits each result before the next one starts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -8,11 +8,11 @@ from noria.core.errors import BadPipeline, NoriaError, StepFailed
 from noria.pipelines.current import drawing as current_drawing
 from noria.pipelines.drawing import Drawing, Pipeline
 from noria.pipelines.model import Ref
-from noria.pipelines.nodes import Choice, Given, Node
+from noria.pipelines.nodes import Choice, Each, Given, Node
 from noria.runs import rules
-from noria.runs.executing import Executor, Task
 from noria.runs.recorder import Recorder, recorder
-from noria.runs.values import Value, Values, of_structure
+from noria.runs.steps import Steps, Task
+from noria.runs.values import Several, Value, Values, of_structure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +29,15 @@ class Engine:
     """One run while it is executed, in one thread."""
 
     def __init__(
-        self, pipeline: Pipeline[..., Any], given: Mapping[str, Value], *, values: Values, executor: Executor
+        self, pipeline: Pipeline[..., Any], given: Mapping[str, Value], *, values: Values, steps: Steps
     ) -> None:
         self._pipeline = pipeline
         self._given = given
         self._values = values
-        self._executor = executor
-        self._made: dict[str, Value] = {}
+        self._steps = steps
+        self._made: dict[str, Value | Several] = {}
         self._failures: dict[str, StepFailed] = {}
+        self._failed_steps: dict[str, str] = {}
         self._sides: dict[str, bool] = {}
         self._broken: BaseException | None = None
         self._drawing = Drawing(self._wait)
@@ -71,7 +72,9 @@ class Engine:
 
     def _ending(self, returned: object) -> Value:
         if isinstance(returned, Ref):
-            return self._value_of(returned)
+            made = self._value_of(returned)
+            if isinstance(made, Value):
+                return made
         whole = self._taken(returned)
         try:
             return self._values.keep(whole)
@@ -79,8 +82,9 @@ class Engine:
             raise BadPipeline(f"what it returned cannot be kept: {problem.sentence}", hint=problem.hint) from problem
 
     def _failed(self, problem: StepFailed) -> Ended:
-        for step, failure in self._failures.items():
+        for node, failure in self._failures.items():
             if failure is problem:
+                step = self._failed_steps[node]
                 return Ended(error=problem.sentence, failed_step=step, cause=cast("Exception", problem.__cause__))
         return Ended(error=f"{self._pipeline.what} raised {rules.sentence(problem)}", cause=problem)
 
@@ -88,13 +92,38 @@ class Engine:
         """Give `nr.value` what it asks for; the pipeline's own thread is drawing meanwhile and goes on after it."""
         self._raise_if_broken()
         with _Outside():
+            self._settle(wanted)
             return self._taken(wanted)
+
+    def _settle(self, wanted: object) -> None:
+        """Execute what a structure refers to, and what that needs first, however long the chain is."""
+        waiting = self._unmade(wanted)
+        while waiting:
+            node = waiting[-1]
+            needed = [] if self._is_settled(node) else self._unmade([node.each and node.each.items, node.arguments])
+            if needed:
+                waiting += needed
+            else:
+                self._execute(waiting.pop())
+
+    def _is_settled(self, node: Node) -> bool:
+        return node.id in self._made or node.id in self._failures
+
+    def _unmade(self, structure: object) -> list[Node]:
+        """Return the nodes without a value that a structure refers to, or that decide which ones those are."""
+        if not isinstance(structure, Ref):
+            return [node for item in _items(structure) for node in self._unmade(item)]
+        origin = structure.origin
+        if isinstance(origin, Choice):
+            before = [] if origin.id in self._sides else self._unmade(origin.condition)
+            return before or self._unmade(origin.then if self._side(origin) else origin.otherwise)
+        return [origin] if isinstance(origin, Node) and not self._is_settled(origin) else []
 
     def _raise_if_broken(self) -> None:
         if self._broken is not None:
             raise self._broken
 
-    def _execute(self, node: Node) -> Value:
+    def _execute(self, node: Node) -> Value | Several:
         """Return a node's value; it is executed unless it is there, was finished before, or stands in the cache."""
         known = self._made.get(node.id)
         if known is not None:
@@ -102,29 +131,80 @@ class Engine:
         if node.id in self._failures:
             raise self._failures[node.id]
         try:
-            digests = {name: self._digest(argument) for name, argument in node.arguments.items()}
+            tasks = self._tasks(node)
         except NoriaError as problem:
             if isinstance(problem, StepFailed) or self._broken is not None:
                 raise
             raise self._fail(
                 node, f"step {node.id!r} cannot be given its arguments: {problem.sentence}", problem
             ) from problem
-        task = Task(node=node, inputs=rules.inputs_digest(digests), arguments=lambda: self._arguments(node))
         try:
-            made, failure = self._executor.execute(task)
+            made = self._take_each(node, node.each, tasks) if node.each else self._take(node, tasks[0])
+        except StepFailed:
+            raise
         except BaseException as problem:
             self._broken = problem  # a pipeline that catches everything must not go on without its engine
             raise
-        if made is None:
-            assert failure is not None
-            raise self._fail(node, f"step {node.id!r} {failure.words}", failure.cause) from failure.cause
         self._made[node.id] = made
         return made
 
-    def _fail(self, node: Node, sentence: str, cause: Exception) -> StepFailed:
+    def _take(self, node: Node, task: Task) -> Value:
+        made, problem = self._steps.take(task)
+        if made is None:
+            assert problem is not None
+            raise self._fail(node, f"step {node.id!r} {problem.words}", problem.cause) from problem.cause
+        return made
+
+    def _take_each(self, node: Node, each: Each, tasks: Sequence[Task]) -> Several:
+        taken = self._steps.take_all(tasks, concurrency=each.concurrency)
+        for task, (_, problem) in taken[-1:]:
+            if problem is not None:
+                words = f"step {task.id!r} {problem.words}"
+                raise self._fail(node, words, problem.cause, step=task.id) from problem.cause
+        return Several([made for _, (made, _) in taken if made is not None])
+
+    def _tasks(self, node: Node) -> list[Task]:
+        """Return what a node asks to be done: one task, or one for each item that it goes over."""
+        digests = {name: self._digest(argument) for name, argument in node.arguments.items()}
+        each = node.each
+        if each is None:
+            inputs = rules.inputs_digest(digests)
+            return [Task(id=node.id, step=node.step, inputs=inputs, arguments=lambda: self._arguments(node))]
+        return [self._item(node, each, digests, place, item) for place, item in enumerate(self._items(node, each))]
+
+    def _items(self, node: Node, each: Each) -> Sequence[object]:
+        """Return the items of a map; those that another map has made stay where they are."""
+        items = self._resolved(each.items) if isinstance(each.items, Ref) else each.items
+        made = self._value_of(items) if isinstance(items, Ref) else items
+        if isinstance(made, Several):
+            return made.values
+        found = made.take() if isinstance(made, Value) else made
+        if not isinstance(found, list | tuple):
+            raise BadPipeline(
+                f"{node.step.what} was mapped over a {type(found).__name__}", hint="map goes over a list: return one"
+            )
+        return cast("Sequence[object]", found)
+
+    def _item(self, node: Node, each: Each, shared: Mapping[str, str], place: int, item: object) -> Task:
+        digest = item.digest if isinstance(item, Value) else self._digest(item)
+
+        def arguments() -> dict[str, object]:
+            taken = item.take() if isinstance(item, Value) else self._taken(item)
+            return {each.over: taken, **self._arguments(node)}
+
+        return Task(
+            id=f"{node.id}[{place}]",
+            step=node.step,
+            inputs=rules.inputs_digest({each.over: digest, **shared}),
+            arguments=arguments,
+            goes_on=each.goes_on,
+        )
+
+    def _fail(self, node: Node, sentence: str, cause: Exception, *, step: str | None = None) -> StepFailed:
         failure = StepFailed(sentence)
         failure.__cause__ = cause
         self._failures[node.id] = failure
+        self._failed_steps[node.id] = step or node.id
         return failure
 
     def _arguments(self, node: Node) -> dict[str, object]:
@@ -145,7 +225,7 @@ class Engine:
             found = found.origin.then if self._side(found.origin) else found.origin.otherwise
         return found
 
-    def _value_of(self, reference: Ref) -> Value:
+    def _value_of(self, reference: Ref) -> Value | Several:
         found = self._resolved(reference)
         if not isinstance(found, Ref):
             return self._ending(found)
@@ -192,10 +272,12 @@ def _mapped(structure: object, change: Callable[[object], object]) -> object:
     return tuple(changed) if isinstance(structure, tuple) else changed
 
 
+def _items(structure: object) -> Iterable[object]:
+    """Return what a list, a tuple or a dictionary holds; nothing for anything else."""
+    if type(structure) is dict:
+        return cast("dict[object, object]", structure).values()
+    return cast("list[object]", structure) if type(structure) in {list, tuple} else ()
+
+
 def _holds_reference(structure: object) -> bool:
-    kind = type(structure)
-    if kind is dict:
-        return any(_holds_reference(item) for item in cast("dict[object, object]", structure).values())
-    if kind is list or kind is tuple:
-        return any(_holds_reference(item) for item in cast("list[object]", structure))
-    return isinstance(structure, Ref)
+    return isinstance(structure, Ref) or any(_holds_reference(item) for item in _items(structure))

@@ -2,9 +2,9 @@
 
 import contextlib
 import threading
-from datetime import datetime
 
 from noria.core.errors import LeaseLost, Unavailable
+from noria.runs.model import Asked
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
 from noria.store.leases import Lease
@@ -15,6 +15,14 @@ _busy_lock = threading.Lock()
 """The work that some thread of this process does under a holder's name: a lease tells processes apart, this threads."""
 
 
+class Stopped(Exception):
+    """Ends a run where it is, because somebody asked for it to be cancelled or paused."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked.value)
+        self.asked = asked
+
+
 class Holder:
     """Takes runs for this process and keeps their leases while they are executed."""
 
@@ -23,6 +31,7 @@ class Holder:
         self._name = name
         self._seconds = seconds
         self._held: dict[str, Lease] = {}
+        self._asked: dict[str, Asked] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -43,7 +52,7 @@ class Holder:
     def acquire(self, connection: Connection, run: str) -> Lease | None:
         """Take the lease of a claimed run in the caller's transaction; None while another process holds it."""
         now = self._database.lease_time(connection)
-        return leases.acquire(connection, now, name=f"run/{run}", holder=self._name, seconds=self._seconds)
+        return leases.acquire(connection, now, name=_lease_of(run), holder=self._name, seconds=self._seconds)
 
     def keep(self, run: str, lease: Lease) -> None:
         """Renew the lease from now on, until `let_go`."""
@@ -57,16 +66,29 @@ class Holder:
         """Say whether the heartbeat found that a kept lease is somebody else's now."""
         return run not in self._held
 
-    def check(self, connection: Connection, lease: Lease) -> datetime:
+    def check(self, connection: Connection, lease: Lease, *, run: str) -> None:
         """Raise `LeaseLost` unless the lease is held; called in every transaction that commits something of a run."""
-        now = self._database.lease_time(connection)
-        leases.check(connection, lease, now)
-        return now
+        asked = leases.check(connection, lease, self._database.lease_time(connection))
+        if asked is not None:
+            self._asked[run] = Asked(asked)
+
+    def ask(self, connection: Connection, run: str, asked: Asked) -> None:
+        """Ask whoever executes the run, here or in another process, to stop it before its next step."""
+        leases.ask(connection, _lease_of(run), asked=asked.value)
+        if run in self._held:
+            self._asked[run] = asked
+
+    def stop_if_asked(self, run: str) -> None:
+        """Raise `Stopped` when somebody has asked for it."""
+        asked = self._asked.get(run)
+        if asked is not None:
+            raise Stopped(asked)
 
     def let_go(self, run: str) -> None:
         """Stop renewing."""
         with self._lock:
             self._held.pop(run, None)
+            self._asked.pop(run, None)
 
     def release(self, lease: Lease) -> None:
         """Let the next one have the run at once; a lost lease is left alone, and one that cannot be told runs out."""
@@ -89,15 +111,20 @@ class Holder:
             for run, lease in held.items():
                 self._renew(run, lease)
 
-    def _renew(self, run: str, lease: Lease) -> None:
-        def work(connection: Connection) -> Lease:
-            return leases.renew(connection, lease, self._database.lease_time(connection), seconds=self._seconds)
+    def _heard(self, run: str, connection: Connection, lease: Lease) -> Lease:
+        self.check(connection, lease, run=run)
+        return leases.renew(connection, lease, self._database.lease_time(connection), seconds=self._seconds)
 
+    def _renew(self, run: str, lease: Lease) -> None:
         try:
-            self._database.write(work, durability=Durability.STEP)
+            self._database.write(lambda connection: self._heard(run, connection, lease), durability=Durability.STEP)
         except LeaseLost:
             with self._lock:
                 if self._held.get(run) is lease:
                     del self._held[run]
         except Unavailable:
             return  # the next beat tries again; every commit checks the lease anyway
+
+
+def _lease_of(run: str) -> str:
+    return f"run/{run}"

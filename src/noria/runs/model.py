@@ -12,8 +12,27 @@ class RunState(StrEnum):
     """Where a run is; a run whose process died stays `running` until somebody goes on with it."""
 
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def reopens(self) -> bool:
+        """Say whether `resume` lets such a run go on."""
+        return self in {RunState.PAUSED, RunState.FAILED, RunState.CANCELLED}
+
+
+class Asked(StrEnum):
+    """What somebody asks the holder of a run to do."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+
+    @property
+    def ends_as(self) -> RunState:
+        """Return the state in which the run is left."""
+        return RunState.CANCELLED if self is Asked.CANCEL else RunState.PAUSED
 
 
 class AttemptState(StrEnum):
@@ -46,6 +65,7 @@ class Run:
 
     `cpu_seconds` were used by its own attempts, failed ones included; `charged_cpu_seconds` count, besides, what the
     results it took from the cache had cost where they were made. `error` is one sentence, None unless the run failed.
+    `parent` is the run that this one is a rerun of, whose finished steps it reuses, up to the step `rerun_from`.
     """
 
     id: str
@@ -65,6 +85,8 @@ class Run:
     cpu_seconds: float = 0.0
     charged_cpu_seconds: float = 0.0
     wall_seconds: float = 0.0
+    parent: str | None = None
+    rerun_from: str | None = None
     read: Callable[[], object] = field(default=_no_result, repr=False, compare=False)
     cause: Exception | None = field(default=None, repr=False, compare=False)
 
@@ -81,6 +103,8 @@ class Run:
             raise StepFailed(
                 f"run {self.id} failed: {self.error}", hint=f"mend it, then resume: runs.resume(context, {self.id!r})"
             ) from self.cause
+        if self.state is RunState.CANCELLED or self.state is RunState.PAUSED:
+            raise Conflict(f"run {self.id} was {self.state.value}", hint=f"let it go on: noria resume {self.id}")
         if self.state is RunState.RUNNING:
             raise Conflict(f"run {self.id} is still running", hint="look again later: runs.get(context, id)")
         return self.read()
@@ -100,8 +124,33 @@ class Attempt:
     started_at: datetime
     wall_seconds: float
     cpu_seconds: float
+    peak_bytes: int | None = None
     artifact: Artifact | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPart:
+    """A piece of what an attempt wrote to standard output, to standard error and by `logging`."""
+
+    run: str
+    step: str
+    attempt: int
+    part: int
+    at: datetime
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a step says that it is."""
+
+    run: str
+    step: str
+    done: float
+    total: float | None
+    words: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

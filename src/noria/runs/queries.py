@@ -2,24 +2,73 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Row,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Conflict
-from noria.runs.model import Artifact, Attempt, AttemptState, Hit, Metric, Param, Run, RunState
-from noria.runs.tables import attempts, cached_results, hits, metrics, params, runs
-
-Kind = TypeVar("Kind")
+from noria.runs.model import Artifact, Attempt, AttemptState, Hit, LogPart, Metric, Param, Progress, Run, RunState
+from noria.runs.tables import attempts, cached_results, hits, logs, metrics, params, progress, runs
+from noria.store.statements import Statement
+from noria.store.tables import UtcTime
 
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
-_INSERT_ATTEMPT, _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC, _INSERT_CACHED = (
-    insert(table) for table in (attempts, hits, params, metrics, cached_results)
+_INSERT_ATTEMPT, _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (
+    Statement(insert(table)) for table in (attempts, hits, params, metrics)
 )
-_CACHED = select(cached_results).where(
-    cached_results.c.project == bindparam("of_project"), cached_results.c.key == bindparam("of_key")
+
+
+def _upsert(table: Table, *, when: ColumnElement[bool] | None = None) -> Statement:
+    """Return a statement that inserts a row, or replaces the one with its key where `when` holds."""
+    key = [column.name for column in table.primary_key]
+    others = [column.name for column in table.columns if column.name not in key]
+
+    def build(insert: Any) -> Executable:  # noqa: ANN401 - see Statement
+        new = insert(table)
+        return new.on_conflict_do_update(
+            index_elements=key, set_={name: new.excluded[name] for name in others}, where=when
+        )
+
+    return Statement(build)
+
+
+_PUT_CACHED = _upsert(cached_results, when=cached_results.c.made_at < bindparam("stale", type_=UtcTime))
+_PUT_PROGRESS = _upsert(progress)
+_PUT_LOG = _upsert(logs)
+_CACHED = Statement(
+    select(
+        *(
+            cached_results.c[name]
+            for name in ("run", "number", "cpu_seconds", "made_at", "codec", "digest", "blob", "inline")
+        )
+    ).where(cached_results.c.project == bindparam("project"), cached_results.c.key == bindparam("key"))
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A cached result: the run and the attempt that made it, when, at which cost, and the artifact."""
+
+    run: str
+    number: int
+    cpu_seconds: float
+    made_at: datetime | None
+    artifact: Artifact
 
 
 def insert_run(connection: Connection, run: Run) -> bool:
@@ -61,29 +110,31 @@ def list_runs(
     return [_run(row) for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))]
 
 
-def insert_attempt(connection: Connection, project: str, attempt: Attempt) -> None:
-    """Store how a try ended; raises `Conflict` if the step has a result already."""
+def insert_attempts(connection: Connection, project: str, ended: Sequence[Attempt]) -> None:
+    """Store how tries ended; raises `Conflict` if a step has a result already."""
+    rows = [
+        {
+            "run": attempt.run,
+            "number": attempt.number,
+            "project": project,
+            "step": attempt.step,
+            "attempt": attempt.attempt,
+            "state": attempt.state.value,
+            "inputs": attempt.inputs,
+            "code": attempt.code,
+            "started_at": attempt.started_at,
+            "wall_seconds": attempt.wall_seconds,
+            "cpu_seconds": attempt.cpu_seconds,
+            "peak_bytes": attempt.peak_bytes,
+            "error": attempt.error,
+            **_artifact_row(attempt.artifact),
+        }
+        for attempt in ended
+    ]
     try:
-        connection.execute(
-            _INSERT_ATTEMPT,
-            {
-                "run": attempt.run,
-                "number": attempt.number,
-                "project": project,
-                "step": attempt.step,
-                "attempt": attempt.attempt,
-                "state": attempt.state.value,
-                "inputs": attempt.inputs,
-                "code": attempt.code,
-                "started_at": attempt.started_at,
-                "wall_seconds": attempt.wall_seconds,
-                "cpu_seconds": attempt.cpu_seconds,
-                "error": attempt.error,
-                **_artifact_row(attempt.artifact),
-            },
-        )
+        _INSERT_ATTEMPT.write_all(connection, rows)
     except IntegrityError as problem:
-        raise Conflict(f"step {attempt.step!r} of run {attempt.run} has a result already") from problem
+        raise Conflict(f"a step of run {ended[0].run} has a result already: {ended[0].step!r}") from problem
 
 
 def attempts_of(connection: Connection, project: str, run_id: str) -> list[Attempt]:
@@ -101,6 +152,7 @@ def attempts_of(connection: Connection, project: str, run_id: str) -> list[Attem
             started_at=row.started_at,
             wall_seconds=row.wall_seconds,
             cpu_seconds=row.cpu_seconds,
+            peak_bytes=row.peak_bytes,
             artifact=_artifact(row),
             error=row.error,
         )
@@ -125,7 +177,7 @@ def insert_hits(connection: Connection, project: str, found: Sequence[Hit]) -> N
         for hit in found
     ]
     if rows:
-        connection.execute(_INSERT_HIT, rows)
+        _INSERT_HIT.write_all(connection, rows)
 
 
 def hits_of(connection: Connection, project: str, run_id: str) -> list[Hit]:
@@ -145,25 +197,64 @@ def hits_of(connection: Connection, project: str, run_id: str) -> list[Hit]:
     ]
 
 
-def cached(connection: Connection, project: str, key: str) -> tuple[str, int, float, Artifact] | None:
-    """Return a cached result: the run and the attempt that made it, their CPU seconds, and the artifact."""
-    row = connection.execute(_CACHED, {"of_project": project, "of_key": key}).one_or_none()
-    return None if row is None else (row.run, row.number, row.cpu_seconds, _some_artifact(row))
+def cached(connection: Connection, project: str, key: str) -> Kept | None:
+    """Return a cached result."""
+    rows = _CACHED.rows(connection, {"project": project, "key": key})
+    if not rows:
+        return None
+    run_id, number, cpu_seconds, made_at, codec, digest, blob, inline = rows[0]
+    artifact = Artifact(codec=codec, digest=digest, blob=blob, inline=inline)
+    return Kept(run=run_id, number=number, cpu_seconds=cpu_seconds, made_at=made_at, artifact=artifact)
 
 
-def put_cached(connection: Connection, project: str, key: str, attempt: Attempt) -> None:
-    """Let later runs find this result; the first one stays."""
-    if cached(connection, project, key) is not None or attempt.artifact is None:
-        return
-    row = {
-        "project": project,
-        "key": key,
-        "run": attempt.run,
-        "number": attempt.number,
-        "cpu_seconds": attempt.cpu_seconds,
-        **_artifact_row(attempt.artifact),
-    }
-    _first_only(connection, row)
+def put_cached(connection: Connection, project: str, made: Sequence[tuple[str, datetime, Attempt]]) -> None:
+    """Let later runs find results by their keys; one that is there stays, unless it is from before the given time."""
+    rows = [
+        {
+            "project": project,
+            "key": key,
+            "run": attempt.run,
+            "number": attempt.number,
+            "cpu_seconds": attempt.cpu_seconds,
+            "made_at": attempt.started_at,
+            "stale": stale,
+            **_artifact_row(attempt.artifact),
+        }
+        for key, stale, attempt in made
+    ]
+    if rows:
+        _PUT_CACHED.write_all(connection, rows)
+
+
+def insert_logs(connection: Connection, project: str, parts: Sequence[LogPart]) -> None:
+    """Store pieces of what attempts wrote; those of an attempt that a crash cut short are written over."""
+    if parts:
+        _PUT_LOG.write_all(connection, [{"project": project} | _fields(part) for part in parts])
+
+
+def logs_of(connection: Connection, project: str, run_id: str, *, step: str | None) -> list[LogPart]:
+    """Return what a run's attempts wrote, in the order in which it came."""
+    query = select(logs).where(logs.c.run == run_id, logs.c.project == project)
+    if step is not None:
+        query = query.where(logs.c.step == step)
+    return [
+        LogPart(run=row.run, step=row.step, attempt=row.attempt, part=row.part, at=row.at, text=row.text)
+        for row in connection.execute(query.order_by(logs.c.at, logs.c.step, logs.c.attempt, logs.c.part))
+    ]
+
+
+def put_progress(connection: Connection, project: str, told: Progress) -> None:
+    """Store how far a step is, in place of what it said before."""
+    _PUT_PROGRESS.write(connection, {"project": project} | _fields(told))
+
+
+def progress_of(connection: Connection, project: str, run_id: str) -> list[Progress]:
+    """Return how far a run's steps are."""
+    query = select(progress).where(progress.c.run == run_id, progress.c.project == project).order_by(progress.c.at)
+    return [
+        Progress(run=row.run, step=row.step, done=row.done, total=row.total, words=row.words, at=row.at)
+        for row in connection.execute(query)
+    ]
 
 
 def insert_params(connection: Connection, project: str, found: Iterable[Param]) -> None:
@@ -173,7 +264,7 @@ def insert_params(connection: Connection, project: str, found: Iterable[Param]) 
         if param.step:
             connection.execute(delete(params).where(here))
         row = {"run": param.run, "step": param.step, "name": param.name, "project": project, "words": param.words}
-        connection.execute(_INSERT_PARAM, row | _artifact_row(param.artifact))
+        _INSERT_PARAM.write(connection, row | _artifact_row(param.artifact))
 
 
 def params_of(connection: Connection, project: str, run_id: str) -> list[Param]:
@@ -201,7 +292,7 @@ def insert_metrics(connection: Connection, project: str, found: Iterable[Metric]
         for metric in found
     ]
     if rows:
-        connection.execute(_INSERT_METRIC, rows)
+        _INSERT_METRIC.write_all(connection, rows)
 
 
 def drop_metrics(connection: Connection, run_id: str, *, attempt: int) -> None:
@@ -237,12 +328,8 @@ def spent(connection: Connection, run_id: str) -> tuple[float, float, float]:
     return float(cpu), float(connection.execute(taken).scalar_one()), float(wall)
 
 
-def _first_only(connection: Connection, row: dict[str, Any]) -> None:
-    try:
-        with connection.begin_nested():
-            connection.execute(_INSERT_CACHED, row)
-    except IntegrityError:  # another run was first, with the same content
-        return
+def _fields(thing: LogPart | Progress) -> dict[str, Any]:
+    return {entry.name: getattr(thing, entry.name) for entry in fields(thing)}
 
 
 def _artifact_row(artifact: Artifact | None) -> dict[str, str | None]:
@@ -265,6 +352,6 @@ def _run_row(run: Run) -> dict[str, Any]:
 
 
 def _run(row: Row[Any]) -> Run:
-    fields: dict[str, Any] = {name: getattr(row, name) for name in _RUN_COLUMNS}
-    fields |= {"state": RunState(row.state), "artifact": _artifact(row)}
-    return Run(**fields)
+    told: dict[str, Any] = {name: getattr(row, name) for name in _RUN_COLUMNS}
+    told |= {"state": RunState(row.state), "artifact": _artifact(row)}
+    return Run(**told)

@@ -1,9 +1,13 @@
-"""`log_metric` and `log_param`: what a step tells about itself, committed together with its result."""
+"""`log_metric`, `log_param` and `progress`: what a step tells about itself."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from noria.core.errors import Invalid
+from noria.runs.logs import Log
+
+Told = tuple[float, float | None, str]
 
 
 @dataclass(slots=True)
@@ -13,6 +17,8 @@ class Recorder:
     metrics: dict[tuple[str, int], float] = field(default_factory=dict[tuple[str, int], float])
     params: dict[str, object] = field(default_factory=dict[str, object])
     counts: dict[str, int] = field(default_factory=dict[str, int])
+    log: Log = field(default_factory=Log)
+    on_progress: Callable[[Told], None] | None = None
 
 
 recorder: ContextVar[Recorder | None] = ContextVar("noria_recorder", default=None)
@@ -44,3 +50,18 @@ def log_param(name: str, value: object) -> None:
     current = recorder.get()
     if current is not None:
         current.params[name] = value
+
+
+def progress(done: float, total: float | None = None, words: str = "") -> None:
+    """Tell how far the running step is, such as `nr.progress(3, 10, "epochs")`; outside a run it does nothing.
+
+    It is shown while the step runs (`noria run --watch`, `noria logs`), told at most once a second, and is no part of
+    the result.
+    """
+    try:
+        told = (float(done), None if total is None else float(total), str(words))
+    except (TypeError, ValueError) as problem:
+        raise Invalid(f"progress {done!r} of {total!r}, which are no numbers") from problem
+    current = recorder.get()
+    if current is not None and current.on_progress is not None:
+        current.on_progress(told)

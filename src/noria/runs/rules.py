@@ -2,16 +2,17 @@
 
 import traceback
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, NoriaError
-from noria.pipelines.model import Retry
+from noria.pipelines.model import Cached, Retry
 from noria.runs.model import Run
 
 _LONGEST_WAIT_SECONDS = 300.0
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
-_ENGINE = {"noria.runs.executing", "noria.pipelines.signatures"}
+_ENGINE = {"noria.runs.inprocess", "noria.pipelines.signatures"}
 
 
 def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
@@ -21,14 +22,23 @@ def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
     )
 
 
+def is_reused(cached: Cached, default: Cached, *, made_at: datetime | None, now: datetime) -> bool:
+    """Say whether a cached result of that age may stand for a step, by the step's policy or else the pipeline's."""
+    policy = default if cached is None else cached
+    if isinstance(policy, timedelta):
+        return made_at is not None and now - made_at <= policy
+    return bool(policy)
+
+
 def inputs_digest(arguments: Mapping[str, str]) -> str:
     """Return the digest of a step's arguments, each by its own digest, in the order of the parameters."""
     return digests.of_parts([text.encode() for pair in arguments.items() for text in pair])
 
 
-def cache_key(step: str, *, code: str, inputs: str) -> str:
+def cache_key(step: str, *, code: str, inputs: str, environment: Mapping[str, str]) -> str:
     """Return what a result is found by in every run of the project."""
-    return digests.of_parts([step.encode(), code.encode(), inputs.encode()])
+    declared = [text.encode() for name in sorted(environment) for text in (name, environment[name])]
+    return digests.of_parts([step.encode(), code.encode(), inputs.encode(), *declared])
 
 
 def tries_again(retry: Retry, *, tried: int, problem: Exception) -> bool:
@@ -61,6 +71,15 @@ def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
             f"step {step!r} finished in run {run} with other code, or constants that it reads, than it has now",
             hint="bring them back, start a new run, or keep the result: runs.resume(context, id, allow_changed_code=True)",
         )
+
+
+def is_part_of(step: str, whole: str) -> bool:
+    """Say whether a step is the one named, an item of that map, or inside that nested pipeline.
+
+    >>> is_part_of("fit[3]", "fit"), is_part_of("fit#2", "fit")
+    (True, False)
+    """
+    return step == whole or step.startswith((f"{whole}[", f"{whole}/"))
 
 
 def sentence(problem: BaseException) -> str:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -19,19 +19,20 @@ from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
 from noria.pipelines.references import find
 from noria.runs import queries, rules
-from noria.runs.engine import Ended, Engine
-from noria.runs.executing import Executor, Finished, Surroundings
+from noria.runs.executors import Executor
 from noria.runs.holding import Holder
-from noria.runs.model import Attempt, Hit, Metric, Param, Run, RunState
-from noria.runs.recorder import Recorder
+from noria.runs.inprocess import InProcess
+from noria.runs.model import Asked, Attempt, Hit, LogPart, Metric, Param, Progress, Run, RunState
+from noria.runs.performing import Performer
+from noria.runs.steps import Surroundings
 from noria.runs.values import Value, Values, words
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database, Durability
 from noria.store.holders import this_process
 from noria.store.leases import Lease
 
-_POLL_SECONDS = (0.01, 0.5)
-_PIPELINE_ITSELF = "/"
+_SAFETY_SECONDS = 1.0
+"""Who waits for a run is woken when it ends; should that get lost, or its holder die, it looks again after so long."""
 _LONGEST_KEY = 255
 
 AnyPipeline = Pipeline[..., Any]
@@ -59,6 +60,7 @@ class Runs:
         sleep: Callable[[float], None] = time.sleep,
         chance: random.Random | None = None,
         holder: str | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self._database = database
         self._values = Values(codecs, blobs)
@@ -66,17 +68,20 @@ class Runs:
         self._access = access
         self._clock = clock
         self._ids = ids
-        self._sleep = sleep
         self._holder = Holder(database, name=holder or this_process(), seconds=lease_seconds)
-        self._around = Surroundings(
+        watch = stopwatch or MachineStopwatch()
+        self._executor = executor or InProcess(watch)
+        around = Surroundings(
             database=database,
             values=self._values,
             holder=self._holder,
+            executor=self._executor,
             clock=clock,
-            stopwatch=stopwatch or MachineStopwatch(),
+            stopwatch=watch,
             sleep=sleep,
             chance=chance or random.Random(),  # noqa: S311 - it spreads retries in time
         )
+        self._performer = Performer(around, ledger, readable=self._readable)
         self._known: dict[str, AnyPipeline] = {}
 
     def run(
@@ -109,9 +114,10 @@ class Runs:
         given = self._given(pipeline, arguments)
         self._known[pipeline.reference] = pipeline
         fresh = self._new(context, pipeline, given, key)
-        found = self._of_key(context, key) or self._begin(context, fresh, arguments, given)
+        spelled = {name: words(value) for name, value in arguments.items()}
+        found = self._of_key(context, key) or self._begin(context, fresh, spelled, given)
         if isinstance(found, Lease):
-            return self._execute(context, pipeline, fresh, given, lease=found)
+            return self._performer.perform(context, pipeline, fresh, given, lease=found)
         rules.must_be_same(found, fresh.arguments)
         return self._join(context, pipeline, found, given)
 
@@ -124,7 +130,7 @@ class Runs:
         params: Mapping[str, object] | None = None,
         allow_changed_code: bool = False,
     ) -> Run:
-        """Go on with a run that failed or was cut short: what is finished is kept, the rest is executed.
+        """Go on with a run that failed, was stopped or was cut short: what is finished is kept, the rest is executed.
 
         The pipeline is found by the name it was run under; give it where it is not to be found so. Parameters that
         were given by reference (an `Input`) are to be given again in `params`. A run that has succeeded is returned.
@@ -138,9 +144,60 @@ class Runs:
         found = self._found(context, run)
         if found.state is RunState.SUCCEEDED:
             return found
-        again = pipeline or self._known.get(found.reference) or self._import(found)
+        again = self._pipeline_of(found, pipeline)
         given = self._given_again(context, found, again, params or {})
         return self._join(context, again, found, given, reopen=True, allow_changed_code=allow_changed_code)
+
+    def rerun(
+        self,
+        context: Context,
+        run: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        pipeline: AnyPipeline | None = None,
+        from_step: str | None = None,
+    ) -> Run:
+        """Run a run's pipeline again, as a new run, and reuse each step whose code and inputs are the same.
+
+        `params` replace those of the first run; what does not depend on them is not executed, cached or not. Items
+        that had failed are tried again. With `from_step` that step, and what comes to see another result of it, is
+        executed anew.
+
+        Raises:
+            NotFound: there is no such run, or it had no such step.
+            BadPipeline: a parameter is unknown.
+
+        """
+        self._access.require(context, Permission.RUN_START)
+        parent = self._found(context, run)
+        again = self._pipeline_of(parent, pipeline)
+        if from_step is not None:
+            self._must_have_step(context, parent, from_step)
+        stored = {param.name: param for param in self._params_of(context, parent) if not param.step}
+        again.bind({**stored, **(params or {})})
+        given = {name: self._values.stored(param.artifact) for name, param in stored.items()}
+        given |= self._given(again, params or {})
+        spelled = {name: param.words for name, param in stored.items()}
+        spelled |= {name: words(value) for name, value in (params or {}).items()}
+        fresh = replace(self._new(context, again, given, None), parent=parent.id, rerun_from=from_step)
+        lease = self._begin(context, fresh, spelled, given)
+        assert isinstance(lease, Lease)
+        return self._performer.perform(context, again, fresh, given, lease=lease)
+
+    def cancel(self, context: Context, run: str) -> Run:
+        """Ask for a run to end before its next step; one that nobody executes is cancelled at once.
+
+        What is finished stays, and `resume` goes on from there. A run that has ended is returned as it is.
+        """
+        return self._ask(context, run, Asked.CANCEL)
+
+    def pause(self, context: Context, run: str) -> Run:
+        """Ask for a run to rest before its next step, until it is resumed; a run that has ended is left as it is."""
+        return self._ask(context, run, Asked.PAUSE)
+
+    def close(self) -> None:
+        """Let go of the executor's processes, if it has any; calling it twice is fine."""
+        self._executor.close()
 
     def get(self, context: Context, run: str) -> Run:
         """Return a run. Raises `NotFound`."""
@@ -161,6 +218,18 @@ class Runs:
         """Return what a run was given, and what its steps logged."""
         id_ = self.get(context, run).id
         return tuple(self._database.read(lambda connection: queries.params_of(connection, context.project, id_)))
+
+    def logs(self, context: Context, run: str, *, step: str | None = None) -> tuple[LogPart, ...]:
+        """Return what a run's attempts, or those of one step, wrote so far, in the order in which it came."""
+        id_ = self.get(context, run).id
+        return tuple(
+            self._database.read(lambda connection: queries.logs_of(connection, context.project, id_, step=step))
+        )
+
+    def progress(self, context: Context, run: str) -> tuple[Progress, ...]:
+        """Return how far a run's steps say that they are."""
+        id_ = self.get(context, run).id
+        return tuple(self._database.read(lambda connection: queries.progress_of(connection, context.project, id_)))
 
     def metrics(self, context: Context, run: str) -> tuple[Metric, ...]:
         """Return a run's metrics, in the order of attempts, names and positions."""
@@ -194,7 +263,7 @@ class Runs:
     def _given_again(
         self, context: Context, run: Run, pipeline: AnyPipeline, params: Mapping[str, object]
     ) -> dict[str, Value]:
-        stored = self._database.read(lambda connection: queries.params_of(connection, context.project, run.id))
+        stored = self._params_of(context, run)
         known = {param.name: param.artifact for param in stored if not param.step}
         pipeline.bind({**known, **params})
         given = {name: self._values.stored(artifact) for name, artifact in known.items()}
@@ -219,12 +288,10 @@ class Runs:
             created_by=str(context.actor),
         )
 
-    def _begin(
-        self, context: Context, run: Run, arguments: Mapping[str, object], given: Mapping[str, Value]
-    ) -> Run | Lease:
+    def _begin(self, context: Context, run: Run, spelled: Mapping[str, str], given: Mapping[str, Value]) -> Run | Lease:
         """Commit that a run begins, and take its lease; or return the run that was first with the key."""
         stored = [
-            Param(run=run.id, step="", name=name, words=rules.storable(words(arguments[name])), artifact=kept.artifact)
+            Param(run=run.id, step="", name=name, words=rules.storable(spelled[name]), artifact=kept.artifact)
             for name, kept in given.items()
         ]
 
@@ -259,18 +326,19 @@ class Runs:
         allow_changed_code: bool = False,
     ) -> Run:
         """Return what the run has come to; take it over when nobody executes it."""
-        wait = _POLL_SECONDS[0]
-        while run.state is RunState.RUNNING or (reopen and run.state is RunState.FAILED):
-            taken = self._take(context, run, reopen=reopen)
-            if isinstance(taken, Run):
-                return taken
-            if taken is not None:
-                now = replace(_reopened(run), code=pipeline.code())
-                return self._execute(context, pipeline, now, given, lease=taken, allow_changed_code=allow_changed_code)
-            reopen = False  # somebody else executes it: what it comes to now is the answer
-            self._sleep(wait)
-            wait = min(wait * 1.5, _POLL_SECONDS[1])
-            run = self._found(context, run.id)
+        with self._database.listen(f"run/{run.id}") as ear:
+            while run.state is RunState.RUNNING or (reopen and run.state.reopens):
+                taken = self._take(context, run, reopen=reopen)
+                if isinstance(taken, Run):
+                    return taken
+                if taken is not None:
+                    now = replace(_reopened(run), code=pipeline.code())
+                    return self._performer.perform(
+                        context, pipeline, now, given, lease=taken, allow_changed_code=allow_changed_code
+                    )
+                reopen = False  # somebody else executes it: what it comes to now is the answer
+                ear.wait(_SAFETY_SECONDS)
+                run = self._found(context, run.id)
         return run
 
     def _take(self, context: Context, run: Run, *, reopen: bool) -> Run | Lease | None:
@@ -281,10 +349,10 @@ class Runs:
             now = queries.run(connection, context.project, run.id)
             if lease is None or now is None:
                 return None
-            if now.state is RunState.SUCCEEDED or (now.state is RunState.FAILED and not reopen):
+            if now.state is RunState.SUCCEEDED or (now.state.reopens and not reopen):
                 self._holder.release_in(connection, lease)
                 return self._readable(now)
-            if now.state is RunState.FAILED:
+            if now.state.reopens:
                 queries.update_run(connection, _reopened(now))
                 told = {"run": run.id, "pipeline": run.pipeline, "key": run.key}
                 self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run.id, payload=told)
@@ -299,73 +367,6 @@ class Runs:
             if not isinstance(taken, Lease):
                 self._holder.unclaim(run.id)
         return taken
-
-    def _execute(
-        self,
-        context: Context,
-        pipeline: AnyPipeline,
-        run: Run,
-        given: Mapping[str, Value],
-        *,
-        lease: Lease,
-        allow_changed_code: bool = False,
-    ) -> Run:
-        """Execute a claimed run whose lease is held, and let go of both, however it ends."""
-        told = Recorder()
-        self._holder.keep(run.id, lease)
-        ended = None
-        try:
-            finished = self._finished(context, run)
-            executor = Executor(run, lease, self._around, finished=finished, allow_changed_code=allow_changed_code)
-            how = Engine(pipeline, given, values=self._values, executor=executor).run(told)
-            ended = self._end(context, run, lease, how, executor, told)
-            return ended
-        finally:
-            self._holder.let_go(run.id)
-            if ended is None:
-                self._holder.release(lease)  # before another thread may claim the run under this process's name
-            self._holder.unclaim(run.id)
-
-    def _end(self, context: Context, run: Run, lease: Lease, how: Ended, executor: Executor, told: Recorder) -> Run:
-        """Commit how a run ended, and the fact that tells of it, in one decision."""
-        metrics, params = executor.metrics(0, _PIPELINE_ITSELF, told), executor.params(_PIPELINE_ITSELF, told)
-        failed = how.made is None
-
-        def work(connection: Connection) -> Run:
-            self._holder.check(connection, lease)
-            executor.flush(connection)
-            queries.drop_metrics(connection, run.id, attempt=0)
-            queries.insert_metrics(connection, run.project, metrics)
-            queries.insert_params(connection, run.project, params)
-            cpu_seconds, taken_seconds, wall_seconds = queries.spent(connection, run.id)
-            ended = replace(
-                run,
-                state=RunState.FAILED if failed else RunState.SUCCEEDED,
-                ended_at=self._clock.now(),
-                artifact=None if how.made is None else how.made.artifact,
-                error=how.error,
-                failed_step=how.failed_step,
-                cpu_seconds=cpu_seconds,
-                charged_cpu_seconds=cpu_seconds + taken_seconds,
-                wall_seconds=wall_seconds,
-            )
-            queries.update_run(connection, ended)
-            kind = FactKind.RUN_FAILED if failed else FactKind.RUN_SUCCEEDED
-            self._ledger.record(connection, context, kind, subject=run.id, payload=_told(ended))
-            self._holder.release_in(connection, lease)
-            return ended
-
-        ended = self._database.write(work, durability=Durability.DECISION)
-        return replace(self._readable(ended, how.made), cause=how.cause)
-
-    def _finished(self, context: Context, run: Run) -> Finished:
-        def look(connection: Connection) -> Finished:
-            return Finished(
-                attempts=queries.attempts_of(connection, context.project, run.id),
-                hits=queries.hits_of(connection, context.project, run.id),
-            )
-
-        return self._database.read(look)
 
     def _found(self, context: Context, run: str) -> Run:
         found = self._database.read(lambda connection: queries.run(connection, context.project, run))
@@ -385,6 +386,42 @@ class Runs:
             return run
         return replace(run, read=cache((made or self._values.stored(run.artifact)).take))
 
+    def _ask(self, context: Context, run: str, asked: Asked) -> Run:
+        """Leave a run as asked for if nobody executes it, else tell whoever does."""
+        self._access.require(context, Permission.RUN_START)
+        id_ = self._found(context, run).id
+        is_free_here = self._holder.claim(id_)
+
+        def work(connection: Connection) -> Run:
+            now = queries.run(connection, context.project, id_)
+            assert now is not None
+            if now.state is not RunState.RUNNING and not (asked is Asked.CANCEL and now.state is RunState.PAUSED):
+                return self._readable(now)
+            lease = self._holder.acquire(connection, id_) if is_free_here else None
+            if lease is None:
+                self._holder.ask(connection, id_, asked)
+                return now
+            self._holder.release_in(connection, lease)
+            return self._performer.stop(connection, context, now, asked)
+
+        try:
+            return self._database.write(work)
+        finally:
+            if is_free_here:
+                self._holder.unclaim(id_)
+            self._database.wake(f"run/{id_}")
+
+    def _must_have_step(self, context: Context, run: Run, step: str) -> None:
+        known = {done.step for done in (*self.attempts(context, run.id), *self.hits(context, run.id))}
+        if not any(rules.is_part_of(name, step) for name in known):
+            raise NotFound("step", step, known=sorted(known))
+
+    def _params_of(self, context: Context, run: Run) -> Sequence[Param]:
+        return self._database.read(lambda connection: queries.params_of(connection, context.project, run.id))
+
+    def _pipeline_of(self, run: Run, given: AnyPipeline | None) -> AnyPipeline:
+        return given or self._known.get(run.reference) or self._import(run)
+
     @staticmethod
     def _import(run: Run) -> AnyPipeline:
         found: object = find(run.reference)
@@ -397,13 +434,6 @@ class Runs:
 
 def _digests(given: Mapping[str, Value]) -> dict[str, str]:
     return {name: made.digest for name, made in given.items()}
-
-
-def _told(run: Run) -> dict[str, Any]:
-    told: dict[str, Any] = {"run": run.id, "pipeline": run.pipeline, "key": run.key, "code": run.code}
-    if run.artifact is not None:
-        return told | {"codec": run.artifact.codec, "digest": run.artifact.digest}
-    return told | {"step": run.failed_step, "error": run.error}
 
 
 def _reopened(run: Run) -> Run:

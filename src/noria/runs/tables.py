@@ -2,7 +2,7 @@
 
 from sqlalchemy import Column, Float, Index, Integer, String, Table, Text, text
 
-from noria.store.tables import UtcTime, metadata
+from noria.store.tables import Counter, UtcTime, metadata
 
 _ID, _DIGEST, _NAME = 64, 64, 255
 
@@ -36,8 +36,11 @@ runs = Table(
     Column("cpu_seconds", Float, nullable=False),
     Column("charged_cpu_seconds", Float, nullable=False),
     Column("wall_seconds", Float, nullable=False),
+    Column("parent", String(_ID)),
+    Column("rerun_from", Text),
     Index(None, "project", "key", unique=True),
     Index(None, "project", "state", "id"),
+    Index(None, "project", "pipeline", "id"),
 )
 
 attempts = Table(
@@ -54,6 +57,7 @@ attempts = Table(
     Column("started_at", UtcTime, nullable=False),
     Column("wall_seconds", Float, nullable=False),
     Column("cpu_seconds", Float, nullable=False),
+    Column("peak_bytes", Counter),
     *_artifact(always=False),
     Column("error", Text),
     Index(
@@ -89,7 +93,32 @@ cached_results = Table(
     Column("run", String(_ID), nullable=False),
     Column("number", Integer, nullable=False),
     Column("cpu_seconds", Float, nullable=False),
+    Column("made_at", UtcTime),  # none for results that were kept before this was
     *_artifact(always=True),
+)
+
+logs = Table(
+    "logs",
+    metadata,
+    Column("run", String(_ID), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("project", String(_NAME), nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("text", Text, nullable=False),
+)
+
+progress = Table(
+    "progress",
+    metadata,
+    Column("run", String(_ID), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("project", String(_NAME), nullable=False),
+    Column("done", Float, nullable=False),
+    Column("total", Float),
+    Column("words", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
 )
 
 params = Table(

@@ -56,6 +56,22 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True)
+class Several:
+    """The values that a map has made, each kept by itself; as a whole they are the list of them."""
+
+    values: list[Value]
+
+    @property
+    def digest(self) -> str:
+        """Return the digest, which is that of a list of such results."""
+        return of_structure([value.digest for value in self.values], "list")
+
+    def take(self) -> object:
+        """Return a list of values of its own."""
+        return [value.take() for value in self.values]
+
+
+@dataclass(frozen=True, slots=True)
 class Values:
     """The codecs and the blobs together."""
 

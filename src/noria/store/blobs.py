@@ -2,20 +2,38 @@
 
 import contextlib
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from noria.core import digests
+from noria.core.clock import RealClock
 from noria.core.errors import Corrupt, NotFound
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 
+_FRESH_FOR = timedelta(hours=1)
+"""A blob that is put again is as good as new when it is older than this: garbage collection spares what is new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A blob as its storage lists it."""
+
+    digest: str
+    size: int
+    at: datetime
+
+
 class Blobs:
     """Content-addressed bytes; putting the same bytes twice stores them once."""
 
     def __init__(self, store: "ObjectStore", *, folder: Path | None = None) -> None:
+        self._clock = RealClock()  # what storage says of times is real, whatever a replay's clock says
         self._store = store
         self._folder = folder
 
@@ -24,7 +42,7 @@ class Blobs:
         import obstore  # noqa: PLC0415 - 30 ms that a command without blobs does not pay
 
         digest = digests.of_bytes(payload)
-        if not self.has(digest):
+        if not self._is_fresh(digest):
             obstore.put(self._store, _place(digest), payload)
             if self._folder is not None:
                 _sync(self._folder / _place(digest))
@@ -61,6 +79,34 @@ class Blobs:
             return False
         return True
 
+    def all(self) -> Iterator[Stored]:
+        """Yield what is stored."""
+        import obstore  # noqa: PLC0415 - see put
+
+        for page in cast("Any", obstore).list(self._store):
+            for entry in page:
+                digest = entry["path"].rpartition("/")[2]
+                if len(digest) == _DIGITS:
+                    yield Stored(digest=digest, size=entry["size"], at=entry["last_modified"])
+
+    def remove(self, digest: str) -> None:
+        """Take the bytes away; there being none is fine."""
+        import obstore  # noqa: PLC0415 - see put
+
+        with contextlib.suppress(FileNotFoundError):
+            obstore.delete(self._store, _place(digest))
+
+    def _is_fresh(self, digest: str) -> bool:
+        """Say whether the bytes are stored, and not so long ago that they might be taken for garbage."""
+        import obstore  # noqa: PLC0415 - see put
+
+        try:
+            found = obstore.head(self._store, _place(digest))
+        except FileNotFoundError:
+            return False
+        newest = self._clock.now()
+        return newest - found["last_modified"] < _FRESH_FOR
+
 
 def open_blobs(address: str) -> Blobs:
     """Open a folder (made if missing), or `s3://bucket/prefix`, `gs://...`, `az://...`."""
@@ -80,6 +126,9 @@ def _sync(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+_DIGITS = 64
 
 
 def _place(digest: str) -> str:

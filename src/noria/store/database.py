@@ -7,6 +7,8 @@ from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from noria.store.waking import Ear
+
 __all__ = ["Answer", "Connection", "Database", "Durability"]
 
 Answer = TypeVar("Answer")
@@ -45,12 +47,19 @@ class Database(Protocol):
         """Run the closure on one consistent view and return its answer; nothing it changes is kept."""
         ...
 
-    def change_mark(self) -> int:
-        """Return a number that is another one once anybody, in any process, has committed a change; cheap to ask."""
-        ...
-
     def lease_time(self, connection: Connection) -> datetime:
         """Return the database's own time in UTC, the only time that leases go by."""
+        ...
+
+    def listen(self, topic: str) -> Ear:
+        """Return an ear that hears whatever any process says on the topic from now on; use it in a `with`.
+
+        Look, wait on the ear with a limit of seconds, look again: a wake-up may get lost, and says nothing by itself.
+        """
+        ...
+
+    def wake(self, topic: str) -> None:
+        """Wake who listens on the topic, in all processes; said after the commit that it tells of, never inside."""
         ...
 
     def close(self) -> None:

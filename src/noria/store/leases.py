@@ -8,12 +8,19 @@ checks its lease in the transaction that makes it: a holder that was frozen and 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import LeaseLost
 from noria.store.holders import is_dead
+from noria.store.statements import Statement
 from noria.store.tables import leases
+
+_HELD = Statement(
+    select(leases.c.token, leases.c.holder, leases.c.expires_at, leases.c.asked)
+    .where(leases.c.name == bindparam("name"))
+    .with_for_update()
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +47,9 @@ def acquire(connection: Connection, now: datetime, *, name: str, holder: str, se
     ours = row.holder == holder and row.expires_at > now
     lease = Lease(name=name, holder=holder, token=row.token if ours else row.token + 1, expires_at=expires_at)
     connection.execute(
-        update(leases).where(leases.c.name == name).values(holder=holder, token=lease.token, expires_at=expires_at),
+        update(leases)
+        .where(leases.c.name == name)
+        .values(holder=holder, token=lease.token, expires_at=expires_at, asked=None),
     )
     return lease
 
@@ -51,14 +60,19 @@ def is_held(connection: Connection, now: datetime, *, name: str, holder: str) ->
     return row is not None and row.holder != holder and row.expires_at > now and not is_dead(row.holder)
 
 
-def check(connection: Connection, lease: Lease, now: datetime) -> None:
-    """Raise `LeaseLost` unless the lease is still ours; until the transaction ends nobody else can take it."""
-    row = connection.execute(select(leases).where(leases.c.name == lease.name).with_for_update()).one_or_none()
-    if row is None or row.token != lease.token or row.holder != lease.holder or row.expires_at <= now:
+def check(connection: Connection, lease: Lease, now: datetime) -> str | None:
+    """Raise `LeaseLost` unless the lease is still ours; until the transaction ends nobody else can take it.
+
+    Returns what the holder was asked to do meanwhile, such as to stop.
+    """
+    rows = _HELD.rows(connection, {"name": lease.name})
+    token, holder, expires_at, asked = rows[0] if rows else (0, "nobody", now, None)
+    if token != lease.token or holder != lease.holder or expires_at <= now:
         raise LeaseLost(
-            f"the lease on {lease.name!r} was lost to {row.holder if row else 'nobody'}",
+            f"the lease on {lease.name!r} was lost to {holder}",
             hint="another worker goes on with it; nothing of this one was committed",
         )
+    return asked
 
 
 def renew(connection: Connection, lease: Lease, now: datetime, *, seconds: float) -> Lease:
@@ -67,6 +81,11 @@ def renew(connection: Connection, lease: Lease, now: datetime, *, seconds: float
     expires_at = now + timedelta(seconds=seconds)
     connection.execute(update(leases).where(leases.c.name == lease.name).values(expires_at=expires_at))
     return Lease(name=lease.name, holder=lease.holder, token=lease.token, expires_at=expires_at)
+
+
+def ask(connection: Connection, name: str, *, asked: str) -> None:
+    """Ask whoever holds the lease to do something; the holder hears of it at its next check."""
+    connection.execute(update(leases).where(leases.c.name == name).values(asked=asked))
 
 
 def release(connection: Connection, lease: Lease) -> None:

@@ -1,5 +1,6 @@
 """Brings a database's schema up to the newest revision."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,20 +8,24 @@ from sqlalchemy import Connection, inspect, text
 
 from noria.core.errors import Conflict
 from noria.store.database import Database
+from noria.store.tables import metadata
 
-NEWEST = "0005"
+NEWEST = "0006"
 """The newest revision; a database that has it is opened without loading Alembic."""
 
 
-def upgrade(database: Database) -> None:
+def upgrade(database: Database, *, declare: Callable[[], None] | None = None) -> None:
     """Make all tables, or change them to the newest schema; does nothing to a database that has it.
+
+    `declare` lets every room declare its tables. With it an empty database is made of them at once, which a test
+    holds to be the same as all revisions one after the other, and takes a tenth of the time.
 
     Raises:
         Conflict: a newer Noria has written this database.
 
     """
     if database.read(revision) != NEWEST:
-        database.write(_apply_once)
+        database.write(lambda connection: _apply_once(connection, declare))
 
 
 def revision(connection: Connection) -> str | None:
@@ -39,11 +44,22 @@ def configuration(connection: Connection, **attributes: Any) -> Any:  # noqa: AN
     return config
 
 
-def _apply_once(connection: Connection) -> None:
+def _apply_once(connection: Connection, declare: Callable[[], None] | None) -> None:
     if connection.dialect.name == "postgresql":  # two processes that open a fresh home at once wait here
         connection.execute(text("SELECT pg_advisory_xact_lock(7878)"))
-    if revision(connection) != NEWEST:
+    found = revision(connection)
+    if found is None and declare is not None:
+        declare()
+        _make(connection)
+    elif found != NEWEST:
         apply(connection)
+
+
+def _make(connection: Connection) -> None:
+    """Make all declared tables in an empty database, and say that it has the newest revision."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+    connection.execute(text("INSERT INTO alembic_version VALUES (:newest)"), {"newest": NEWEST})
 
 
 def apply(connection: Connection) -> None:

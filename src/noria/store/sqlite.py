@@ -7,21 +7,23 @@ share one sync (measured: 2.8-4.0 thousand synced commits a second against 127-4
 
 import contextlib
 import os
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from noria.core.clock import Clock
+from noria.core.clock import Clock, RealClock
 from noria.core.errors import Invalid, Unavailable
 from noria.store.database import Answer, Durability
+from noria.store.waking import Ear, LoopbackWakes, said
 
 _BUSY_SECONDS = 30.0
 _SYNC_AFTER_SECONDS = 0.1
@@ -47,17 +49,18 @@ class _Queued(Generic[Answer]):
 class SqliteDatabase:
     """A metadata database in one file."""
 
-    def __init__(self, path: Path, *, lease_clock: Clock | None = None) -> None:
+    def __init__(self, path: Path, *, lease_clock: Clock | None = None, sync_steps: bool = False) -> None:
         self._path = path
-        self._lease_clock = lease_clock
+        self._weakest = Durability.DECISION if sync_steps else Durability.STEP
+        self._lease_clock = lease_clock or RealClock()
         self._engine = _engine(path)
         self._queue: deque[_Queued[Any]] = deque()
         self._lock = threading.Lock()
         self._leader: int | None = None
         self._writer: Connection | None = None
+        self._readers: deque[Connection] = deque()  # to take one from SQLAlchemy's pool costs more than to read a row
         self._level: Durability | None = None
-        self._watching = threading.Lock()
-        self._watcher: Connection | None = None
+        self._wakes = LoopbackWakes(path.with_name(path.name + "-ears"))
         self._syncer = _WalSyncer(path.with_name(path.name + "-wal"))
 
     @property
@@ -69,67 +72,73 @@ class SqliteDatabase:
         """Commit the closure, together with whatever else is queued when the writer is free."""
         if self._leader == threading.get_ident():
             raise Invalid("a write inside a write", hint="do both in one closure")
-        queued = _Queued(work, durability)
+        queued = _Queued(work, max(durability, self._weakest))
         self._queue.append(queued)
+        topics: frozenset[str] = frozenset()
         with self._lock:
             if not queued.done:
                 self._leader = threading.get_ident()
                 try:
-                    self._commit_all()
+                    topics = self._commit_all()
                 finally:
                     self._leader = None
+        for topic in topics:
+            self._wakes.wake(topic)
         return queued.outcome()
 
     def read(self, query: Callable[[Connection], Answer]) -> Answer:
         """Run the closure on one consistent view."""
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN")
-            try:
-                return query(connection)
-            finally:
-                connection.exec_driver_sql("ROLLBACK")
+        try:
+            connection = self._readers.pop()
+        except IndexError:  # all are in use, or this is the first
+            connection = self._engine.connect()
+        _say(connection, "BEGIN")
+        try:
+            return query(connection)
+        finally:
+            _say(connection, "ROLLBACK")
+            self._readers.append(connection)
 
-    def change_mark(self) -> int:
-        """Return SQLite's `data_version`, asked on a connection that never writes."""
-        with self._watching:
-            if self._watcher is None:
-                self._watcher = self._engine.connect()
-            return self._watcher.exec_driver_sql("PRAGMA data_version").scalar_one()
+    def lease_time(self, connection: Connection) -> datetime:  # noqa: ARG002 - SQLite has no clock but the machine's
+        """Return the machine's time, which is SQLite's own, or the simulated one that tests handed in."""
+        return self._lease_clock.now()
 
-    def lease_time(self, connection: Connection) -> datetime:
-        """Return the machine's time as SQLite sees it, or the simulated one that tests handed in."""
-        if self._lease_clock is not None:
-            return self._lease_clock.now()
-        spelled = connection.execute(text("SELECT strftime('%Y-%m-%dT%H:%M:%f', 'now')")).scalar_one()
-        return datetime.fromisoformat(spelled).replace(tzinfo=UTC)
+    def listen(self, topic: str) -> Ear:
+        """Return an ear; other processes on this machine are heard by a loopback socket."""
+        return self._wakes.listen(topic)
+
+    def wake(self, topic: str) -> None:
+        """Wake who listens, in this process and in others on this machine."""
+        self._wakes.wake(topic)
 
     def close(self) -> None:
         """Sync, and let go of all connections."""
+        self._wakes.close()
+        while self._readers:
+            self._readers.pop().close()
         with self._lock:
             self._syncer.close()
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
                 self._level = None
-            self._forget_watcher()
             self._engine.dispose()
 
-    def _forget_watcher(self) -> None:
-        with self._watching:
-            if self._watcher is not None:
-                self._watcher.close()
-                self._watcher = None
-
-    def _commit_all(self) -> None:
+    def _commit_all(self) -> frozenset[str]:
+        """Commit what is queued; return the topics on which to wake whoever listens."""
+        topics: frozenset[str] = frozenset()
         batch = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
             connection = self._begin(max(queued.durability for queued in batch))
             try:
                 self._run(connection, batch)
-                connection.exec_driver_sql("COMMIT")
+                topics = said(connection)
+                _say(connection, "COMMIT")
             except BaseException:
-                with contextlib.suppress(OperationalError):
-                    connection.exec_driver_sql("ROLLBACK")
+                topics = frozenset()
+                said(connection)
+                with contextlib.suppress(sqlite3.OperationalError):
+                    _say(connection, "ROLLBACK")
                 raise
             if self._level is Durability.STEP:
                 self._syncer.soon()
@@ -138,14 +147,15 @@ class SqliteDatabase:
                 queued.failure = queued.failure or _translated(problem)
         for queued in batch:
             queued.done = True
+        return topics
 
     def _begin(self, durability: Durability) -> Connection:
         if self._writer is None:
             self._writer = self._engine.connect()
         if self._level is not durability:
-            self._writer.exec_driver_sql(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
+            _say(self._writer, f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
             self._level = durability
-        self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+        _say(self._writer, "BEGIN IMMEDIATE")
         return self._writer
 
     @staticmethod
@@ -154,17 +164,23 @@ class SqliteDatabase:
             batch[0].answers.append(batch[0].work(connection))
             return
         for queued in batch:
-            connection.exec_driver_sql("SAVEPOINT verb")
+            _say(connection, "SAVEPOINT verb")
             try:
                 queued.answers.append(queued.work(connection))
             except BaseException as problem:  # noqa: BLE001 - it belongs to the thread that asked
-                connection.exec_driver_sql("ROLLBACK TO verb")
+                _say(connection, "ROLLBACK TO verb")
                 queued.failure = problem
-            connection.exec_driver_sql("RELEASE verb")
+            _say(connection, "RELEASE verb")
+
+
+def _say(connection: Connection, words: str) -> None:
+    """Say it to SQLite itself: beginning and ending a transaction is paid for by every step."""
+    cast("Any", connection.connection.driver_connection).execute(words)
 
 
 def _translated(problem: BaseException) -> BaseException:
-    if isinstance(problem, OperationalError) and "locked" in str(problem.orig):
+    cause = problem.orig if isinstance(problem, DBAPIError) else problem
+    if isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause):
         return Unavailable(
             f"the metadata database stayed locked for {_BUSY_SECONDS:.0f} seconds",
             hint="another process holds a long transaction; end it, or use PostgreSQL",
@@ -202,7 +218,8 @@ class _WalSyncer:
         self._thread: threading.Thread | None = None
 
     def soon(self) -> None:
-        self._wanted.set()
+        if not self._wanted.is_set():
+            self._wanted.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._loop, name="noria-wal-sync", daemon=True)
             self._thread.start()
@@ -220,6 +237,8 @@ class _WalSyncer:
     def _loop(self) -> None:
         while self._wanted.wait() and not self._closing.wait(_SYNC_AFTER_SECONDS):
             self._wanted.clear()
+            if self._closing.is_set():  # said between the two lines above, and what woke us is cleared
+                return
             self._sync()
 
     def _sync(self) -> None:

@@ -10,12 +10,13 @@ from zoneinfo import ZoneInfo
 
 from noria.core import digests
 from noria.core.errors import Invalid
+from noria.pipelines.model import Failure
 
 _MARK = "$"
 _MAX_BYTES = 1 << 20
 _AS_JSON = frozenset({type(None), bool, int, str})
 _CONTAINERS = frozenset({list, tuple, dict})
-_CARRIED = _AS_JSON | _CONTAINERS | {float, bytes, datetime, date, timedelta}
+_CARRIED = _AS_JSON | _CONTAINERS | {float, bytes, datetime, date, timedelta, Failure}
 _REASONABLE_DEPTH = "is it inside itself?"
 
 
@@ -123,6 +124,7 @@ _SPELLERS: Mapping[type, Callable[[Any, str], Any]] = {
     bytes: _spell_bytes,
     datetime: _spell_moment,
     date: lambda value, _: {_MARK: "date", "v": value.isoformat()},
+    Failure: lambda value, _: {_MARK: "failure", "step": value.step, "reason": value.reason},
     timedelta: lambda value, _: {_MARK: "timedelta", "v": [value.days, value.seconds, value.microseconds]},
 }
 
@@ -163,6 +165,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "bytes": lambda fields: base64.b64decode(fields["v"]),
     "datetime": _read_moment,
     "date": lambda fields: date.fromisoformat(fields["v"]),
+    "failure": lambda fields: Failure(step=fields["step"], reason=fields["reason"]),
     "timedelta": lambda fields: timedelta(*fields["v"]),
     "numpy": _read_number,
 }

@@ -1,0 +1,1 @@
+"""What executes steps outside the run's own process; only `boot` picks one."""

@@ -1,0 +1,298 @@
+"""Steps in processes of their own on this machine, which can be ended: for time limits, memory limits, and all cores.
+
+Each process executes one try at a time and is kept for the next one. They are forked from a clean server process
+(`forkserver`), because a fork of a process with threads, which this one has, may stop for ever. concurrent.futures and
+loky were left aside: to end one task of theirs is to lose the whole pool.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import sys
+import threading
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, cast
+
+from noria.core.clock import MachineStopwatch, Stopwatch
+from noria.core.errors import BadPipeline, Invalid, NoriaError, Unavailable
+from noria.pipelines.references import find
+from noria.pipelines.steps import Step
+from noria.runs import rules
+from noria.runs.executors import Call, Offers, Outcome, Problem
+from noria.runs.inprocess import InProcess
+from noria.runs.logs import Log, kept
+from noria.runs.recorder import Recorder
+
+_LOOKS_A_SECOND = 20
+_PATIENCE_SECONDS = 60.0
+
+_READY, _OUTCOME, _WORDS, _PROGRESS = "ready", "outcome", "words", "progress"
+
+
+class Processes:
+    """Executes tries in up to `most` processes; the number of cores if not given."""
+
+    name = "processes"
+
+    def __init__(self, stopwatch: Stopwatch, *, most: int | None = None, tags: frozenset[str] = frozenset()) -> None:
+        self._watch = stopwatch
+        self._most = most or os.cpu_count() or 1
+        self._free: deque[_Worker] = deque()
+        self._all: set[_Worker] = set()
+        self._lock = threading.Condition()
+        self._is_closed = False
+        _refuse_while_starting()
+        self.offers = Offers(ends_steps=True, limits_memory=Path("/proc").exists(), cpus=float(self._most), tags=tags)
+
+    def execute(self, call: Call) -> Outcome:
+        """Execute the try in a free process, as soon as there is one; end the process if the try needs too much."""
+        try:
+            sent = _sent(call)
+        except NoriaError as problem:
+            if problem.retriable:
+                raise
+            return Outcome(problem=Problem(words=f"cannot be sent to a process: {problem.sentence}", cause=problem))
+        except Exception as problem:  # noqa: BLE001 - whatever fetching a user's arguments raises
+            return Outcome(
+                problem=Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
+            )
+        worker = self._take()
+        begun = self._watch.wall()
+        try:
+            outcome = worker.execute(sent, call, self._watch)
+        except BaseException:
+            self._drop(worker)
+            raise
+        if outcome is None:
+            self._drop(worker)
+            return Outcome(problem=worker.problem, wall_seconds=self._watch.wall() - begun)
+        self._give_back(worker)
+        return outcome
+
+    def close(self) -> None:
+        """End all processes."""
+        with self._lock:
+            self._is_closed = True
+            workers, self._all = tuple(self._all), set()
+            self._free.clear()
+        for worker in workers:
+            worker.end()
+
+    def _take(self) -> "_Worker":
+        with self._lock:
+            while not self._free and len(self._all) >= self._most:
+                self._lock.wait()
+            if self._is_closed:
+                raise Unavailable("the executor is closed", hint="open the home again")
+            if self._free:
+                return self._free.pop()
+            worker = _Worker()
+            self._all.add(worker)
+        return worker
+
+    def _give_back(self, worker: "_Worker") -> None:
+        with self._lock:
+            self._free.append(worker)
+            self._lock.notify()
+
+    def _drop(self, worker: "_Worker") -> None:
+        worker.end()
+        with self._lock:
+            self._all.discard(worker)
+            self._lock.notify()
+
+
+class _Worker:
+    """One process, seen from here."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("forkserver" if sys.platform != "win32" else "spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs,), name="noria-step", daemon=True)
+        self._process.start()
+        theirs.close()
+        self.problem: Problem | None = None
+        self._is_ready = False
+
+    def execute(self, sent: bytes, call: Call, watch: Stopwatch) -> Outcome | None:
+        """Execute one try; None when the process had to be ended or died, with the reason in `problem`."""
+        needs = call.step.needs
+        with contextlib.suppress(OSError):  # a process that died at once says so below
+            self._connection.send_bytes(sent)
+        ends_at = None if needs.timeout_seconds is None else watch.wall() + needs.timeout_seconds
+        while True:
+            patience = _PATIENCE_SECONDS if needs.memory_bytes is None else 1 / _LOOKS_A_SECOND
+            left = patience if ends_at is None else min(patience, max(0.0, ends_at - watch.wall()))
+            if wait([self._connection], left):
+                told = self._receive()
+                if told is None:
+                    return None
+                kind, value = told
+                if kind == _OUTCOME:
+                    return _received(call, value)
+                self._is_ready = True
+                _tell(call.told, kind, value)
+            if ends_at is not None and watch.wall() >= ends_at:
+                return self._give_up(TimeoutError(f"it took longer than {needs.timeout_seconds:g} s and was ended"))
+            if needs.memory_bytes is not None and self._used_bytes() > needs.memory_bytes:
+                return self._give_up(MemoryError(f"it took more than {needs.memory_bytes:,} bytes and was ended"))
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+        self._process.close()
+
+    def _receive(self) -> tuple[str, Any] | None:
+        try:
+            return cast("tuple[str, Any]", self._connection.recv())
+        except (EOFError, ConnectionError):
+            self._process.join()
+            if not self._is_ready:
+                self.problem = _not_started()
+                return None
+            code = self._process.exitcode
+            died = RuntimeError(f"its process died (exit status {code})")
+            self.problem = Problem(words=f"was lost: its process died (exit status {code})", cause=died)
+            return None
+
+    def _give_up(self, cause: Exception) -> None:
+        self.problem = Problem(words=f"raised {rules.sentence(cause)}", cause=cause)
+
+    def _used_bytes(self) -> int:
+        try:
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        except (OSError, IndexError):  # it has just ended
+            return 0
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _sent(call: Call) -> bytes:
+    """Spell a try for a process of ours: the step by its name, its arguments by value.
+
+    It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
+    """
+    reference = call.step.reference
+    if "<" in reference:
+        raise BadPipeline(
+            f"step {call.step.name!r} is local to a function, and no other process can find it",
+            hint="define it at the top of a module",
+        )
+    main = sys.modules["__main__"]
+    script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
+    try:
+        return pickle.dumps((reference, script, list(sys.path), dict(call.arguments())))
+    except (pickle.PicklingError, AttributeError, TypeError) as problem:
+        raise Invalid(
+            f"an argument cannot be sent to another process: {problem}", hint="hand in plain values, frames or arrays"
+        ) from problem
+
+
+def _received(call: Call, value: Mapping[str, Any]) -> Outcome:
+    told: Recorder = call.told
+    told.metrics.update(value["metrics"])
+    told.params.update(value["params"])
+    told.log.write(value["rest"])
+    return value["outcome"]
+
+
+def _tell(told: Recorder, kind: str, value: Any) -> None:  # noqa: ANN401 - words, or progress
+    if kind == _WORDS:
+        told.log.write(value)
+    elif kind == _PROGRESS and told.on_progress is not None:
+        told.on_progress(value)
+
+
+def _refuse_while_starting() -> None:
+    """Raise instead of starting processes from a module that a starting process imports: it would never end."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise BadPipeline(
+            "a script starts a run while a process that executes its steps is importing it",
+            hint='put what runs the pipeline under `if __name__ == "__main__":`',
+        )
+
+
+def _not_started() -> Problem:
+    script = getattr(sys.modules["__main__"], "__file__", None) or "the program"
+    cause = BadPipeline(
+        f"a process for steps died while it imported {script}",
+        hint=f'put what runs the pipeline under `if __name__ == "__main__":`, for {script} is imported by each process',
+    )
+    return Problem(words=f"could not be executed: {cause.sentence}; {cause.hint}", cause=cause, may_pass=False)
+
+
+def _serve(connection: Connection) -> None:
+    """Execute tries until nobody asks any more."""
+    executor = InProcess(MachineStopwatch())
+    with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
+        connection.send((_READY, None))
+        while True:
+            reference, script, path, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
+            connection.send((_OUTCOME, _executed(executor, connection, reference, script, path, arguments)))
+
+
+def _executed(
+    executor: InProcess,
+    connection: Connection,
+    reference: str,
+    script: str | None,
+    path: list[str],
+    arguments: Mapping[str, object],
+) -> dict[str, Any]:
+    watch = MachineStopwatch()
+    log = Log(lambda text: connection.send((_WORDS, text)), watch.wall)
+    told = Recorder(log=log, on_progress=lambda said: connection.send((_PROGRESS, said)))
+    sys.path[:] = path
+    try:
+        step = _step(reference, script)
+    except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
+        words = f"cannot be found by its process: {rules.sentence(problem)}"
+        outcome = Outcome(problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
+    else:
+        outcome = executor.execute(Call(step=step, arguments=lambda: arguments, told=told))
+    outcome = _sendable_outcome(outcome)
+    return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
+
+
+def _step(reference: str, script: str | None) -> Step[..., Any]:
+    """Find a step by its name; that of a script in the script, which multiprocessing has imported as `__mp_main__`."""
+    where, _, name = reference.partition(":")
+    main = sys.modules.get("__mp_main__")
+    found: object = find(reference) if script is None or main is None else _inside(main, name)
+    if not isinstance(found, Step):
+        raise BadPipeline(f"{where}:{name} is no step there", hint="define it at the top of a module")
+    return cast("Step[..., Any]", found)
+
+
+def _inside(module: object, name: str) -> object:
+    for part in name.split("."):
+        module = getattr(module, part)
+    return module
+
+
+def _sendable_outcome(outcome: Outcome) -> Outcome:
+    if outcome.problem is not None:
+        return replace(outcome, problem=replace(outcome.problem, cause=_sendable(outcome.problem.cause)))
+    try:
+        pickle.dumps(outcome.returned)
+    except Exception as problem:  # noqa: BLE001 - whatever a user's value raises when it is pickled
+        words = f"returned what cannot be sent back by its process: {rules.sentence(problem)}"
+        return replace(outcome, returned=None, problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
+    return outcome
+
+
+def _sendable(problem: Exception) -> Exception:
+    """Return the error itself, its traceback as a note, or one that says the same where it cannot be pickled."""
+    text = rules.traceback_of(problem)
+    try:
+        copy = pickle.loads(pickle.dumps(problem))  # noqa: S301 - made in this very line
+    except Exception:  # noqa: BLE001 - an error of a user's own kind
+        copy = RuntimeError(rules.sentence(problem))
+    copy.add_note(text)
+    return copy

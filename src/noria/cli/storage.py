@@ -1,0 +1,24 @@
+"""`noria gc`: take away stored bytes that nothing refers to any more."""
+
+import click
+
+from noria.cli.output import home_option, json_option, opened, show_one
+from noria.core.clock import RealClock
+from noria.core.durations import as_duration
+from noria.store import garbage
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be taken away.")
+@click.option("--older-than", default="1d", show_default=True, help="Spare what is younger, such as 1d or 36h.")
+@home_option
+@json_option
+def gc(dry_run: bool, older_than: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Take away blobs whose digest stands nowhere in the database."""
+    before = RealClock().now() - as_duration(older_than)
+    with opened(home) as platform:
+        found = garbage.find(platform.database, platform.blobs, before=before)
+        if not dry_run:
+            garbage.collect(platform.blobs, found)
+    told = {"garbage": len(found.blobs), "bytes": found.size, "kept": found.kept, "taken_away": not dry_run}
+    show_one(told, as_json=as_json)

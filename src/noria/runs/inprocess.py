@@ -1,0 +1,64 @@
+"""The default executor: it calls the step's function in the run's own process and thread."""
+
+import sys
+
+from noria.core.clock import Stopwatch
+from noria.core.errors import NoriaError
+from noria.pipelines import signatures
+from noria.runs import rules
+from noria.runs.executors import Call, Offers, Outcome, Problem
+from noria.runs.logs import log
+from noria.runs.recorder import recorder
+
+if sys.platform != "win32":
+    import resource
+
+_PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
+
+
+class InProcess:
+    """Calls functions where the run is; it costs nothing, and can neither end a step nor limit its memory."""
+
+    name = "in-process"
+    offers = Offers()
+
+    def __init__(self, stopwatch: Stopwatch) -> None:
+        self._watch = stopwatch
+
+    def execute(self, call: Call) -> Outcome:
+        """Call the function in this thread."""
+        watch = self._watch
+        used = watch.cpu if call.is_alone else watch.thread_cpu
+        tokens = recorder.set(call.told), log.set(call.told.log)
+        wall, cpu = watch.wall(), used()
+        try:
+            returned, problem = _call(call)
+        finally:
+            wall, cpu = watch.wall() - wall, used() - cpu
+            recorder.reset(tokens[0])
+            log.reset(tokens[1])
+        return Outcome(returned=returned, problem=problem, wall_seconds=wall, cpu_seconds=cpu, peak_bytes=peak_bytes())
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+
+def peak_bytes() -> int | None:
+    """Return the most memory this process has had so far; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
+
+
+def _call(call: Call) -> tuple[object, Problem | None]:
+    """Call the step's function; what it raises, and what fetching its arguments raises, is its problem."""
+    try:
+        arguments = call.arguments()
+    except Exception as problem:
+        if isinstance(problem, NoriaError) and problem.retriable:
+            raise
+        return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
+    try:
+        return signatures.call(call.step.function, call.step.signature, arguments), None
+    except Exception as problem:  # noqa: BLE001 - whatever a user's function raises
+        return None, Problem(words=f"raised {rules.sentence(problem)}", cause=problem)

@@ -1,0 +1,171 @@
+"""Performs a claimed run: gathers what is finished, lets the engine take the rest, commits how it ended."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from noria.core.context import Context
+from noria.ledger.model import FactKind
+from noria.ledger.service import Ledger
+from noria.pipelines.drawing import Pipeline
+from noria.runs import queries, rules
+from noria.runs.engine import Ended, Engine
+from noria.runs.holding import Stopped
+from noria.runs.logs import kept
+from noria.runs.model import Asked, AttemptState, Hit, Run, RunState
+from noria.runs.recorder import Recorder
+from noria.runs.steps import Finished, Steps, Surroundings
+from noria.runs.values import Value
+from noria.store.database import Connection, Durability
+from noria.store.leases import Lease
+
+_PIPELINE_ITSELF = "/"
+_TOLD = {
+    RunState.SUCCEEDED: FactKind.RUN_SUCCEEDED,
+    RunState.FAILED: FactKind.RUN_FAILED,
+    RunState.CANCELLED: FactKind.RUN_CANCELLED,
+    RunState.PAUSED: FactKind.RUN_PAUSED,
+}
+
+
+class Performer:
+    """Performs runs, one in each thread that asks."""
+
+    def __init__(self, around: Surroundings, ledger: Ledger, *, readable: Callable[..., Run]) -> None:
+        self._around = around
+        self._ledger = ledger
+        self._readable = readable
+
+    def perform(
+        self,
+        context: Context,
+        pipeline: Pipeline[..., Any],
+        run: Run,
+        given: Mapping[str, Value],
+        *,
+        lease: Lease,
+        allow_changed_code: bool = False,
+    ) -> Run:
+        """Perform a claimed run whose lease is held, and let go of both, however it ends."""
+        holder, told, ended = self._around.holder, Recorder(), None
+        holder.keep(run.id, lease)
+        try:
+            steps = Steps(
+                run,
+                lease,
+                self._around,
+                finished=self._finished(context, run),
+                allow_changed_code=allow_changed_code,
+                cache=pipeline.cache,
+            )
+            engine = Engine(pipeline, given, values=self._around.values, steps=steps)
+            with kept():
+                how = _run(engine, told)
+            ended = self._end(context, run, lease, how, steps, told)
+            return ended
+        finally:
+            holder.let_go(run.id)
+            if ended is None:
+                holder.release(lease)  # before another thread may claim the run under this process's name
+            holder.unclaim(run.id)
+            self._around.database.wake(f"run/{run.id}")
+
+    def stop(self, connection: Connection, context: Context, run: Run, asked: Asked) -> Run:
+        """Leave a run that nobody executes as somebody asked for; a cancelled one has ended, a paused one rests."""
+        state = asked.ends_as
+        ended_at = self._around.clock.now() if state is RunState.CANCELLED else None
+        stopped = replace(run, state=state, ended_at=ended_at, error=_by(context, asked))
+        queries.update_run(connection, stopped)
+        self._record(connection, context, stopped)
+        return stopped
+
+    def _end(self, context: Context, run: Run, lease: Lease, how: Ended | Asked, steps: Steps, told: Recorder) -> Run:
+        """Commit how a run ended, and the fact that tells of it, in one decision."""
+        metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), steps.params(_PIPELINE_ITSELF, told)
+
+        def work(connection: Connection) -> Run:
+            self._around.holder.check(connection, lease, run=run.id)
+            steps.flush(connection)
+            queries.drop_metrics(connection, run.id, attempt=0)
+            queries.insert_metrics(connection, run.project, metrics)
+            queries.insert_params(connection, run.project, params)
+            cpu_seconds, taken_seconds, wall_seconds = queries.spent(connection, run.id)
+            so_far = replace(
+                run,
+                cpu_seconds=cpu_seconds,
+                charged_cpu_seconds=cpu_seconds + taken_seconds,
+                wall_seconds=wall_seconds,
+            )
+            self._around.holder.release_in(connection, lease)
+            if isinstance(how, Asked):
+                return self.stop(connection, context, so_far, how)
+            ended = replace(
+                so_far,
+                state=RunState.FAILED if how.made is None else RunState.SUCCEEDED,
+                ended_at=self._around.clock.now(),
+                artifact=None if how.made is None else how.made.artifact,
+                error=how.error,
+                failed_step=how.failed_step,
+            )
+            queries.update_run(connection, ended)
+            self._record(connection, context, ended)
+            return ended
+
+        ended = self._around.database.write(work, durability=Durability.DECISION)
+        if isinstance(how, Asked):
+            return ended
+        return replace(self._readable(ended, how.made), cause=how.cause)
+
+    def _record(self, connection: Connection, context: Context, run: Run) -> None:
+        told: dict[str, Any] = {"run": run.id, "pipeline": run.pipeline, "key": run.key, "code": run.code}
+        if run.artifact is not None:
+            told |= {"codec": run.artifact.codec, "digest": run.artifact.digest}
+        else:
+            told |= {"step": run.failed_step, "error": run.error}
+        self._ledger.record(connection, context, _TOLD[run.state], subject=run.id, payload=told)
+
+    def _finished(self, context: Context, run: Run) -> Finished:
+        def look(connection: Connection) -> Finished:
+            return Finished(
+                attempts=queries.attempts_of(connection, context.project, run.id),
+                hits=queries.hits_of(connection, context.project, run.id),
+                inherited=inherited(connection, context, run) if run.parent else {},
+            )
+
+        return self._around.database.read(look)
+
+
+def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[str, str], Hit]:
+    """Return the results that a rerun may take from its parent: all, or those before a step."""
+    parent = run.parent or ""
+    made = [
+        Hit(
+            run=run.id,
+            step=attempt.step,
+            inputs=attempt.inputs,
+            code=attempt.code,
+            source_run=attempt.run,
+            source_number=attempt.number,
+            cpu_seconds=attempt.cpu_seconds,
+            artifact=attempt.artifact,
+        )
+        for attempt in queries.attempts_of(connection, context.project, parent)
+        if attempt.artifact is not None and attempt.state is AttemptState.SUCCEEDED
+    ]
+    found = [*made, *queries.hits_of(connection, context.project, parent)]
+    return {
+        (hit.step, hit.inputs): hit
+        for hit in found
+        if run.rerun_from is None or not rules.is_part_of(hit.step, run.rerun_from)
+    }
+
+
+def _run(engine: Engine, told: Recorder) -> Ended | Asked:
+    try:
+        return engine.run(told)
+    except Stopped as stopped:
+        return stopped.asked
+
+
+def _by(context: Context, asked: Asked) -> str:
+    return f"{asked.ends_as.value} by {context.actor}"

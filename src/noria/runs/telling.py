@@ -1,0 +1,77 @@
+"""What an attempt tells while it runs, handed on to whoever watches: its words, and how far it is."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from noria.core.clock import Clock, Stopwatch
+from noria.runs import queries, rules
+from noria.runs.logs import Log
+from noria.runs.model import LogPart, Progress, Run
+from noria.runs.recorder import Recorder, Told
+from noria.store.database import Connection, Database, Durability
+
+_SECONDS_BETWEEN = 1.0
+
+
+class _Around(Protocol):
+    @property
+    def database(self) -> Database: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def stopwatch(self) -> Stopwatch: ...
+
+
+class Telling:
+    """One attempt's recorder, and the parts of its log that were handed on so far."""
+
+    def __init__(
+        self, run: Run, step: str, attempt: int, around: _Around, check: Callable[[Connection], object]
+    ) -> None:
+        self._run = run
+        self._step = step
+        self._attempt = attempt
+        self._around = around
+        self._check = check
+        self._parts = 0
+        self._told_at: float | None = None
+        self.recorder = Recorder(log=Log(self._hand_on, around.stopwatch.wall), on_progress=self._progress)
+
+    def rest(self) -> list[LogPart]:
+        """Return the last part of the log, to be committed with the attempt's end."""
+        text = self.recorder.log.take()
+        return [self._part(text)] if text else []
+
+    def _part(self, text: str) -> LogPart:
+        self._parts += 1
+        return LogPart(
+            run=self._run.id,
+            step=self._step,
+            attempt=self._attempt,
+            part=self._parts,
+            at=self._around.clock.now(),
+            text=rules.storable(text),
+        )
+
+    def _hand_on(self, text: str) -> None:
+        part = self._part(text)
+        self._write(lambda connection: queries.insert_logs(connection, self._run.project, [part]))
+
+    def _progress(self, told: Told) -> None:
+        done, total, words = told
+        now = self._around.stopwatch.wall()
+        is_last = total is not None and done >= total
+        if self._told_at is not None and now - self._told_at < _SECONDS_BETWEEN and not is_last:
+            return
+        self._told_at = now
+        at = self._around.clock.now()
+        shown = Progress(run=self._run.id, step=self._step, done=done, total=total, words=rules.storable(words), at=at)
+        self._write(lambda connection: queries.put_progress(connection, self._run.project, shown))
+
+    def _write(self, work: Callable[[Connection], None]) -> None:
+        def whole(connection: Connection) -> None:
+            self._check(connection)
+            work(connection)
+
+        self._around.database.write(whole, durability=Durability.STEP)
+        self._around.database.wake(f"run/{self._run.id}")

@@ -1,0 +1,114 @@
+"""Statements of every step: compiled once for each kind of database, then handed to its driver as they are.
+
+SQLAlchemy spends several times on a small statement what SQLite does (measured: 0.07 ms against 0.01). What runs once
+for each step goes this way; everything else is said to the connection in the usual one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
+
+from noria.store.tables import Json, UtcTime
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.compiler import SQLCompiler
+
+Row = tuple[Any, ...]
+Change = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    """A statement in one database's spelling, and what turns values into the driver's and back."""
+
+    text: str
+    order: Sequence[str] | None
+    binds: Mapping[str, Any]
+    to_driver: Mapping[str, Change]
+    from_driver: Sequence[tuple[int, Change]]
+
+    def values(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a tuple or a mapping, as the driver asks
+        whole = {**self.binds, **given}
+        for name, change in self.to_driver.items():
+            whole[name] = change(whole[name])
+        return whole if self.order is None else tuple([whole[name] for name in self.order])
+
+    def read(self, row: Row) -> Row:
+        if not self.from_driver:
+            return row
+        cells = list(row)
+        for place, change in self.from_driver:
+            cells[place] = change(cells[place])
+        return tuple(cells)
+
+
+class Statement:
+    """One statement, compiled when it is first used on a kind of database.
+
+    A clause that the two databases build differently is a function of their `insert`.
+    """
+
+    def __init__(self, clause: Executable | Callable[[Any], Executable]) -> None:
+        self._clause = clause
+        self._compiled: dict[str, _Compiled] = {}
+
+    def write(self, connection: Connection, values: Mapping[str, Any]) -> int:
+        """Run it, and return how many rows it changed; a broken constraint is SQLAlchemy's `IntegrityError`."""
+        known = self._for(connection)
+        return self._run(connection, known, known.values(values)).rowcount
+
+    def write_all(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run it once for each row, together."""
+        known = self._for(connection)
+        if len(rows) == 1:
+            self._run(connection, known, known.values(rows[0]))
+            return
+        self._run(connection, known, [known.values(row) for row in rows], many=True)
+
+    def rows(self, connection: Connection, values: Mapping[str, Any]) -> list[Row]:
+        """Run a query, and return its rows."""
+        known = self._for(connection)
+        return [known.read(row) for row in self._run(connection, known, known.values(values)).fetchall()]
+
+    @staticmethod
+    def _run(connection: Connection, known: _Compiled, values: Any, *, many: bool = False) -> Any:  # noqa: ANN401 - a driver's cursor
+        cursor: Any = connection.connection.cursor()
+        try:
+            (cursor.executemany if many else cursor.execute)(known.text, values)
+        except connection.dialect.loaded_dbapi.Error as problem:
+            kind = connection.dialect.loaded_dbapi.Error
+            raise DBAPIError.instance(known.text, values, problem, kind, dialect=connection.dialect) from problem
+        return cursor
+
+    def _for(self, connection: Connection) -> _Compiled:
+        known = self._compiled.get(connection.dialect.name)
+        if known is None:
+            built = self._clause if isinstance(self._clause, Executable) else self._clause(_insert(connection.dialect))
+            known = self._compiled[connection.dialect.name] = _compile(built, connection.dialect)
+        return known
+
+
+def _insert(dialect: Dialect) -> Any:  # noqa: ANN401 - two functions of the same shape without a type in common
+    return postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+
+
+def _compile(clause: Executable, dialect: Dialect) -> _Compiled:
+    compiled = cast("SQLCompiler", cast("Any", clause).compile(dialect=dialect))
+    to_driver = {
+        name: change
+        for name, bind in compiled.binds.items()
+        if (change := bind.type.dialect_impl(dialect).bind_processor(dialect)) is not None
+    }
+    columns: Any = getattr(clause, "selected_columns", ())
+    from_driver = [
+        (place, change)
+        for place, column in enumerate(columns)
+        if isinstance(column.type, UtcTime | Json)  # our own types; drivers return all others as they are
+        and (change := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
+    ]
+    binds = {name: bind.value for name, bind in compiled.binds.items()}
+    return _Compiled(str(compiled), compiled.positiontup, binds, to_driver, from_driver)

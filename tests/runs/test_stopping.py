@@ -1,0 +1,240 @@
+"""Laws of stopping and of doing again: cancel, pause, resume, and reruns that reuse what their parent finished."""
+
+import threading
+from collections import deque
+
+import pytest
+
+import noria.pipelines as nr
+from noria.core.errors import BadPipeline, Conflict, NotFound
+
+calls = deque()
+failing = deque()
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    calls.clear()
+    failing.clear()
+
+
+@nr.step
+def load(rows):
+    calls.append("load")
+    return list(range(rows))
+
+
+@nr.step
+def fit(rows, rate):
+    calls.append("fit")
+    if "fit" in failing:
+        raise ValueError("fit")
+    return len(rows) * rate
+
+
+@nr.step
+def judge(model):
+    calls.append("judge")
+    return model > 1
+
+
+@nr.pipeline
+def train(rows=3, rate=1):
+    return judge(fit(load(rows), rate))
+
+
+def test_a_rerun_with_one_changed_parameter_reuses_everything_that_does_not_depend_on_it(any_house, ann):
+    runs = any_house.runs()
+    first = runs.run(ann, train)
+    calls.clear()
+
+    second = runs.rerun(ann, first.id, params={"rate": 0})
+
+    assert (second.parent, second.result) == (first.id, False)
+    assert second.id != first.id
+    assert list(calls) == ["fit", "judge"]
+    assert [(hit.step, hit.source_run) for hit in runs.hits(ann, second.id)] == [("load", first.id)]
+    assert [(p.name, p.words) for p in runs.params(ann, second.id)] == [("rate", "0"), ("rows", "3")]
+
+
+def test_a_rerun_of_a_rerun_reuses_what_its_parent_had_reused(runs, ann):
+    first = runs.run(ann, train)
+    second = runs.rerun(ann, first.id, params={"rate": 5})
+    calls.clear()
+
+    third = runs.rerun(ann, second.id, params={"rate": 7})
+
+    assert list(calls) == ["fit", "judge"]
+    assert third.result is True
+
+
+def test_a_rerun_of_a_failed_run_begins_at_the_step_that_failed(any_house, ann):
+    failing.append("fit")
+    runs = any_house.runs()
+    failed = runs.run(ann, train)
+    failing.clear()
+    calls.clear()
+
+    again = runs.rerun(ann, failed.id)
+
+    assert again.result is True
+    assert list(calls) == ["fit", "judge"]
+    assert runs.get(ann, failed.id).state == "failed"
+
+
+def test_a_rerun_from_a_step_executes_it_and_what_sees_another_result(runs, ann):
+    first = runs.run(ann, train)
+    calls.clear()
+
+    runs.rerun(ann, first.id, from_step="fit")
+
+    assert list(calls) == ["fit"]
+
+
+def test_a_rerun_is_refused_for_what_is_not_there(runs, ann):
+    first = runs.run(ann, train)
+
+    with pytest.raises(NotFound, match="no run named"):
+        runs.rerun(ann, "run_x")
+    with pytest.raises(NotFound, match="no step named 'fitt'") as caught:
+        runs.rerun(ann, first.id, from_step="fitt")
+    assert caught.value.hint == "did you mean 'fit'?"
+    with pytest.raises(BadPipeline, match="has no parameter 'rats'"):
+        runs.rerun(ann, first.id, params={"rats": 1})
+
+
+def test_a_rerun_executes_steps_of_other_code_anew(house, ann):
+    from test_durability import edited
+
+    @nr.step
+    def changes():
+        calls.append("changes")
+        return 1
+
+    @nr.pipeline
+    def whole():
+        return [load(2), changes()]
+
+    runs = house.runs()
+    first = runs.run(ann, whole)
+    calls.clear()
+    edited(changes, 7)
+
+    runs.rerun(ann, first.id)
+
+    assert list(calls) == ["changes"]
+
+
+@nr.step
+def stops(x, how):
+    how(x)
+    calls.append(x)
+    return x
+
+
+@pytest.mark.parametrize("asked", ["cancel", "pause"])
+def test_a_running_run_is_stopped_before_its_next_step_and_resume_goes_on_from_there(any_house, ann, asked):
+    runs = any_house.runs()
+
+    @nr.step
+    def ask(x):
+        calls.append(x)
+        if x == 1 and calls.count(1) == 1:
+            getattr(any_house.runs(holder="somebody else"), asked)(ann, runs.list(ann)[0].id)
+        return x
+
+    @nr.pipeline
+    def whole():
+        x = 0
+        for number in range(4):
+            x = ask(number)
+        return x
+
+    stopped = runs.run(ann, whole, key="k")
+    state = {"cancel": "cancelled", "pause": "paused"}[asked]
+
+    assert stopped.state == state
+    assert list(calls) == [0, 1]
+    assert stopped.error == f"{state} by person:ann"
+    assert runs.run(ann, whole, key="k").state == state
+    with pytest.raises(Conflict, match=f"was {state}"):
+        _ = stopped.result
+    assert runs.resume(ann, stopped.id).result == 3
+    assert list(calls) == [0, 1, 2, 3]
+    assert [kind for kind, _ in any_house.facts()] == [f"run.{state}", "run.resumed", "run.succeeded"]
+
+
+def test_a_map_is_stopped_between_its_items(house, ann):
+    runs = house.runs()
+
+    @nr.step
+    def item(x):
+        calls.append(x)
+        if x == 5:
+            runs.cancel(ann, runs.list(ann)[0].id)
+        return x
+
+    @nr.pipeline
+    def whole():
+        return item.map(list(range(50)))
+
+    run = runs.run(ann, whole)
+
+    assert run.state == "cancelled"
+    assert list(calls) == [0, 1, 2, 3, 4, 5]
+    assert len(runs.attempts(ann, run.id)) == 6
+    assert runs.resume(ann, run.id).result == list(range(50))
+    assert len(calls) == 50
+
+
+def test_a_run_whose_process_died_is_cancelled_at_once(any_house, ann):
+    @nr.step
+    def dies():
+        raise KeyboardInterrupt
+
+    @nr.pipeline
+    def whole():
+        return dies()
+
+    with pytest.raises(KeyboardInterrupt):
+        any_house.runs().run(ann, whole)
+    runs = any_house.runs()
+    (left,) = runs.list(ann)
+
+    assert left.state == "running"
+    assert runs.cancel(ann, left.id).state == "cancelled"
+    assert runs.get(ann, left.id).ended_at is not None
+    assert runs.cancel(ann, left.id).state == "cancelled"
+
+
+def test_cancelling_what_has_ended_changes_nothing(runs, ann):
+    done = runs.run(ann, train)
+
+    assert runs.cancel(ann, done.id) == done
+    assert runs.pause(ann, done.id) == done
+
+
+def test_who_waits_for_another_ones_run_is_woken_when_it_ends(any_house, ann):
+    begun, may_end = threading.Event(), threading.Event()
+
+    @nr.step
+    def slow():
+        begun.set()
+        may_end.wait(20)
+        return 1
+
+    @nr.pipeline
+    def whole():
+        return slow()
+
+    results = deque()
+    first = threading.Thread(target=lambda: results.append(any_house.runs().run(ann, whole, key="k")))
+    first.start()
+    begun.wait(20)
+    second = threading.Thread(target=lambda: results.append(any_house.runs(holder="other").run(ann, whole, key="k")))
+    second.start()
+    may_end.set()
+    first.join()
+    second.join()
+
+    assert [run.result for run in results] == [1, 1]
