@@ -67,9 +67,7 @@ class Releases(RuleBasedStateMachine):
     @rule(wanted=st.sampled_from(Next))
     def look(self, wanted):
         found = self.open
-        is_last = found.stage == len(Canary.from_plain(found.spec).plan()) - 1
-        chosen = {Next.ADVANCE: Next.FINISH if is_last else wanted, Next.FINISH: wanted if is_last else Next.ADVANCE}
-        after = self.act(found, chosen.get(wanted, wanted))
+        after = self.act(found, wanted)
         self.held.append(found)
         if after.state is RolloutState.FINISHED:
             self.champion = found.candidate
@@ -93,7 +91,12 @@ class Releases(RuleBasedStateMachine):
         assert self.site.route() == ({self.champion: 1.0}, ())
 
     def act(self, found, wanted):
-        look = Look(next=wanted, reasons=("so it was decided",), requests=10)
+        """Act on a look that goes on from where the rollout was: to the next stage, or from the last to the end."""
+        is_last = found.stage == len(Canary.from_plain(found.spec).plan()) - 1
+        on = Next.FINISH if is_last else Next.ADVANCE
+        look = Look(
+            next=on if wanted in (Next.ADVANCE, Next.FINISH) else wanted, reasons=("so it was decided",), requests=10
+        )
         site = self.site
         return site.database.write(lambda c: site.rollouts.act_in(c, site.context, found, look))
 
