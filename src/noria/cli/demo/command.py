@@ -57,6 +57,7 @@ def demo(home: str, resume: bool) -> None:  # noqa: FBT001 - click's flags
 
 def _one_compute_thread() -> AbstractContextManager[object]:
     """Keep OpenMP to one thread: on small models and shared machines more of them wait for each other."""
+    import_module("sklearn.ensemble")  # only what is loaded by now can be limited
     limits: Any = cast("Any", import_module("threadpoolctl")).threadpool_limits
     return limits(1, user_api="openmp")
 
