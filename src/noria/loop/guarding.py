@@ -33,7 +33,7 @@ _TRUSTED = timedelta(days=56)
 class _Guarded:
     """What the guards found in a batch, and what was held before they looked."""
 
-    batch: Batch
+    rows: pl.DataFrame
     judgement: Judgement
     before: Held
     digest: str
@@ -77,6 +77,8 @@ def _not_worth_it(turn: Turn, cycle: Cycle, champion: ModelVersion | None) -> st
 def _judged(turn: Turn, cycle: Cycle, champion: ModelVersion | None) -> _Guarded:
     guards, name = turn.rooms.guards, turn.loop.dataset.name
     held = guards.held(turn.context, name)
+    if not turn.loop.guards:
+        return _Guarded(rows=pl.DataFrame(), judgement=Judgement(), before=held, digest="")
     rows, digest = _new_rows(turn, cycle, champion, held)
     rows = guard_rules.unpardoned(rows, key=turn.loop.dataset.key, pardoned=guards.pardoned(turn.context, name))
     scores, unread = _scores(turn, champion, rows)
@@ -93,7 +95,7 @@ def _judged(turn: Turn, cycle: Cycle, champion: ModelVersion | None) -> _Guarded
         tail_from=None if turn.loop.evaluate.tail is None else cycle.opened_at - turn.loop.evaluate.tail,
     )
     judgement = guards.judge(turn.context, batch, turn.loop.guards)
-    return _Guarded(batch=batch, judgement=judgement, before=held, digest=digest)
+    return _Guarded(rows=rows, judgement=judgement, before=held, digest=digest)
 
 
 def _kept(connection: Connection, turn: Turn, cycle: Cycle, guarded: _Guarded) -> dict[str, Any]:
@@ -102,13 +104,13 @@ def _kept(connection: Connection, turn: Turn, cycle: Cycle, guarded: _Guarded) -
     spelled = f"{cycle.loop}/{cycle.number}"
     change = turn.rooms.guards.quarantine_in(connection, turn.context, name, judgement, cycle=spelled)
     wants_schema = any(isinstance(guard, SchemaCheck) for guard in turn.loop.guards)
-    if wants_schema and guarded.batch.rows.height and not turn.rooms.guards.has_schema(connection, turn.context, name):
-        columns = schemas.infer(turn.loop.dataset, guarded.batch.rows)
+    if wants_schema and guarded.rows.height and not turn.rooms.guards.has_schema(connection, turn.context, name):
+        columns = schemas.infer(turn.loop.dataset, guarded.rows)
         turn.rooms.guards.propose_in(connection, turn.context, name, columns)
     plain: dict[str, Any] = {
         "action": judgement.action.value,
         "findings": [finding.to_plain() for finding in judgement.findings],
-        "rows": guarded.batch.rows.height,
+        "rows": guarded.rows.height,
         "held": len(judgement.held.holds),
         "change": change,
         "digest": guarded.digest,

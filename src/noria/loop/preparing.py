@@ -1,15 +1,17 @@
 """Makes a trained model ready to be served, before it is registered: slow work, outside of any decision."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from noria.core.errors import Conflict, NotFound
 from noria.datasets.model import KNOWN_AT
-from noria.loop import rules
 from noria.loop.turn import Turn
 from noria.runs.model import Artifact, Run
 from noria.serving.preparing import Prepared
+
+_ENOUGH = timedelta(days=7)
+"""How far back rows are taken to try a model on, where it has learned from all there are."""
 
 
 def result_of(run: Run) -> Artifact:
@@ -24,8 +26,7 @@ def prepare(turn: Turn, run: Run, *, trained_through: datetime, as_of: datetime)
     dataset = turn.loop.dataset
     rows = _rows(turn, since=trained_through, as_of=as_of)
     if rows.height == 0:
-        window = rules.training_window(turn.loop, as_of=trained_through, held_back=False)
-        rows = _rows(turn, since=window.since, as_of=trained_through)
+        rows = _rows(turn, since=trained_through - _ENOUGH, as_of=trained_through)
     others = (dataset.key, dataset.label, KNOWN_AT)
     return turn.rooms.preparer.prepare(
         turn.rooms.loader.load(result_of(run)),

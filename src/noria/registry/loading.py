@@ -10,7 +10,7 @@ from noria.registry.model import Model
 from noria.runs.model import Artifact
 from noria.store.blobs import Blobs
 
-_KEPT = 64
+_KEPT = 256
 
 MODEL_CODEC = "model"
 """The name of the codec that carries `nr.Model`."""

@@ -2,11 +2,9 @@
 
 import json
 import shutil
-from contextlib import AbstractContextManager
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import click
 from rich.console import Console
@@ -14,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from noria.boot import Platform, open_home
-from noria.cli.demo import flights, page, policies, results
+from noria.cli.demo import flights, page, policies, results, threads
 from noria.cli.demo.replay import Plan, replay
 from noria.cli.demo.scenes import playing
 from noria.cli.demo.view import Screen
@@ -41,25 +39,18 @@ def demo(home: str, resume: bool) -> None:  # noqa: FBT001 - click's flags
     plan = Plan()
     loops = policies.all_policies()
     rows = flights.load(flights.folder())
-    with _one_compute_thread(), open_home(home, clock=SimulatedClock(plan.begins)) as platform:
+    with threads.fastest(watch), open_home(home, clock=SimulatedClock(plan.begins)) as platform:
         names = [loop.name for loop in loops]
         with Screen(console, names, begins=plan.begins, ends=plan.ends) as screen:
             replay(platform, rows, loops, plan=plan, screen=screen)
         told = report(platform, loops, plan) | {"replay_seconds": round(watch.wall() - began, 1)}
     _show_policies(console, told)
-    with _one_compute_thread():
+    with threads.fastest(watch):
         scenes = playing.play_all(rows, Path(home) / "scenes", on_end=partial(_show_scene, console))
     told |= {"scenes": scenes, "seconds": round(watch.wall() - began, 1)}
     _REPORT.write_text(json.dumps(told, indent=1), encoding="utf-8")
     _PAGE.write_text(page.render(told), encoding="utf-8")
     _conclude(console, told, home)
-
-
-def _one_compute_thread() -> AbstractContextManager[object]:
-    """Keep OpenMP to one thread: on small models and shared machines more of them wait for each other."""
-    import_module("sklearn.ensemble")  # only what is loaded by now can be limited
-    limits: Any = cast("Any", import_module("threadpoolctl")).threadpool_limits
-    return limits(1, user_api="openmp")
 
 
 def report(platform: Platform, loops: list[Loop], plan: Plan) -> dict[str, Any]:

@@ -81,8 +81,8 @@ def _start(platform: Platform, loops: Sequence[Loop]) -> None:
 
 
 def _watch(platform: Platform, loops: Sequence[Loop], plan: Plan, now: datetime, screen: Screen) -> None:
-    """Show each policy's quality over the last four weeks, once a week."""
-    if (now - plan.starts).days % 7 or now - plan.starts < 4 * 7 * _DAY:
+    """Show each policy's quality in the last week that is labelled, every four weeks."""
+    if (now - plan.starts).days % 28 or now == plan.starts:
         return
     for loop in loops:
         for week in results.weekly(platform, loop, since=now - 8 * _DAY, until=now - _DAY, as_of=now):
