@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import os
 import pkgutil
 import random
 from datetime import UTC, datetime
@@ -15,6 +16,8 @@ from noria.core.ids import TimedIds
 from noria.store.blobs import open_blobs
 from noria.store.opening import open_database
 from noria.store.tables import metadata
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when scikit-learn is loaded: tests run side by side
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 _numbers = itertools.count()
