@@ -44,9 +44,11 @@ def test_the_five_minutes_of_the_readme_run_as_they_stand(tmp_path):
 
 
 def test_the_loop_of_the_readme_can_be_declared(tmp_path):
-    (tmp_path / "late_flights.py").write_text(blocks("README.md", "python")[0])
+    (tmp_path / "late_flights.py").write_text(blocks("README.md", "python")[0] + "\nprint(loop.when.words())\n")
 
-    run(sys.executable, "late_flights.py", folder=tmp_path)
+    said = run(sys.executable, "late_flights.py", folder=tmp_path)
+
+    assert said == "schedule '0 3 * * *' or 5,000 new labels or drift over 0.2 PSI or auc worse by 0.02\n"
 
 
 @pytest.mark.parametrize(

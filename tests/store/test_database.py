@@ -96,8 +96,12 @@ def test_a_write_inside_a_write_is_refused_on_sqlite(database):
 
 
 def test_closing_twice_is_fine(database):
+    database.write(lambda connection: put(connection, "kept"))
+
     database.close()
     database.close()
+
+    assert names(database) == {"kept"}
 
 
 def test_an_address_of_no_known_kind_is_refused_with_the_known_ones():
