@@ -3,7 +3,7 @@
 import sys
 
 import work
-from contest import HOME, N, TRACE, Timed, contend, slow, tell, traced
+from contest import HOME, TRACE, N, Timed, contend, slow, tell, traced
 from dbos import DBOS, SetWorkflowID
 
 DBOS(
