@@ -1,5 +1,6 @@
 """What the pages show is run as it stands: the tutorial's script and commands, and README's."""
 
+import json
 import os
 import re
 import subprocess
@@ -49,6 +50,16 @@ def test_the_loop_of_the_readme_can_be_declared(tmp_path):
     said = run(sys.executable, "late_flights.py", folder=tmp_path)
 
     assert said == "schedule '0 3 * * *' or 5,000 new labels or drift over 0.2 PSI or auc worse by 0.02\n"
+
+
+def test_the_pipeline_of_the_pages_runs_again_as_the_same_run(tmp_path):
+    (tmp_path / "search.py").write_text("\n\n".join(blocks("docs/pipelines.md", "python")))
+
+    told = [run(sys.executable, "search.py", folder=tmp_path) for _ in range(2)]
+    runs = run("noria", "runs", "--json", folder=tmp_path)
+
+    assert told == ["succeeded 1.0\n"] * 2
+    assert len(json.loads(runs)) == 1
 
 
 @pytest.mark.parametrize(
