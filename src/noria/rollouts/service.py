@@ -128,6 +128,12 @@ class Rollouts:
             case Next.ABORT:
                 return self._back_in(connection, context, rollout, words="; ".join(look.reasons), look=look)
 
+    def take_back_in(self, connection: Connection, context: Context, rollout: Rollout, *, words: str) -> Rollout:
+        """Take a candidate back without a look, in the caller's transaction: the champion answers everything again."""
+        self._access.require(context, Permission.MODEL_PROMOTE)
+        self._registry.champion_in(connection, context, rollout.model)
+        return self._back_in(connection, context, rollout, words=words)
+
     def abort(self, context: Context, endpoint: str, *, reason: str) -> Rollout:
         """Take a candidate back by hand; traffic is the champion's again. Raises `NotFound` if none is on its way."""
         self._access.require(context, Permission.MODEL_PROMOTE)
