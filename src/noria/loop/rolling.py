@@ -87,8 +87,8 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     reasons = "; ".join(cycle.verdict["reasons"])
     charged = cycle.charged_cpu_seconds + (0.0 if refit is None else refit.charged_cpu_seconds)
     said = "" if refit is None else f", trained once more through {as_of:%Y-%m-%d %H:%M}"
-
     ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+    canary = _fixed(turn, cycle)
 
     def work(connection: Connection) -> None:
         number = cycle.candidate
@@ -96,7 +96,7 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
             number = training.register(connection, turn, cycle, refit, ready, trained_through=as_of, parent=number)
         assert number is not None
         words = f"version {number}{said}: {reasons}"
-        rollout = _release(connection, turn, cycle, number, words=words, reasons=reasons)
+        rollout = _release(connection, turn, cycle, number, canary=canary, words=words, reasons=reasons)
         queries.move_cycle(connection, cycle, state=cycle.state, charged_cpu_seconds=charged, rollout=rollout)
 
     try:
@@ -108,9 +108,18 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
         turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.REJECTED, words=words))
 
 
-def _release(connection: Connection, turn: Turn, cycle: Cycle, number: int, *, words: str, reasons: str) -> str | None:
+def _fixed(turn: Turn, cycle: Cycle) -> Canary | None:
+    """Return the loop's canary with nothing left open; None where there is none, or no champion to go beside."""
+    if turn.loop.rollout is None or cycle.champion is None:
+        return None
+    rollouts = turn.rooms.rollouts
+    return rollouts.fixed(turn.context, turn.loop.name, turn.loop.rollout, champion=cycle.champion)
+
+
+def _release(
+    connection: Connection, turn: Turn, cycle: Cycle, number: int, *, canary: Canary | None, words: str, reasons: str
+) -> str | None:
     """Begin the rollout and return its id; promote at once without one."""
-    canary: Canary | None = turn.loop.rollout
     if canary is None or cycle.champion is None:
         turn.rooms.rollouts.promote_in(
             connection, turn.context, turn.loop.model, number, expected=cycle.champion, reason=reasons

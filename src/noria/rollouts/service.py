@@ -1,5 +1,6 @@
 """Verbs of rollouts: begin, look, act, abort; promote and roll back by hand. Alias and routes move as one."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -16,11 +17,13 @@ from noria.registry.service import Registry
 from noria.rollouts import observing, queries, routing, rules
 from noria.rollouts.model import Look, Next, Rollout, RolloutState, RolloutsWanted
 from noria.rollouts.rules import Seen
-from noria.rollouts.spec import Canary, Candidate
+from noria.rollouts.spec import LATENCY, Canary, Candidate
 from noria.serving.service import Endpoints
 from noria.store.database import Connection, Database
 
 _INSTANT = timedelta(microseconds=1)
+_PAST = timedelta(days=7)
+"""How far back the champion's answers say what is usual."""
 
 
 class Rollouts:
@@ -53,7 +56,15 @@ class Rollouts:
 
     def begin(self, context: Context, wanted: Candidate) -> Rollout:
         """Begin in a transaction of its own; see `begin_in`."""
-        return self._database.write(lambda connection: self.begin_in(connection, context, wanted))
+        fixed = replace(wanted, canary=self.fixed(context, wanted.endpoint, wanted.canary, champion=wanted.champion))
+        return self._database.write(lambda connection: self.begin_in(connection, context, fixed))
+
+    def fixed(self, context: Context, endpoint: str, canary: Canary, *, champion: int) -> Canary:
+        """Return the canary with what it leaves open fixed, by what the champion has answered at the endpoint so far."""
+        if canary.slow_ms is not None or LATENCY not in canary.abort_on:
+            return canary
+        before = self._endpoints.answers(context, endpoint, since=self._clock.now() - _PAST)
+        return replace(canary, slow_ms=observing.slow_ms(before, champion=champion))
 
     def begin_in(self, connection: Connection, context: Context, wanted: Candidate) -> Rollout:
         """Let a candidate in at its first stage.
