@@ -15,7 +15,8 @@ from noria.boot import open_home
 from noria.cli import working
 from noria.cli.root import noria
 from noria.core.clock import SimulatedClock
-from noria.core.errors import Conflict, Unavailable
+from noria.core.errors import Conflict, Stale, Unavailable
+from noria.evaluation import gates
 from noria.guards.spec import Guard
 from noria.ledger.model import FactKind
 from noria.loop import watching
@@ -234,6 +235,31 @@ def test_what_waits_is_tried_at_once_when_somebody_asks(world):
     assert world.stumble() is None
     with pytest.raises(Conflict, match="stumbled over nothing"):
         world.home.loops.retry(world.context, "bad", reason="once more")
+
+
+def test_why_tells_of_a_candidate_whose_gate_could_not_decide(world, monkeypatch):
+    world.home.start(BAD)
+    world.days(7)
+    monkeypatch.setattr(gates, "judge_plain", lambda *_: 1 / 0)
+
+    world.turn_for(BAD, seconds=3600)
+
+    story = dict(world.home.loops.why(world.context, "bad", 1))
+    assert story["outcome"].startswith("failed: model.evaluated raised 5 times: ZeroDivisionError")
+    assert story["stumbled"].endswith("(noria doctor --trace shows where; noria loop retry bad)")
+
+
+def test_a_loop_that_is_overtaken_again_and_again_keeps_nobody_waiting(world):
+    world.home.start(BAD)
+    world.home.start(GOOD)
+    world.days(7)
+    RAISED.extend(Stale("somebody else was first") for _ in range(3))
+
+    for _ in range(3):
+        world.turn(BAD, GOOD)
+
+    assert world.outcomes("good") == [Outcome.PROMOTED]
+    assert world.stumble() is None
 
 
 def test_an_error_that_passes_by_itself_is_never_set_aside(world):

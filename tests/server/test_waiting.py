@@ -144,15 +144,17 @@ def test_held_rows_are_released_or_erased_for_good_with_a_reason(any_home, any_c
     path = "/api/v1/quarantine/clicks"
 
     released = any_client.post(f"{path}/release", json={"key": first, "reason": "they are right"}).json()
-    erased = any_client.post(f"{path}/erase", json={"source": "shop", "reason": "a bad feed"}).json()
+    wrong = any_client.post(f"{path}/erase", json={"source": "shop", "count": 5, "reason": "a bad feed"})
+    erased = any_client.post(f"{path}/erase", json={"source": "shop", "count": 4, "reason": "a bad feed"}).json()
 
     assert (released["released"], released["which"]) == (1, f"key {first}")
+    assert problem(wrong, 409, "conflict")["detail"] == "4 rows and labels are meant, not 5"
     assert (erased["rows"], erased["labels"]) == (0, 4)
     assert any_client.get(path).json()["items"] == []
     gone = any_client.get(path, params={"state": "erased"}).json()["items"]
     assert {one["key"] for one in gone} == {erased["commitment"]}
     problem(any_client.post(f"{path}/release", json={"reason": "once more"}), 404, "not-found")
-    problem(any_client.post(f"{path}/erase", json={"sauce": "shop", "reason": "a typo erases nothing"}), 422, "invalid")
+    problem(any_client.post(f"{path}/erase", json={"sauce": "shop", "count": 1, "reason": "a typo"}), 422, "invalid")
 
 
 def test_what_a_loop_stumbled_over_is_shown_and_tried_again(any_home, any_client):

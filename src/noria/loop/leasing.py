@@ -59,9 +59,10 @@ class LoopLeases:
             self._held[loop] = taken
         return taken
 
-    def forget(self) -> None:
-        """Hold nothing for sure any more: what is still ours is taken again."""
-        self._held.clear()
+    def forget(self, *loops: str) -> None:
+        """Hold these loops for sure no more, or none at all: what is still ours is taken again."""
+        for loop in loops or list(self._held):
+            self._held.pop(loop, None)
 
     def _beat(self) -> None:
         """Keep the leases while the worker lives."""

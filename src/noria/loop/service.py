@@ -137,7 +137,7 @@ class Loops:
 
     def _retry(self, connection: Connection, context: Context, found: Stumble, *, reason: str) -> None:
         told = {"loop": found.loop, "fact": found.over, "kind": found.what, "reason": reason}
-        told |= {"was_set_aside": found.is_set_aside and found.cycle is None, "words": found.words()}
+        told |= {"again": found.is_set_aside and found.cycle is None, "words": found.words()}
         self._rooms.ledger.record(connection, context, FactKind.FACT_RETRIED, subject=found.loop, payload=told)
         if not found.is_set_aside:
             return queries.put_stumble(connection, replace(found, tries=0, retry_at=self._rooms.clock.now()))

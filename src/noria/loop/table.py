@@ -65,8 +65,10 @@ def concerns(loop: Loop, fact: Fact) -> bool:  # noqa: PLR0911 - one answer a ki
             return fact.subject == loop.dataset.name
         case FactKind.SIGNAL_RAISED | FactKind.SCHEDULE_DUE | FactKind.LOOP_RESTED | FactKind.CYCLE_REQUESTED:
             return fact.subject == loop.name
-        case FactKind.FACT_RETRIED:  # one that was not set aside is still to be answered itself
-            return fact.subject == loop.name and bool(fact.payload["was_set_aside"])
+        case (
+            FactKind.FACT_RETRIED
+        ):  # what was not set aside is answered anyway, and for a cycle another one is asked for
+            return fact.subject == loop.name and bool(fact.payload["again"])
         case FactKind.MODEL_PROMOTED | FactKind.MODEL_ROLLED_BACK:
             return fact.payload["model"] in rules.upstream_models(loop)
         case FactKind.EVENT_RECEIVED:

@@ -2,14 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import partial
 from types import TracebackType
 
 from noria.core.context import Context
-from noria.core.errors import LeaseLost, Stale, Unavailable
+from noria.core.errors import Conflict, LeaseLost, Stale, Unavailable
 from noria.ledger.model import Fact
 from noria.ledger.service import FACTS
 from noria.loop import rolling, ticking
@@ -51,6 +51,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._read: dict[str, int] = {}
         self._collector = Collector(rooms, self._context)
         self._stumbling = Enduring(rooms, self._context) if endures else Loud()
+        self._overtaken: tuple[type[Conflict], ...] = (LeaseLost, Stale) if endures else ()
         self._told = threading.Event()
 
     def __exit__(
@@ -92,7 +93,7 @@ class Worker(AbstractContextManager["Worker"]):
                 return answered
             self._stumbling.look()
             read = self._answer_all()
-            if not read and not sum(self._tick(loop) for loop in self._loops.values()):
+            if not read and not self._each(self._loops.values(), self._tick):
                 return answered
             answered += read
 
@@ -107,7 +108,19 @@ class Worker(AbstractContextManager["Worker"]):
         if not ours:
             return 0
         facts = self._rooms.ledger.after(min(self._read[loop.name] for loop in ours), project=self._context.project)
-        return sum(self._hear(loop, facts) for loop in ours)
+        return self._each(ours, lambda loop: self._hear(loop, facts))
+
+    def _each(self, loops: Iterable[Loop], work: Callable[[Loop], int]) -> int:
+        """Do something for each loop and add up what it returns; one that another worker has taken over is let go."""
+        done = 0
+        for loop in loops:
+            try:
+                done += work(loop)
+            except self._overtaken as problem:
+                _log.warning("%s", problem)
+                self._leases.forget(loop.name)
+                self._read.pop(loop.name, None)
+        return done
 
     def _hear(self, loop: Loop, facts: Sequence[Fact]) -> int:
         """Let a loop answer the facts it has not heard, up to the first one that it may not answer now."""

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from noria.boot import Platform
 from noria.core.context import Context
+from noria.core.errors import Conflict
 from noria.guards.model import Quarantined, QuarantineState
 from noria.guards.rules import Choice
 from noria.monitors.model import SignalsWanted
@@ -78,9 +79,12 @@ def release(home: Home, context: Acting, dataset: NameInPath, asked: shapes.Chos
 
 
 @router.post("/quarantine/{dataset}/erase", tags=["quarantine"], summary="Remove held rows from every snapshot")
-def erase(home: Home, context: Acting, dataset: NameInPath, asked: shapes.Chosen) -> shapes.Erased:
-    """Remove what is chosen, rows with their labels or labels alone, from every snapshot; it cannot be undone."""
+def erase(home: Home, context: Acting, dataset: NameInPath, asked: shapes.Erasing) -> shapes.Erased:
+    """Remove what is named, rows with their labels or labels alone, from every snapshot; it cannot be undone."""
     home.datasets.dataset(context, dataset)
+    meant = len(home.guards.entries(context, dataset, asked.choice()))
+    if meant not in (0, asked.count):
+        raise Conflict(f"{meant:,} rows and labels are meant, not {asked.count:,}", hint="look at them, and ask again")
     done = home.guards.erase(context, dataset, asked.choice(), reason=asked.reason)
     return shapes.Erased(
         dataset=dataset,

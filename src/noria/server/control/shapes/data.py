@@ -6,7 +6,7 @@ from datetime import datetime
 from noria.datasets.model import FragmentKind
 from noria.guards.model import QuarantineState
 from noria.guards.rules import Choice
-from noria.server.control.shapes.shape import Asked, Name, Shape, Text
+from noria.server.control.shapes.shape import Asked, Name, Number, Shape, Text
 
 
 class Snapshot(Shape):
@@ -100,6 +100,12 @@ class Chosen(Asked):
     def choice(self) -> Choice:
         """Return what is meant."""
         return Choice(source=self.source, guard=self.guard, cycle=self.cycle, key=self.key)
+
+
+class Erasing(Chosen):
+    """What is to be erased for good, and how many rows and labels that is: another number is a conflict."""
+
+    count: Number
 
 
 class Released(Shape):
