@@ -141,6 +141,27 @@ def test_one_bad_loop_stops_neither_the_others_nor_the_worker(world):
     assert "raise RAISED.pop(0)" in world.stumble().trace
 
 
+@pytest.mark.parametrize("waits", ["paused", "stumbling"])
+def test_a_loop_that_waits_holds_up_nobody_however_much_comes_meanwhile(world, waits):
+    for loop in (BAD, GOOD):
+        world.home.start(loop)
+    if waits == "paused":
+        world.home.loops.pause(world.context, "bad")
+    world.days(6)
+    RAISED.extend(bugs(2))
+    world.turn(BAD, GOOD)
+    told = {"subject": "elsewhere", "payload": {"loop": "elsewhere", "fact": "none", "again": False}}
+    world.home.database.write(
+        lambda c: [world.home.ledger.record(c, world.context, FactKind.FACT_RETRIED, **told) for _ in range(600)]
+    )
+    world.days(6)
+
+    world.turn(BAD, GOOD)
+
+    assert world.outcomes("good") == [Outcome.PROMOTED, Outcome.PROMOTED]
+    assert world.outcomes() == ([] if waits == "paused" else [None])
+
+
 def test_a_fact_is_not_tried_before_its_time_and_what_is_got_over_leaves_nothing(world):
     world.home.start(BAD)
     world.days(7)

@@ -103,12 +103,14 @@ class Worker(AbstractContextManager["Worker"]):
         return min((moment for moment in times if moment is not None), default=None)
 
     def _answer_all(self) -> int:
-        """Let each loop that is ours answer the facts it has not heard; return how many were heard."""
+        """Let each loop that is ours answer the facts it has not heard; return how many were heard.
+
+        Loops that stand at the same place share one reading; one that waits holds up nobody who is further.
+        """
         ours = [loop for loop in self._loops.values() if self._may_turn(loop)]
-        if not ours:
-            return 0
-        facts = self._rooms.ledger.after(min(self._read[loop.name] for loop in ours), project=self._context.project)
-        return self._each(ours, lambda loop: self._hear(loop, facts))
+        places = {self._read[loop.name] for loop in ours}
+        facts = {place: self._rooms.ledger.after(place, project=self._context.project) for place in places}
+        return self._each(ours, lambda loop: self._hear(loop, facts[self._read[loop.name]]))
 
     def _each(self, loops: Iterable[Loop], work: Callable[[Loop], int]) -> int:
         """Do something for each loop and add up what it returns; one that another worker has taken over is let go."""
