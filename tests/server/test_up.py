@@ -127,7 +127,6 @@ def test_a_part_that_cannot_be_kept_running_ends_all_in_words(tmp_path):
     running.close()
 
 
-@pytest.mark.parametrize("option", ["--port", "--gateway-port"])
 class Counted:
     """A stopwatch on which the first life lasts a minute, and every later one no time at all."""
 
@@ -156,6 +155,7 @@ def test_a_part_that_has_run_before_is_started_again_for_ever_so_that_the_others
     assert all("(status 3)" in line and line.endswith("starts again") for line in said)
 
 
+@pytest.mark.parametrize("option", ["--port", "--gateway-port"])
 def test_a_port_in_use_is_said_before_anything_starts(tmp_path, option):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
