@@ -87,7 +87,7 @@ def shares(canary, count, *, seed, **how):
 
 
 def test_an_equal_model_is_taken_back_at_most_alpha_of_the_time_over_24_looks():
-    is_worse, _ = shares(watching("absolute_error"), 500, seed=2)
+    is_worse, _ = shares(watching("absolute_error"), 300, seed=2)
 
     assert is_worse <= ALPHA
 
@@ -95,9 +95,9 @@ def test_an_equal_model_is_taken_back_at_most_alpha_of_the_time_over_24_looks():
 def test_a_model_worse_by_exactly_the_margin_is_let_in_at_most_alpha_of_the_time():
     canary = watching("squared_error", margins={"squared_error": 0.03})
 
-    _, is_within = shares(canary, 500, seed=3, worse=0.03)
+    _, is_within = shares(canary, 300, seed=3, worse=0.03)
 
-    assert is_within <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / 500)
+    assert is_within <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / 300)
 
 
 def test_a_model_that_is_much_worse_is_taken_back_and_an_equal_one_is_let_in():
@@ -144,7 +144,7 @@ def test_slow_is_past_the_95th_percentile_of_the_champion_before_the_rollout(lat
 
 def test_a_bar_fixed_before_the_rollout_takes_an_equally_slow_candidate_back_at_most_alpha_of_the_time():
     chance, canary, cried = np.random.default_rng(7), watching("latency"), 0
-    for _ in range(150):
+    for _ in range(100):
         bar = observing.slow_ms(history(chance.lognormal(4, 0.5, size=250)), champion=CHAMPION)
         ours, theirs, is_worse = Sums(), Sums(), False
         for _ in range(LOOKS):
@@ -153,4 +153,4 @@ def test_a_bar_fixed_before_the_rollout_takes_an_equally_slow_candidate_back_at_
             is_worse |= rules.reading(Sample(metric="latency", candidate=ours, champion=theirs), canary).is_worse
         cried += is_worse
 
-    assert cried / 150 <= ALPHA
+    assert cried / 100 <= ALPHA

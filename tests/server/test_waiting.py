@@ -51,13 +51,13 @@ def wait_for_review(home):
     return loop
 
 
-def test_a_rollout_is_shown_with_its_stages_its_looks_and_their_evidence(any_home, any_client):
-    begun = let_in(any_home, 3)
-    any_home.clock.advance_to(begun.look_due)
-    any_home.rollouts.look(any_home.context, begun)
+def test_a_rollout_is_shown_with_its_stages_its_looks_and_their_evidence(turned, client):
+    begun = let_in(turned, 3)
+    turned.clock.advance_to(begun.look_due)
+    turned.rollouts.look(turned.context, begun)
 
-    (line,) = any_client.get("/api/v1/rollouts", params={"state": "open"}).json()["items"]
-    whole = any_client.get(f"/api/v1/rollouts/{begun.id}").json()
+    (line,) = client.get("/api/v1/rollouts", params={"state": "open"}).json()["items"]
+    whole = client.get(f"/api/v1/rollouts/{begun.id}").json()
 
     assert (line["candidate"], line["champion"], line["stage"], line["looks"]) == (3, 2, "shadow", 1)
     assert line.items() <= whole.items()
@@ -66,16 +66,16 @@ def test_a_rollout_is_shown_with_its_stages_its_looks_and_their_evidence(any_hom
     assert whole["look"]["next"] == "wait"
 
 
-def test_a_rollout_is_aborted_by_its_id_once_and_its_champion_answers_again(any_home, any_client):
-    begun = let_in(any_home, 3)
+def test_a_rollout_is_aborted_by_its_id_once_and_its_champion_answers_again(turned, client):
+    begun = let_in(turned, 3)
 
-    ended = any_client.post(f"/api/v1/rollouts/{begun.id}/abort", json={"reason": "customers complain"}).json()
+    ended = client.post(f"/api/v1/rollouts/{begun.id}/abort", json={"reason": "customers complain"}).json()
 
     assert (ended["state"], ended["words"]) == ("aborted", "person:ann took it back: customers complain")
-    assert any_home.endpoints.route(any_home.context, "clicks").shadows == ()
-    problem(any_client.post(f"/api/v1/rollouts/{begun.id}/abort", json={"reason": "again"}), 409, "stale")
-    problem(any_client.post("/api/v1/rollouts/none/abort", json={"reason": "no such"}), 404, "not-found")
-    problem(any_client.post(f"/api/v1/rollouts/{begun.id}/abort", json={}), 422, "invalid")
+    assert turned.endpoints.route(turned.context, "clicks").shadows == ()
+    problem(client.post(f"/api/v1/rollouts/{begun.id}/abort", json={"reason": "again"}), 409, "stale")
+    problem(client.post("/api/v1/rollouts/none/abort", json={"reason": "no such"}), 404, "not-found")
+    problem(client.post(f"/api/v1/rollouts/{begun.id}/abort", json={}), 422, "invalid")
 
 
 def test_rollouts_and_signals_come_newest_first_a_page_at_a_time(any_home, any_client):
@@ -95,19 +95,19 @@ def test_rollouts_and_signals_come_newest_first_a_page_at_a_time(any_home, any_c
     assert any_client.get("/api/v1/signals", params={"loop": "other"}).json()["items"] == []
 
 
-def test_a_review_says_what_is_known_and_a_persons_word_ends_it(any_home, any_client):
-    loop = wait_for_review(any_home)
+def test_a_review_says_what_is_known_and_a_persons_word_ends_it(turned, client):
+    loop = wait_for_review(turned)
 
-    (waiting,) = any_client.get("/api/v1/reviews").json()["items"]
-    answer = any_client.post("/api/v1/reviews/asking/approve", json={"reason": "looks sound"})
-    turn(any_home, loop)
+    (waiting,) = client.get("/api/v1/reviews").json()["items"]
+    answer = client.post("/api/v1/reviews/asking/approve", json={"reason": "looks sound"})
+    turn(turned, loop)
 
     assert (waiting["loop"], waiting["candidate"], waiting["champion"]) == ("asking", 1, None)
     assert "against the base rate's" in waiting["verdict"][0]
     assert answer.json()["words"] == "person:ann approved: looks sound"
-    assert any_client.get("/api/v1/reviews").json()["items"] == []
-    assert any_home.registry.alias(any_home.context, "asked").version is not None
-    problem(any_client.post("/api/v1/reviews/asking/refuse", json={"reason": "too late"}), 409, "conflict")
+    assert client.get("/api/v1/reviews").json()["items"] == []
+    assert turned.registry.alias(turned.context, "asked").version is not None
+    problem(client.post("/api/v1/reviews/asking/refuse", json={"reason": "too late"}), 409, "conflict")
 
 
 def test_who_may_not_review_is_told_so(turned, client):
@@ -138,23 +138,23 @@ def test_held_rows_are_listed_by_finding_and_singly_and_paged(any_home, any_clie
     problem(any_client.get("/api/v1/quarantine/clicks", params={"after": "x"}), 422, "invalid")
 
 
-def test_held_rows_are_released_or_erased_for_good_with_a_reason(any_home, any_client):
-    hold(any_home, 5)
-    first = any_client.get("/api/v1/quarantine/clicks").json()["items"][0]["key"]
+def test_held_rows_are_released_or_erased_for_good_with_a_reason(turned, client):
+    hold(turned, 5)
+    first = client.get("/api/v1/quarantine/clicks").json()["items"][0]["key"]
     path = "/api/v1/quarantine/clicks"
 
-    released = any_client.post(f"{path}/release", json={"key": first, "reason": "they are right"}).json()
-    wrong = any_client.post(f"{path}/erase", json={"source": "shop", "count": 5, "reason": "a bad feed"})
-    erased = any_client.post(f"{path}/erase", json={"source": "shop", "count": 4, "reason": "a bad feed"}).json()
+    released = client.post(f"{path}/release", json={"key": first, "reason": "they are right"}).json()
+    wrong = client.post(f"{path}/erase", json={"source": "shop", "count": 5, "reason": "a bad feed"})
+    erased = client.post(f"{path}/erase", json={"source": "shop", "count": 4, "reason": "a bad feed"}).json()
 
     assert (released["released"], released["which"]) == (1, f"key {first}")
     assert problem(wrong, 409, "conflict")["detail"] == "4 rows and labels are meant, not 5"
     assert (erased["rows"], erased["labels"]) == (0, 4)
-    assert any_client.get(path).json()["items"] == []
-    gone = any_client.get(path, params={"state": "erased"}).json()["items"]
+    assert client.get(path).json()["items"] == []
+    gone = client.get(path, params={"state": "erased"}).json()["items"]
     assert {one["key"] for one in gone} == {erased["commitment"]}
-    problem(any_client.post(f"{path}/release", json={"reason": "once more"}), 404, "not-found")
-    problem(any_client.post(f"{path}/erase", json={"sauce": "shop", "count": 1, "reason": "a typo"}), 422, "invalid")
+    problem(client.post(f"{path}/release", json={"reason": "once more"}), 404, "not-found")
+    problem(client.post(f"{path}/erase", json={"sauce": "shop", "count": 1, "reason": "a typo"}), 422, "invalid")
 
 
 def test_what_a_loop_stumbled_over_is_shown_and_tried_again(any_home, any_client):
