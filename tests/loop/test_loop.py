@@ -410,8 +410,8 @@ def test_two_workers_share_a_loop_and_only_its_holder_turns_it(world):
     with world.home.worker(loop) as first:
         first.run_until_quiet()
         with world.home.worker(loop) as second:
-            second._holder = "elsewhere/1/1"
-            second._leases.clear()
+            second._leases._holder = "elsewhere/1/1"
+            second._leases.forget()
             world.days(2)
 
             assert second.run_until_quiet() == 0

@@ -334,3 +334,41 @@ def test_why_tells_of_a_candidate_that_was_taken_back(world):
 
     assert story["outcome"] == "rolled_back: person:ann took it back: not today"
     assert story["rollout"].startswith("aborted after 0 looks, at shadow")
+
+
+def test_a_paused_loop_still_looks_at_its_candidate_and_takes_it_back_but_opens_no_cycle(world):
+    loop = a_loop()
+    on_its_way(world, loop)
+    world.home.loops.pause(world.context, "clicks")
+    world.home.loops.request(world.context, "clicks", reason="while it is paused")
+
+    for day in (1, 7):
+        world.home.clock.advance_to(world.rollout().began_at + day * DAY)
+        world.turn(loop)
+
+    assert world.rollout().looks == 2
+    assert world.rollout().state is RolloutState.ABORTED
+    assert world.route() == ({2: 1.0}, ())
+    assert len(world.cycles()) == 2
+    world.home.loops.resume(world.context, "clicks")
+    world.turn(loop)
+    assert [cycle.outcome for cycle in world.cycles()][:2] == [Outcome.PROMOTED, Outcome.ROLLED_BACK]
+    assert len(world.cycles()) == 3
+
+
+def test_a_candidate_that_cannot_be_looked_at_is_taken_back_within_minutes(world, monkeypatch):
+    loop = a_loop()
+    on_its_way(world, loop)
+    world.home.clock.advance_to(world.rollout().look_due)
+    monkeypatch.setattr(world.home.rollouts, "observe", lambda *_: 1 / 0)
+
+    with world.home.worker(loop, endures=True) as worker:
+        for seconds in (0, 5, 30, 120):
+            world.home.clock.advance_to(world.home.clock.now() + timedelta(seconds=seconds))
+            worker.run_until_quiet()
+
+    assert world.rollout().state is RolloutState.ABORTED
+    assert world.route() == ({2: 1.0}, ())
+    words = "it could not be looked at: look raised 3 times: ZeroDivisionError: division by zero"
+    assert world.cycles()[1].words.startswith(words)
+    assert world.home.loops.stumbles(world.context) == []

@@ -6,11 +6,15 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 from running import ENVIRONMENT, ROW, Up, children_of, command, is_alive, noria_init, until
+
+from noria.cli.supervising import Program, Supervisor
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,6 +125,34 @@ def test_a_part_that_cannot_be_kept_running_ends_all_in_words(tmp_path):
     assert any("this file is broken" in text for text in said)
     assert any("worker ended 5 times in a row right after its start" in text for text in said)
     running.close()
+
+
+class Counted:
+    """A stopwatch on which the first life lasts a minute, and every later one no time at all."""
+
+    def __init__(self):
+        self.readings = iter([0.0, 60.0])
+
+    def wall(self):
+        return next(self.readings, 60.0)
+
+
+def test_a_part_that_has_run_before_is_started_again_for_ever_so_that_the_others_go_on():
+    ending, said, enough = threading.Event(), [], threading.Event()
+
+    def hear(_name, line):
+        said.append(line)
+        if len(said) == 6:
+            enough.set()
+
+    program = Program(name="worker", command=[sys.executable, "-S", "-c", "raise SystemExit(3)"])
+    supervisor = Supervisor([program], said=hear, ending=ending, stopwatch=Counted())
+    supervisor.start()
+
+    assert enough.wait(60)
+    supervisor.end()
+    assert supervisor.failure is None
+    assert all("(status 3)" in line and line.endswith("starts again") for line in said)
 
 
 @pytest.mark.parametrize("option", ["--port", "--gateway-port"])

@@ -31,7 +31,7 @@ def start(file: Path, once: bool, home: str | None) -> None:  # noqa: FBT001 - c
         for declared in loops:
             platform.start(declared)
             click.echo(f"loop {declared.name}: {declared.when.words()}")
-        with platform.worker(*loops, on_turn=tell) as worker:
+        with platform.worker(*loops, on_turn=tell, endures=not once) as worker:
             if once:
                 worker.run_until_quiet()
             else:
@@ -43,10 +43,32 @@ def start(file: Path, once: bool, home: str | None) -> None:  # noqa: FBT001 - c
 @click.argument("name")
 @home_option
 def pause(name: str, home: str | None) -> None:
-    """Let a loop answer nothing until it is started again."""
+    """Let a loop answer nothing until it is resumed; a candidate on its way in is still looked at."""
     with opened(home) as platform:
         platform.loops.pause(platform.context, name)
-    click.echo(f"loop {name} is paused; noria loop start FILE lets it go on")
+    click.echo(f"loop {name} is paused; noria loop resume {name} lets it go on")
+
+
+@loop.command()
+@click.argument("name")
+@home_option
+def resume(name: str, home: str | None) -> None:
+    """Let a paused loop answer again, beginning with what came meanwhile."""
+    with opened(home) as platform:
+        platform.loops.resume(platform.context, name)
+    click.echo(f"loop {name} goes on at its worker's next look")
+
+
+@loop.command()
+@click.argument("name")
+@click.option("--reason", default="asked by hand", help="Why; it stands in the record.")
+@home_option
+def retry(name: str, reason: str, home: str | None) -> None:
+    """Have all that a loop has stumbled over tried again; noria doctor says what that is."""
+    with opened(home) as platform:
+        found = platform.loops.retry(platform.context, name, reason=reason)
+    for each in found:
+        click.echo(f"tried again: {each.words()}")
 
 
 @loop.command()
@@ -70,6 +92,7 @@ def status(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's f
             {
                 "loop": row.name,
                 "state": row.state.value,
+                "stumbles": len(platform.loops.stumbles(platform.context, row.name)),
                 "cycle": None if cycle is None else f"{cycle.number} {cycle.state.value}",
                 "champion": platform.registry.alias(platform.context, row.spec["model"], "champion").version,
                 "cycles": row.cycles,

@@ -26,6 +26,7 @@ _COMMANDS = {
     "loop": ("noria.cli.loops:loop", "Start loops, and see how they stand."),
     "cycles": ("noria.cli.loops:cycles", "List the turns of the loops, with outcomes and reasons."),
     "review": ("noria.cli.review:review", "See which candidates wait for a person; approve or refuse them."),
+    "doctor": ("noria.cli.doctor:doctor", "Say what is wrong and what waits for a person."),
     "models": ("noria.cli.models:models", "List models and their versions."),
     "rollouts": ("noria.cli.rollouts:rollouts", "List candidates on their way in, and how the others ended."),
     "rollout": ("noria.cli.rollouts:rollout", "Take a candidate back."),

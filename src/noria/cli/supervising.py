@@ -13,6 +13,7 @@ from noria.settings import environment
 _MOST_QUICK_DEATHS = 5
 _QUICK_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
+_LONGEST_PAUSE_SECONDS = 60.0
 _GRACE_SECONDS = 10.0
 
 
@@ -24,15 +25,20 @@ class Program:
     command: Sequence[str]
 
 
-def pause_before(restart: int) -> float | None:
+def pause_before(restart: int, *, has_lived: bool) -> float | None:
     """Return how long to wait before starting a program anew that died quickly so many times in a row; None: give up.
 
-    >>> [pause_before(count) for count in (0, 1, 4, 5)]
+    What has never run here cannot be meant so. What has run goes on being tried: the others must not end with it.
+
+    >>> [pause_before(count, has_lived=False) for count in (0, 1, 4, 5)]
     [0.0, 0.1, 0.8, None]
+    >>> [pause_before(count, has_lived=True) for count in (0, 1, 5, 50)]
+    [0.0, 0.1, 1.6, 60.0]
     """
-    if restart >= _MOST_QUICK_DEATHS:
+    if restart >= _MOST_QUICK_DEATHS and not has_lived:
         return None
-    return 0.0 if restart == 0 else _FIRST_PAUSE_SECONDS * 2 ** (restart - 1)
+    doublings = min(restart - 1, 16)
+    return 0.0 if restart == 0 else min(_FIRST_PAUSE_SECONDS * 2**doublings, _LONGEST_PAUSE_SECONDS)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -42,11 +48,12 @@ class _Child:
     program: Program
     process: "subprocess.Popen[str] | None" = None
     quick_deaths: int = 0
+    has_lived: bool = False
     thread: threading.Thread | None = field(default=None, repr=False)
 
 
 class Supervisor:
-    """Keeps programs running until `ending` is set; it sets it itself when one of them cannot be kept running.
+    """Keeps programs running until `ending` is set; it sets it itself when one of them cannot be made to run at all.
 
     `said` is called with a program's name and a line of its output. Each child's standard input is a pipe whose other
     end is held here, so that it can notice when this process is gone.
@@ -105,8 +112,9 @@ class Supervisor:
             if self._ending.is_set() or status is None:
                 return
             lived = self._stopwatch.wall() - begun
+            child.has_lived |= lived >= _QUICK_SECONDS
             child.quick_deaths = child.quick_deaths + 1 if lived < _QUICK_SECONDS else 0
-            pause = pause_before(child.quick_deaths)
+            pause = pause_before(child.quick_deaths, has_lived=child.has_lived)
             if pause is None:
                 self.failure = f"{child.program.name} ended {child.quick_deaths} times in a row right after its start"
                 self._said(child.program.name, f"ended again ({_how(status)}); not started any more")

@@ -1,13 +1,15 @@
 """`noria worker`: turns the loops of some files, for a home that other processes serve."""
 
+import traceback
 from pathlib import Path
 
 import click
 
+from noria.boot import Platform
 from noria.cli import files
 from noria.cli.output import home_option, opened
 from noria.cli.signals import on_signals
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, NoriaError
 from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 
@@ -22,16 +24,41 @@ def worker(file: tuple[Path, ...], home: str | None) -> None:
     the next start.
     """
     told = on_signals()
-    loops = [loop for each in file for loop in files.all_of(files.load(each), Loop).values()]
-    if not loops:
-        raise Invalid(f"{', '.join(map(str, file))} declare no loop", hint="noria init writes one to begin with")
+    loops = _loadable(file)
     with opened(home) as platform:
-        for loop in loops:
-            row = platform.loops.declare(platform.context, loop)
-            click.echo(f"loop {loop.name} is {row.state.value}, turns on {loop.when.words()}")
-        with platform.worker(*loops, on_turn=tell) as turning:
+        ours = [loop for loop in loops if _is_declared(platform, loop)]
+        with platform.worker(*ours, on_turn=tell, endures=True) as turning:
             turning.run_until_told(told)
     click.echo("the loops rest; what was begun goes on at the next start")
+
+
+def _loadable(files_given: tuple[Path, ...]) -> list[Loop]:
+    """Return the loops of all files that can be loaded, and say what is wrong with the others.
+
+    One bad file does not stop the loops of the others; the only one ends the worker at once, where its author sees it.
+    """
+    loops: list[Loop] = []
+    for each in files_given:
+        try:
+            loops += files.all_of(files.load(each), Loop).values()
+        except Exception:
+            if len(files_given) == 1:
+                raise
+            click.echo(f"{each} cannot be loaded, and its loops are not turned:\n{traceback.format_exc()}", err=True)
+    if not loops:
+        raise Invalid(f"{', '.join(map(str, files_given))} declare no loop", hint="noria init writes one to begin with")
+    return loops
+
+
+def _is_declared(platform: Platform, loop: Loop) -> bool:
+    """Declare a loop; one that cannot be is said, and does not stop the others."""
+    try:
+        row = platform.loops.declare(platform.context, loop)
+    except NoriaError as problem:
+        click.echo(f"loop {loop.name} cannot be declared, and is not turned: {problem}", err=True)
+        return False
+    click.echo(f"loop {loop.name} is {row.state.value}, turns on {loop.when.words()}")
+    return True
 
 
 def tell(turn: Turn) -> None:

@@ -147,6 +147,8 @@ class Quarantined:
     ended_in: int | None
     by: str
     at: datetime
+    place: int = 0
+    """Where it stands among what the same change has held."""
 
     def hold(self) -> Hold:
         """Return what a read has to leave out."""

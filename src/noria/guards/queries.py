@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
@@ -77,6 +77,8 @@ def entries(connection: Connection, project: str, dataset: str, choice: Choice) 
     """Return the entries that are chosen, in the order in which they were held."""
     order = (quarantined.c.held_in, quarantined.c.place)
     query = select(quarantined).where(_of(project, dataset), *_chosen(choice)).order_by(*order)
+    if choice.after is not None:
+        query = query.where(tuple_(*order) > tuple_(*choice.after))
     return [_entry(row) for row in connection.execute(query.limit(choice.limit)).mappings()]
 
 

@@ -20,6 +20,8 @@ class Choice:
     key: str | None = None
     state: QuarantineState | None = QuarantineState.HELD
     limit: int | None = None
+    after: tuple[int, int] | None = None
+    """Only those that come after this change and place in it."""
 
     def words(self) -> str:
         """Return it as a person would say it."""

@@ -23,6 +23,8 @@ class FactKind(StrEnum):
     LOOP_STARTED = "loop.started"
     LOOP_PAUSED = "loop.paused"
     LOOP_RESTED = "loop.rested"
+    FACT_SET_ASIDE = "fact.set_aside"
+    FACT_RETRIED = "fact.retried"
     CYCLE_REQUESTED = "cycle.requested"
     EVENT_RECEIVED = "event.received"
     CYCLE_OPENED = "cycle.opened"

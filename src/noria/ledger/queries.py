@@ -96,6 +96,12 @@ def about(connection: Connection, project: str, subject: str) -> list[Fact]:
     return [_fact(row) for row in connection.execute(query)]
 
 
+def find(connection: Connection, project: str, fact_id: str) -> Fact | None:
+    """Return a fact by its id, if it is there."""
+    row = connection.execute(select(facts).where(facts.c.project == project, facts.c.id == fact_id)).one_or_none()
+    return None if row is None else _fact(row)
+
+
 def newest(connection: Connection, project: str) -> Fact | None:
     """Return the fact that was told last, sealed or not."""
     query = select(facts).where(facts.c.project == project).order_by(facts.c.number.desc()).limit(1)

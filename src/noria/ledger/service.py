@@ -7,6 +7,7 @@ from typing import Any
 from noria.core.clock import Clock
 from noria.core.context import Context
 from noria.core.digests import canonical_json
+from noria.core.errors import NotFound
 from noria.core.ids import Ids
 from noria.ledger import merkle, notes, queries
 from noria.ledger.model import Audit, Checkpoint, Fact, FactKind
@@ -77,6 +78,13 @@ class Ledger:
     def after(self, position: int, *, project: str | None = None, limit: int = 256) -> list[Fact]:
         """Return sealed facts that come after a position (-1 for the beginning), in order."""
         return self._database.read(lambda connection: queries.after(connection, position, limit=limit, project=project))
+
+    def get(self, context: Context, fact_id: str) -> Fact:
+        """Return a fact of the context's project; raises `NotFound`."""
+        found = self._database.read(lambda connection: queries.find(connection, context.project, fact_id))
+        if found is None:
+            raise NotFound("fact", fact_id)
+        return found
 
     def newest(self, context: Context) -> Fact | None:
         """Return the fact that was told last in the context's project, None when there is none."""

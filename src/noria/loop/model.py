@@ -137,3 +137,45 @@ class Cycle:
     def is_open(self) -> bool:
         """Say whether the cycle still turns."""
         return self.state is not CycleState.SETTLED
+
+
+class Duty(StrEnum):
+    """What a worker does for a loop as time passes, beside answering facts."""
+
+    LANDING = "landing"
+    """What its endpoints have met goes into its dataset."""
+    CLOCK = "clock"
+    """Schedules, rests and deadlines are told when they are due."""
+    LOOK = "look"
+    """The rollout on its way is looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stumble:
+    """What a loop could not do because its code raised: a fact that it has to answer, or a duty.
+
+    `over` is the fact's id or the duty, `what` the fact's kind or the duty. It is tried again at `retry_at`; None says
+    that it was set aside, and `cycle` names the cycle that this has ended. `error` is the reason in words.
+    """
+
+    project: str
+    loop: str
+    over: str
+    what: str
+    tries: int
+    error: str
+    trace: str
+    began_at: datetime
+    at: datetime
+    retry_at: datetime | None
+    cycle: str | None = None
+
+    @property
+    def is_set_aside(self) -> bool:
+        """Say whether it is tried no more until a person asks for it."""
+        return self.retry_at is None
+
+    def words(self) -> str:
+        """Return what happened as a person would say it."""
+        tries = "once" if self.tries == 1 else f"{self.tries} times"
+        return f"{self.what} raised {tries}: {self.error}"

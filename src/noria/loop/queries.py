@@ -4,16 +4,17 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, tuple_, update
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
 from noria.loop import rules
-from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Outcome, Reason
-from noria.loop.tables import cycles, events, loops
+from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Outcome, Reason, Stumble
+from noria.loop.tables import cycles, events, loops, stumbles
 
 _LOOP = tuple(entry.name for entry in fields(LoopRow))
 _CYCLE = tuple(entry.name for entry in fields(Cycle))
+_STUMBLE = tuple(entry.name for entry in fields(Stumble))
 
 
 def put_loop(connection: Connection, row: LoopRow) -> None:
@@ -103,6 +104,33 @@ def insert_event(connection: Connection, project: str, event: Event, *, received
     except IntegrityError:  # heard before
         return False
     return True
+
+
+def put_stumble(connection: Connection, found: Stumble) -> None:
+    """Keep what a loop stumbled over, in place of what was kept of it before."""
+    end_stumble(connection, found)
+    connection.execute(insert(stumbles), {name: getattr(found, name) for name in _STUMBLE})
+
+
+def end_stumble(connection: Connection, found: Stumble) -> None:
+    """Forget a stumble: it was got over, or somebody has it tried again."""
+    this = (stumbles.c.project == found.project) & (stumbles.c.loop == found.loop) & (stumbles.c.over == found.over)
+    connection.execute(delete(stumbles).where(this))
+
+
+def end_stumbles_of_cycles(connection: Connection, project: str, loop_name: str) -> None:
+    """Forget what has ended earlier cycles of a loop: a later one came through."""
+    here = (stumbles.c.project == project) & (stumbles.c.loop == loop_name) & stumbles.c.cycle.is_not(None)
+    connection.execute(delete(stumbles).where(here))
+
+
+def all_stumbles(connection: Connection, project: str, loop_name: str | None = None) -> list[Stumble]:
+    """Return what the project's loops, or one of them, have stumbled over and not got over, oldest first."""
+    query = select(stumbles).where(stumbles.c.project == project)
+    if loop_name is not None:
+        query = query.where(stumbles.c.loop == loop_name)
+    rows = connection.execute(query.order_by(stumbles.c.began_at, stumbles.c.loop, stumbles.c.over)).mappings()
+    return [Stumble(**{name: row[name] for name in _STUMBLE}) for row in rows]
 
 
 def insert_cycle(connection: Connection, cycle: Cycle) -> None:

@@ -6,7 +6,7 @@ from noria.core.context import Context
 from noria.core.errors import Conflict, LeaseLost, Stale
 from noria.ledger.model import FactKind
 from noria.loop import preparing, queries, training
-from noria.loop.model import Cycle, CycleState, Outcome
+from noria.loop.model import Cycle, CycleState, Outcome, Stumble
 from noria.loop.turn import Rooms, Turn
 from noria.registry.model import CHAMPION
 from noria.rollouts.spec import Canary, Candidate
@@ -14,6 +14,9 @@ from noria.runs.model import Run, RunState
 from noria.store import leases
 from noria.store.database import Connection
 from noria.store.leases import Lease
+
+_BLIND_LOOKS = 3
+"""A candidate that could not be looked at so often is taken back."""
 
 
 def roll_out(turn: Turn) -> None:
@@ -31,20 +34,28 @@ def roll_out(turn: Turn) -> None:
     return _let_in(turn, cycle, refit=run, as_of=through)
 
 
-def look(rooms: Rooms, context: Context, cycle: Cycle | None, lease: Lease) -> bool:
-    """Look at the cycle's rollout if it is time to, and do what the look decides; say whether there was a look.
+def look(rooms: Rooms, context: Context, loop: str, lease: Lease, *, stumble: Stumble | None = None) -> bool:
+    """Look at the loop's rollout if it is time to, and do what the look decides; say whether there was a look.
 
-    Only the holder of the loop's lease may. What it decides is a fact, which the loop answers.
+    A loop that is paused is looked after all the same: its candidate answers live requests. One that could not be
+    looked at several times (`stumble`) is taken back, for nobody sees what it does. Only the holder of the loop's
+    lease may. What is decided is a fact, which the loop answers.
     """
+    cycle = rooms.database.read(lambda connection: queries.open_cycle(connection, context.project, loop))
     due = None if cycle is None else look_due(rooms, context, cycle)
     if cycle is None or cycle.rollout is None or due is None or due > rooms.clock.now():
         return False
     rollout = rooms.rollouts.get(context, cycle.rollout)
-    found = rooms.rollouts.observe(context, rollout)
+    blind = stumble is not None and stumble.tries >= _BLIND_LOOKS
+    found = None if blind else rooms.rollouts.observe(context, rollout)
 
     def work(connection: Connection) -> None:
         leases.check(connection, lease, rooms.database.lease_time(connection))
-        rooms.rollouts.act_in(connection, context, rollout, found)
+        if found is None:
+            words = "it could not be looked at" if stumble is None else f"it could not be looked at: {stumble.words()}"
+            rooms.rollouts.take_back_in(connection, context, rollout, words=words)
+        else:
+            rooms.rollouts.act_in(connection, context, rollout, found)
 
     try:
         rooms.database.write(work)
@@ -75,10 +86,9 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     """Begin the rollout, or promote at once where there is none or no champion to go beside."""
     reasons = "; ".join(cycle.verdict["reasons"])
     charged = cycle.charged_cpu_seconds + (0.0 if refit is None else refit.charged_cpu_seconds)
-    ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
     said = "" if refit is None else f", trained once more through {as_of:%Y-%m-%d %H:%M}"
-
     ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+    canary = _fixed(turn, cycle)
 
     def work(connection: Connection) -> None:
         number = cycle.candidate
@@ -86,7 +96,7 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
             number = training.register(connection, turn, cycle, refit, ready, trained_through=as_of, parent=number)
         assert number is not None
         words = f"version {number}{said}: {reasons}"
-        rollout = _release(connection, turn, cycle, number, words=words, reasons=reasons)
+        rollout = _release(connection, turn, cycle, number, canary=canary, words=words, reasons=reasons)
         queries.move_cycle(connection, cycle, state=cycle.state, charged_cpu_seconds=charged, rollout=rollout)
 
     try:
@@ -98,9 +108,18 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
         turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.REJECTED, words=words))
 
 
-def _release(connection: Connection, turn: Turn, cycle: Cycle, number: int, *, words: str, reasons: str) -> str | None:
+def _fixed(turn: Turn, cycle: Cycle) -> Canary | None:
+    """Return the loop's canary with nothing left open; None where there is none, or no champion to go beside."""
+    if turn.loop.rollout is None or cycle.champion is None:
+        return None
+    rollouts = turn.rooms.rollouts
+    return rollouts.fixed(turn.context, turn.loop.name, turn.loop.rollout, champion=cycle.champion)
+
+
+def _release(
+    connection: Connection, turn: Turn, cycle: Cycle, number: int, *, canary: Canary | None, words: str, reasons: str
+) -> str | None:
     """Begin the rollout and return its id; promote at once without one."""
-    canary: Canary | None = turn.loop.rollout
     if canary is None or cycle.champion is None:
         turn.rooms.rollouts.promote_in(
             connection, turn.context, turn.loop.model, number, expected=cycle.champion, reason=reasons

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -13,6 +13,9 @@ from noria.loop.model import Cycle, CycleState, Event, LoopRow, Reason, Standing
 from noria.loop.spec import Budget, Loop
 from noria.loop.triggers import EventTrigger, Schedule, Upstream
 
+_WAITS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
+"""How long to wait before each new try of what has raised."""
+MOST_TRIES = len(_WAITS) + 1
 _KEPT_SIGNALS = 20
 _KEPT_EVENTS = 20
 _MOST_LETTERS = 255
@@ -216,3 +219,16 @@ def labels_suffice(cycle: Cycle, *, landed: int) -> bool:
     """Say whether the labels that an unsure gate asked for have landed by now."""
     wanted = cycle.verdict.get("more_labels")
     return wanted is not None and int(cycle.verdict.get("labels_landed", 0)) + landed >= int(wanted)
+
+
+def wait_after(tries: int, *, is_bounded: bool) -> timedelta | None:
+    """Return how long to wait after so many tries that raised; None when that was the last one.
+
+    >>> [str(wait_after(tries, is_bounded=True)) for tries in (1, 2, 3, 4, 5)]
+    ['0:00:05', '0:00:30', '0:02:00', '0:10:00', 'None']
+    >>> str(wait_after(50, is_bounded=False))
+    '0:10:00'
+    """
+    if is_bounded and tries >= MOST_TRIES:
+        return None
+    return _WAITS[min(tries, len(_WAITS)) - 1]

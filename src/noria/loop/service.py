@@ -1,15 +1,18 @@
 """Verbs of the loop: start, pause, ask for a cycle, look at what it did."""
 
+from dataclasses import replace
+
 from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core import digests
 from noria.core.context import Context
 from noria.core.errors import Conflict, NotFound, Stale
 from noria.ledger.model import FactKind
-from noria.loop import queries, rules, telling
-from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing
+from noria.loop import leasing, queries, rules, telling
+from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing, Stumble
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
+from noria.store import leases
 from noria.store.database import Connection
 
 
@@ -65,7 +68,10 @@ class Loops:
         return self.get(context, loop.name)
 
     def pause(self, context: Context, name: str) -> LoopRow:
-        """Let the loop answer nothing until it is started again; what comes meanwhile is answered then."""
+        """Let the loop answer nothing until it is started again; what comes meanwhile is answered then.
+
+        A candidate on its way in is still looked at, and taken back if it has to be.
+        """
         self._access.require(context, Permission.LOOP_WRITE)
         self.get(context, name)
 
@@ -98,6 +104,48 @@ class Loops:
         self._rooms.database.write(
             lambda c: self._rooms.ledger.record(c, context, FactKind.CYCLE_REQUESTED, subject=name, payload=told),
         )
+
+    def is_turned(self, context: Context, name: str) -> bool:
+        """Say whether a worker turns the loop now."""
+        self._access.require(context, Permission.LOOP_READ)
+        lease, database = leasing.name_of(context.project, name), self._rooms.database
+        return database.read(lambda c: leases.is_held(c, database.lease_time(c), name=lease, holder=""))
+
+    def stumbles(self, context: Context, name: str | None = None) -> list[Stumble]:
+        """Return what the loops, or one of them, have stumbled over and not got over, oldest first."""
+        self._access.require(context, Permission.LOOP_READ)
+        return self._rooms.database.read(lambda c: queries.all_stumbles(c, context.project, name))
+
+    def retry(self, context: Context, name: str, *, reason: str) -> list[Stumble]:
+        """Have everything that the loop has stumbled over tried again, and return what that is.
+
+        What waits for its next try is tried at once. A fact that was set aside is answered again; where that has
+        ended a cycle, another cycle is asked for. Raises `Conflict` if there is nothing to try again.
+        """
+        self._access.require(context, Permission.LOOP_WRITE)
+        self.get(context, name)
+
+        def work(connection: Connection) -> list[Stumble]:
+            found = queries.all_stumbles(connection, context.project, name)
+            if not found:
+                raise Conflict(f"loop {name!r} has stumbled over nothing", hint="noria doctor shows what is wrong")
+            for each in found:
+                self._retry(connection, context, each, reason=reason)
+            return found
+
+        return self._rooms.database.write(work)
+
+    def _retry(self, connection: Connection, context: Context, found: Stumble, *, reason: str) -> None:
+        told = {"loop": found.loop, "fact": found.over, "kind": found.what, "reason": reason}
+        told |= {"again": found.is_set_aside and found.cycle is None, "words": found.words()}
+        self._rooms.ledger.record(connection, context, FactKind.FACT_RETRIED, subject=found.loop, payload=told)
+        if not found.is_set_aside:
+            return queries.put_stumble(connection, replace(found, tries=0, retry_at=self._rooms.clock.now()))
+        queries.end_stumble(connection, found)
+        if found.cycle is not None:
+            told = {"loop": found.loop, "reason": f"{reason}; the cycle before failed: {found.words()}"}
+            self._rooms.ledger.record(connection, context, FactKind.CYCLE_REQUESTED, subject=found.loop, payload=told)
+        return None
 
     def receive(self, context: Context, event: Event) -> bool:
         """Take note of an event from outside; False if it was known: one source and id are one event.

@@ -15,7 +15,7 @@ from noria.guards.schemas import check_schema
 from noria.guards.spec import Guard
 from noria.loop.triggers import Trigger, new_labels, to_plain
 from noria.pipelines import Pipeline, code_digest
-from noria.rollouts.spec import Canary
+from noria.rollouts.spec import LOSSES, Canary
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,10 +115,20 @@ class Loop:
                 "a gate needs rows to judge on, and this evaluation holds none back",
                 hint="give Evaluation(holdout='7d'), or gate=None to promote unjudged",
             )
+        if self.rollout is not None and self.judges_numbers and set(self.rollout.abort_on) & set(LOSSES):
+            raise Invalid(
+                "the loop judges numbers, and its canary waits for the loss of probabilities",
+                hint='Canary(abort_on=["error_rate", "latency", "missing_rate", "absolute_error"], worst_error=60)',
+            )
         object.__setattr__(self, "model", self.model or self.name)
         object.__setattr__(self, "guards", tuple(self.guards))
         object.__setattr__(self, "cooldown", as_duration(self.cooldown))
         object.__setattr__(self, "window", None if self.window is None else as_duration(self.window))
+
+    @property
+    def judges_numbers(self) -> bool:
+        """Say whether all metrics are those of numbers, not of classes."""
+        return set(self.evaluate.metrics) <= {"mae", "rmse"}
 
     @property
     def reach(self) -> timedelta | None:

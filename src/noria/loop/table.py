@@ -5,6 +5,7 @@ ties the rooms together: read this table from top to bottom and you have gone ro
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from noria.ledger.model import Fact, FactKind
 from noria.loop import guarding, noticing, reviewing, rolling, rules, training, turning
@@ -12,6 +13,13 @@ from noria.loop.spec import Loop
 from noria.loop.turn import Turn
 
 Verb = Callable[[Turn], None]
+
+
+def answer_again(turn: Turn) -> None:
+    """Answer a fact that was set aside because its verb had raised; a person has asked for it."""
+    fact = turn.rooms.ledger.get(turn.context, str(turn.fact.payload["fact"]))
+    STARTS[fact.kind](replace(turn, fact=fact))
+
 
 STARTS: Mapping[FactKind, Verb] = {
     # The world reaches the loop: its triggers are asked, and a due loop opens a cycle.
@@ -45,16 +53,22 @@ STARTS: Mapping[FactKind, Verb] = {
     FactKind.ROLLOUT_ABORTED: rolling.settle_rolled_back,
     # What came while the wheel turned is asked about now.
     FactKind.CYCLE_SETTLED: noticing.take_note,
+    # What could not be answered when it came is tried once more.
+    FactKind.FACT_RETRIED: answer_again,
 }
 
 
-def concerns(loop: Loop, fact: Fact) -> bool:
+def concerns(loop: Loop, fact: Fact) -> bool:  # noqa: PLR0911 - one answer a kind of fact
     """Say whether the loop has to answer the fact."""
     match fact.kind:
         case FactKind.DATASET_COMMITTED | FactKind.FEEDBACK_LANDED:
             return fact.subject == loop.dataset.name
         case FactKind.SIGNAL_RAISED | FactKind.SCHEDULE_DUE | FactKind.LOOP_RESTED | FactKind.CYCLE_REQUESTED:
             return fact.subject == loop.name
+        case (
+            FactKind.FACT_RETRIED
+        ):  # what was not set aside is answered anyway, and for a cycle another one is asked for
+            return fact.subject == loop.name and bool(fact.payload["again"])
         case FactKind.MODEL_PROMOTED | FactKind.MODEL_ROLLED_BACK:
             return fact.payload["model"] in rules.upstream_models(loop)
         case FactKind.EVENT_RECEIVED:
@@ -63,3 +77,8 @@ def concerns(loop: Loop, fact: Fact) -> bool:
             return training.is_training_of(loop, fact)
         case _:
             return fact.kind in STARTS and fact.payload.get("loop") == loop.name
+
+
+def moves_a_cycle(fact: Fact) -> bool:
+    """Say whether a cycle waits for the answer to the fact; others only tell a loop of the world."""
+    return STARTS[fact.kind] not in {noticing.take_note, answer_again}

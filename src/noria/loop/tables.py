@@ -35,6 +35,22 @@ events = Table(
     Column("received_at", UtcTime, nullable=False),
 )
 
+stumbles = Table(
+    "stumbles",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("loop", String(255), primary_key=True),
+    Column("over", String(64), primary_key=True),
+    Column("what", String(64), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("trace", Text, nullable=False),
+    Column("began_at", UtcTime, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("retry_at", UtcTime),
+    Column("cycle", String(64)),
+)
+
 cycles = Table(
     "cycles",
     metadata,

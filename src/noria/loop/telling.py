@@ -34,6 +34,7 @@ def why(rooms: Rooms, context: Context, model: str, number: int) -> list[Line]:
     if cycle is not None:
         lines += _guarded(cycle)
         lines += _judgement(cycle)
+        lines += _stumbles(rooms, context, cycle)
     lines += [_rollout(one) for one in rooms.rollouts.all(context, model) if one.candidate == number]
     return lines + [
         _move(model, move) for move in rooms.registry.moves(context, model) if number in (move.to, move.before)
@@ -90,6 +91,12 @@ def _judgement(cycle: Cycle) -> list[Line]:
     if cycle.outcome is not None:
         lines.append(("outcome", f"{cycle.outcome.value}: {cycle.words}"))
     return lines
+
+
+def _stumbles(rooms: Rooms, context: Context, cycle: Cycle) -> list[Line]:
+    found = rooms.database.read(lambda connection: queries.all_stumbles(connection, context.project, cycle.loop))
+    hint = f"noria doctor --trace shows where; noria loop retry {cycle.loop}"
+    return [("stumbled", f"{each.words()} ({hint})") for each in found if each.cycle == cycle.id]
 
 
 def _worst_slice(evidence: Evidence) -> Sequence[Line]:

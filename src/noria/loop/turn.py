@@ -6,14 +6,13 @@ from typing import Any, TypeVar
 
 from noria.core.clock import Clock
 from noria.core.context import Context
-from noria.core.errors import Stale
 from noria.core.ids import Ids
 from noria.datasets.service import Datasets
 from noria.guards.service import Guards
 from noria.ledger.model import Fact, FactKind
 from noria.ledger.service import Ledger
 from noria.loop import queries, rules
-from noria.loop.model import Cycle, CycleState, LoopRow, Outcome
+from noria.loop.model import Cycle, CycleState, LoopRow, Outcome, Stumble
 from noria.loop.spec import Loop
 from noria.monitors.service import Monitors
 from noria.registry.loading import Loader
@@ -52,7 +51,11 @@ class Rooms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One loop answering one fact."""
+    """One loop answering one fact.
+
+    `position` is how far in the ledger the loop has answered afterwards: the fact's own place, or that of a later
+    fact which asks for it again. `stumble` is what an earlier try has left behind.
+    """
 
     rooms: Rooms
     context: Context
@@ -60,6 +63,8 @@ class Turn:
     row: LoopRow
     lease: Lease
     fact: Fact
+    position: int
+    stumble: Stumble | None = None
 
     def decide(self, work: Callable[[Connection], Answer]) -> Answer:
         """Commit a decision and mark the fact as answered, both or neither; only the holder of the lease may.
@@ -73,16 +78,11 @@ class Turn:
         def whole(connection: Connection) -> Answer:
             leases.check(connection, self.lease, self.rooms.database.lease_time(connection))
             queries.move_cursor(connection, self.row, to=self.position)
+            if self.stumble is not None:
+                queries.end_stumble(connection, self.stumble)
             return work(connection)
 
         return self.rooms.database.write(whole)
-
-    @property
-    def position(self) -> int:
-        """Return the fact's place in the ledger."""
-        if self.fact.position is None:
-            raise Stale(f"fact {self.fact.id} is not sealed yet")
-        return self.fact.position
 
     def cycle(self) -> Cycle | None:
         """Return the open cycle that the fact is about; None if it has settled, or the fact is about another one."""
@@ -121,6 +121,8 @@ class Turn:
         now = self.rooms.clock.now()
         changes |= {"outcome": outcome.value, "settled_at": now, "words": words}
         queries.move_cycle(connection, cycle, state=CycleState.SETTLED, **changes)
+        if outcome is not Outcome.FAILED:
+            queries.end_stumbles_of_cycles(connection, cycle.project, cycle.loop)
         self.tell(connection, cycle, FactKind.CYCLE_SETTLED, outcome=outcome.value, words=words)
 
     def end(self, outcome: Outcome, *, words: str, **changes: Any) -> None:  # noqa: ANN401 - columns of several types

@@ -25,6 +25,14 @@ class RaisedSignal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignalsWanted:
+    """Which signals to list, newest first: about one loop, or about all."""
+
+    subject: str | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
     """The most drifted column and its effect size: the population stability index less its mean under no drift."""
 

@@ -6,12 +6,13 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core.clock import Clock
 from noria.core.context import Context
+from noria.core.errors import NotFound
 from noria.core.ids import Ids
 from noria.datasets.model import Rows
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.monitors import queries, rules
-from noria.monitors.model import Drift, RaisedSignal, Signal
+from noria.monitors.model import Drift, RaisedSignal, Signal, SignalsWanted
 from noria.store.database import Connection, Database
 
 _KEPT = 32
@@ -56,3 +57,15 @@ class Monitors:
         """Return the signals about a loop, oldest first."""
         self._access.require(context, Permission.LOOP_READ)
         return self._database.read(lambda connection: queries.all_signals(connection, context.project, subject))
+
+    def page(self, context: Context, wanted: SignalsWanted, *, after: str | None = None) -> list[RaisedSignal]:
+        """Return signals newest first, those that come after the signal `after` in that order; raises `NotFound`."""
+        self._access.require(context, Permission.LOOP_READ)
+
+        def query(connection: Connection) -> list[RaisedSignal]:
+            last = None if after is None else queries.find_signal(connection, context.project, after)
+            if after is not None and last is None:
+                raise NotFound("signal", after)
+            return queries.page_of_signals(connection, context.project, wanted, after=last)
+
+        return self._database.read(query)

@@ -110,6 +110,15 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutsWanted:
+    """Which rollouts to list, newest first: of one model, in one state, or of all."""
+
+    model: str | None = None
+    state: RolloutState | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """One candidate's way in at one endpoint; `stage` counts from 0, `looks` over all stages.
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from noria.core.errors import Invalid
 from noria.rollouts.model import Stage
-from noria.rollouts.spec import ERROR_RATE, LATENCY, MISSING_RATE, Canary
+from noria.rollouts.spec import ERROR_RATE, ERRORS, LATENCY, MISSING_RATE, UNKNOWN_SLOW_MS, Canary
 from noria.stats import scores, sequential
 from noria.stats.sequential import Sums
 
@@ -19,6 +19,9 @@ _FURTHEST = 0.001
 """How near to 0 or 1 a score counts in a loss: one row costs at most 6.9 nats, so that no single one decides."""
 
 _LOSSES = {"log_loss": scores.log_loss_of_rows, "brier": scores.brier_of_rows}
+
+_SLOW_QUANTILE, _LEAST_SLOW_MS, _FEWEST_ANSWERS = 0.95, 20.0, 200
+"""An answer is slow past this quantile of the champion's; nobody notices less than so many milliseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,20 @@ def requests_of(outcomes: pl.DataFrame, *, stage: Stage, candidate: int) -> int:
     return outcomes.filter(mine)["request"].n_unique()
 
 
+def slow_ms(answers: pl.DataFrame, *, champion: int) -> float:
+    """Return when an answer is slow, by the champion's own requests before a rollout begins.
+
+    Any bar does that is fixed before what it is used on: candidate and champion are then held against the same one.
+    """
+    mine = answers.filter((pl.col("version") == champion) & ~pl.col("is_shadow")).drop_nulls("latency_ms")
+    latencies = mine.group_by("request").agg(pl.col("latency_ms").mean())["latency_ms"]
+    if latencies.len() < _FEWEST_ANSWERS:
+        return UNKNOWN_SLOW_MS
+    bar = latencies.quantile(_SLOW_QUANTILE)
+    assert bar is not None
+    return max(bar, _LEAST_SLOW_MS)
+
+
 def _sides(outcomes: pl.DataFrame, *, stage: Stage, champion: int, candidate: int) -> tuple[pl.DataFrame, pl.DataFrame]:
     rows = outcomes.with_columns(pl.col("key").cast(pl.String).fill_null(pl.col("request").cast(pl.String)))
     shadow, version = pl.col("is_shadow"), pl.col("version")
@@ -57,7 +74,7 @@ def _sides(outcomes: pl.DataFrame, *, stage: Stage, champion: int, candidate: in
 
 def _sample(metric: str, ours: pl.DataFrame, theirs: pl.DataFrame, *, canary: Canary, stage: Stage) -> Sample:
     try:
-        first, second = (_requests(_values(metric, side, slow_ms=canary.slow_ms)) for side in (ours, theirs))
+        first, second = (_requests(_values(metric, side, canary)) for side in (ours, theirs))
     except Invalid as problem:
         return Sample(metric=metric, unread=problem.sentence)
     if not first.height or not second.height:
@@ -75,18 +92,28 @@ def _sample(metric: str, ours: pl.DataFrame, theirs: pl.DataFrame, *, canary: Ca
     )
 
 
-def _values(metric: str, rows: pl.DataFrame, *, slow_ms: float) -> pl.DataFrame:
+def _values(metric: str, rows: pl.DataFrame, canary: Canary) -> pl.DataFrame:
     """Return `key`, `request` and the metric's `value` of each answer that tells it; more is worse."""
     readable = pl.col("score").cast(pl.Float64).is_finite().fill_null(value=False)
     if metric == ERROR_RATE:
         value = (pl.col("error").is_not_null() | ~readable).cast(pl.Float64)
     elif metric == LATENCY:
-        value = (pl.col("latency_ms") > slow_ms).cast(pl.Float64)
+        value = (pl.col("latency_ms") > (canary.slow_ms or UNKNOWN_SLOW_MS)).cast(pl.Float64)
     elif metric == MISSING_RATE:
         value = pl.col("missing").cast(pl.Float64)
+    elif metric in ERRORS:
+        value = _error(metric, canary)
+        rows = rows.filter(readable & pl.col("label").is_finite().fill_null(value=False))
     else:
         return _losses(metric, rows.filter(readable & pl.col("label").is_not_null()))
     return rows.select("key", "request", value.alias("value")).drop_nulls("value")
+
+
+def _error(metric: str, canary: Canary) -> pl.Expr:
+    """Return how far a score is from its label, as a share of the worst error that counts."""
+    assert canary.worst_error is not None
+    share = ((pl.col("score") - pl.col("label")).abs() / canary.worst_error).clip(0, 1)
+    return share**2 if metric == "squared_error" else share
 
 
 def _losses(metric: str, rows: pl.DataFrame) -> pl.DataFrame:

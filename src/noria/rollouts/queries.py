@@ -3,10 +3,10 @@
 from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, tuple_, update
 
 from noria.core.errors import Stale
-from noria.rollouts.model import Rollout, RolloutState
+from noria.rollouts.model import Rollout, RolloutState, RolloutsWanted
 from noria.rollouts.tables import rollouts
 
 _COLUMNS = tuple(entry.name for entry in fields(Rollout))
@@ -47,6 +47,22 @@ def all_rollouts(connection: Connection, project: str, model: str | None = None)
     query = select(rollouts).where(rollouts.c.project == project).order_by(rollouts.c.began_at, rollouts.c.id)
     if model is not None:
         query = query.where(rollouts.c.model == model)
+    return [_rollout(row) for row in connection.execute(query).mappings()]
+
+
+def page_of_rollouts(
+    connection: Connection, project: str, wanted: RolloutsWanted, *, after: Rollout | None
+) -> list[Rollout]:
+    """Return the rollouts that are wanted and older than `after`, newest first."""
+    query = select(rollouts).where(rollouts.c.project == project)
+    if wanted.model is not None:
+        query = query.where(rollouts.c.model == wanted.model)
+    if wanted.state is not None:
+        query = query.where(rollouts.c.state == wanted.state.value)
+    order = (rollouts.c.began_at, rollouts.c.id)
+    if after is not None:
+        query = query.where(tuple_(*order) < tuple_(after.began_at, after.id))
+    query = query.order_by(*(column.desc() for column in order)).limit(wanted.limit)
     return [_rollout(row) for row in connection.execute(query).mappings()]
 
 

@@ -1,5 +1,6 @@
 """Verbs of rollouts: begin, look, act, abort; promote and roll back by hand. Alias and routes move as one."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -14,13 +15,15 @@ from noria.ledger.service import Ledger
 from noria.registry.model import AliasState
 from noria.registry.service import Registry
 from noria.rollouts import observing, queries, routing, rules
-from noria.rollouts.model import Look, Next, Rollout, RolloutState
+from noria.rollouts.model import Look, Next, Rollout, RolloutState, RolloutsWanted
 from noria.rollouts.rules import Seen
-from noria.rollouts.spec import Canary, Candidate
+from noria.rollouts.spec import LATENCY, Canary, Candidate
 from noria.serving.service import Endpoints
 from noria.store.database import Connection, Database
 
 _INSTANT = timedelta(microseconds=1)
+_PAST = timedelta(days=7)
+"""How far back the champion's answers say what is usual."""
 
 
 class Rollouts:
@@ -53,7 +56,15 @@ class Rollouts:
 
     def begin(self, context: Context, wanted: Candidate) -> Rollout:
         """Begin in a transaction of its own; see `begin_in`."""
-        return self._database.write(lambda connection: self.begin_in(connection, context, wanted))
+        fixed = replace(wanted, canary=self.fixed(context, wanted.endpoint, wanted.canary, champion=wanted.champion))
+        return self._database.write(lambda connection: self.begin_in(connection, context, fixed))
+
+    def fixed(self, context: Context, endpoint: str, canary: Canary, *, champion: int) -> Canary:
+        """Return the canary with what it leaves open fixed, by what the champion has answered at the endpoint so far."""
+        if canary.slow_ms is not None or LATENCY not in canary.abort_on:
+            return canary
+        before = self._endpoints.answers(context, endpoint, since=self._clock.now() - _PAST)
+        return replace(canary, slow_ms=observing.slow_ms(before, champion=champion))
 
     def begin_in(self, connection: Connection, context: Context, wanted: Candidate) -> Rollout:
         """Let a candidate in at its first stage.
@@ -128,6 +139,27 @@ class Rollouts:
             case Next.ABORT:
                 return self._back_in(connection, context, rollout, words="; ".join(look.reasons), look=look)
 
+    def take_back_in(self, connection: Connection, context: Context, rollout: Rollout, *, words: str) -> Rollout:
+        """Take a candidate back without a look, in the caller's transaction: the champion answers everything again.
+
+        Raises `Stale` if the rollout has ended, or was looked at meanwhile.
+        """
+        self._access.require(context, Permission.MODEL_PROMOTE)
+        self._registry.champion_in(connection, context, rollout.model)
+        return self._back_in(connection, context, rollout, words=words)
+
+    def take_back(self, context: Context, rollout_id: str, *, reason: str) -> Rollout:
+        """Take the candidate of one rollout back by hand; raises `NotFound`, or `Stale` if it has ended."""
+        model = self.get(context, rollout_id).model
+
+        def work(connection: Connection) -> Rollout:
+            self._registry.champion_in(connection, context, model)
+            found = queries.find(connection, context.project, rollout_id)
+            assert found is not None
+            return self.take_back_in(connection, context, found, words=_by_hand(context, reason))
+
+        return self._database.write(work)
+
     def abort(self, context: Context, endpoint: str, *, reason: str) -> Rollout:
         """Take a candidate back by hand; traffic is the champion's again. Raises `NotFound` if none is on its way."""
         self._access.require(context, Permission.MODEL_PROMOTE)
@@ -138,7 +170,7 @@ class Rollouts:
             found = queries.open_of(connection, context.project, model, lock=True)
             if found is None or found.endpoint != endpoint:
                 raise NotFound("open rollout", endpoint, hint="what there was: noria rollouts")
-            return self._back_in(connection, context, found, words=f"{context.actor} took it back: {reason}")
+            return self._back_in(connection, context, found, words=_by_hand(context, reason))
 
         return self._database.write(work)
 
@@ -215,6 +247,12 @@ class Rollouts:
         """Return the project's rollouts, or those of one model, oldest first."""
         self._access.require(context, Permission.MODEL_READ)
         return self._database.read(lambda connection: queries.all_rollouts(connection, context.project, model))
+
+    def page(self, context: Context, wanted: RolloutsWanted, *, after: str | None = None) -> list[Rollout]:
+        """Return rollouts newest first, those that come after the rollout `after` in that order; raises `NotFound`."""
+        self._access.require(context, Permission.MODEL_READ)
+        last = None if after is None else self.get(context, after)
+        return self._database.read(lambda c: queries.page_of_rollouts(c, context.project, wanted, after=last))
 
     def open_of(self, context: Context, model: str) -> Rollout | None:
         """Return the model's rollout that is on its way, None when there is none."""
@@ -324,3 +362,7 @@ class Rollouts:
             "words": words,
         }
         self._ledger.record(connection, context, kind, subject=rollout.endpoint, payload={**rollout.told, **told})
+
+
+def _by_hand(context: Context, reason: str) -> str:
+    return f"{context.actor} took it back: {reason}"

@@ -14,9 +14,22 @@ ERROR_RATE, LATENCY, MISSING_RATE = "error_rate", "latency", "missing_rate"
 OPERATIONAL = (ERROR_RATE, LATENCY, MISSING_RATE)
 """What is known with the answer itself; the losses wait for labels."""
 LOSSES = ("log_loss", "brier")
+ERRORS = ("absolute_error", "squared_error")
+"""What is known with the label of a number: shares of the worst error that counts."""
 
-MARGINS: Mapping[str, float] = {ERROR_RATE: 0.01, LATENCY: 0.02, MISSING_RATE: 0.05, "log_loss": 0.01, "brier": 0.005}
-"""How much worse a candidate may be, unless a team says otherwise: in events, or features, or nats, a request."""
+MARGINS: Mapping[str, float] = {
+    ERROR_RATE: 0.01,
+    LATENCY: 0.02,
+    MISSING_RATE: 0.05,
+    "log_loss": 0.01,
+    "brier": 0.005,
+    "absolute_error": 0.01,
+    "squared_error": 0.005,
+}
+"""How much worse a candidate may be, unless a team says otherwise: in events, features, nats or worst errors, a request."""
+
+UNKNOWN_SLOW_MS = 100.0
+"""When an answer is slow, where the champion has given too few answers to say it by."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +40,13 @@ class Canary:
     becomes the champion. Each of `abort_on` is compared with the champion at the same time, again and again, by bounds
     that hold at all looks at once:
 
-    - `error_rate`: requests without a score; `latency`: requests answered in more than `slow_ms` (so a champion whose
-      95th percentile is `slow_ms` has 0.05); `missing_rate`: how many of a version's own features are missing;
-    - `log_loss`, `brier`: of the requests whose label is known by then, scores kept 0.001 away from 0 and 1.
+    - `error_rate`: requests without a score; `missing_rate`: how many of a version's own features are missing;
+    - `latency`: the share of requests answered in more than `slow_ms`. Where that is not given it is fixed when the
+      rollout begins: the champion's 95th percentile over the week before, but at least 20 ms (100 ms before the champion
+      has given 200 answers). So the champion has about 0.05;
+    - `log_loss`, `brier`: of the requests whose label is known by then, scores kept 0.001 away from 0 and 1;
+    - `absolute_error`, `squared_error`: for numbers, in shares of `worst_error` (of its square): an error that large or
+      larger counts 1, so that no single row decides. With `worst_error=60` minutes, 0.1 is a mean absolute error of 6.
 
     The candidate is taken back at once when it is surely worse than the champion by more than the metric's tolerance
     (`tolerances`, 0 where not given). A stage is passed when it has lasted (`shadow`, then `min_time`), the candidate
@@ -46,7 +63,8 @@ class Canary:
     abort_on: tuple[str, ...] | list[str] = (*OPERATIONAL, "log_loss")
     margins: Mapping[str, float] = field(default_factory=dict[str, float])
     tolerances: Mapping[str, float] = field(default_factory=dict[str, float])
-    slow_ms: float = 100.0
+    slow_ms: float | None = None
+    worst_error: float | None = None
     alpha: float = 0.05
     min_time: timedelta | str = "1h"
     min_requests: int = 200
@@ -72,6 +90,13 @@ class Canary:
             raise Invalid("without shadow and with the one stage 1.0 there is nothing to watch", hint="rollout=None")
         if not 0 < self.alpha < 0.5:  # noqa: PLR2004 - a chance of error, below a coin's
             raise Invalid(f"alpha is {self.alpha}, not a chance of error", hint="0.05 is usual")
+        if any(bar is not None and not 0 < bar < float("inf") for bar in (self.slow_ms, self.worst_error)):
+            raise Invalid("slow_ms and worst_error are above 0", hint="Canary(slow_ms=100, worst_error=60)")
+        if self.worst_error is None and any(name in ERRORS for name in self.abort_on):
+            raise Invalid(
+                "an error of numbers is judged in shares of the worst one that counts",
+                hint="give it in the label's units: Canary(worst_error=60)",
+            )
         if any(self.margin(name) <= 0 or self.tolerance(name) < 0 for name in self.abort_on):
             raise Invalid(
                 "a margin is above 0, and a tolerance is not below", hint="both are how much worse is accepted"
@@ -122,6 +147,7 @@ class Canary:
             "margins": {name: self.margin(name) for name in self.abort_on},
             "tolerances": {name: self.tolerance(name) for name in self.abort_on},
             "slow_ms": self.slow_ms,
+            "worst_error": self.worst_error,
             "alpha": self.alpha,
             "min_time": spell_duration(as_duration(self.min_time)),
             "min_requests": self.min_requests,

@@ -234,6 +234,11 @@ class Endpoints:
         known = told.since(None).filter(pl.col("at") <= as_of)
         return history.labelled(within, known, landed).select(history.COLUMNS)
 
+    def answers(self, context: Context, name: str, *, since: datetime) -> pl.DataFrame:
+        """Return one row for each answer logged since then, as `outcomes` does, but without labels."""
+        self.get(context, name)
+        return self._history(context, name)[0].since(since)
+
     def serve_in(self, connection: Connection, context: Context, version: ModelVersion, prepared: Prepared) -> Servable:
         """Record in the caller's transaction what a version is served as; recording it again changes nothing."""
         self._access.require(context, Permission.MODEL_WRITE)

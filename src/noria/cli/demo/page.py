@@ -1,6 +1,6 @@
 """The report as one self-contained page: the table, quality over time by policy, and each policy's cycles."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from typing import Any
@@ -27,7 +27,7 @@ h1 { font-size: 26px; margin: 0 0 4px } h2 { font-size: 18px; margin: 40px 0 8px
 .soft { color: var(--soft) } table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th { font-weight: 600; color: var(--soft) } th:first-child, td:first-child { text-align: left }
-td.words { white-space: normal; text-align: left } tr.ours td { font-weight: 600; background: var(--band) }
+td.words { white-space: normal } th.words, td.words { text-align: left } tr.ours td { font-weight: 600; background: var(--band) }
 .key { display: inline-block; width: 10px; height: 10px; border-radius: 5px; margin-right: 8px }
 svg { width: 100%; height: auto; display: block } svg text { fill: var(--soft); font: 12px system-ui, sans-serif }
 svg .grid { stroke: var(--line); stroke-width: 1 } .scroll { overflow-x: auto }
@@ -98,8 +98,9 @@ def _differences(differences: Mapping[str, Any]) -> str:
     return "<h2>Differences between policies</h2>" + _wrapped(head, rows)
 
 
-def _wrapped(head: Sequence[str], rows: Iterable[str]) -> str:
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
+def _wrapped(head: Sequence[str], rows: Iterable[str], *, words: Collection[str] = ()) -> str:
+    """Return a table; the columns of `words` are text, whose titles stand above its beginning."""
+    titles = "".join(f"<th{' class=words' if title in words else ''}>{escape(title)}</th>" for title in head)
     return f'<div class="scroll"><table><thead><tr>{titles}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
@@ -189,13 +190,12 @@ def _scenes(scenes: Mapping[str, Any]) -> str:
 
 def _decisions(cycles: Sequence[Mapping[str, Any]]) -> str:
     rows = (
-        f"<tr><td>{cycle['number']}</td><td>{escape(cycle['opened'][:10])}</td><td>{escape(str(cycle['outcome']))}</td>"
+        f"<tr><td>{cycle['number']}</td><td>{escape(cycle['opened'][:10])}</td><td class=words>{escape(str(cycle['outcome']))}</td>"
         f'<td class="words">{escape(cycle["why"])}</td><td class="words">{escape(cycle["words"])}</td></tr>'
         for cycle in cycles
     )
-    return "<h2>What the loop decided, and why</h2>" + _wrapped(
-        ("cycle", "opened", "outcome", "triggered by", "reasons"), rows
-    )
+    head, words = ("cycle", "opened", "outcome", "triggered by", "reasons"), ("outcome", "triggered by", "reasons")
+    return "<h2>What the loop decided, and why</h2>" + _wrapped(head, rows, words=words)
 
 
 def _level(value: float, height: float) -> str:

@@ -14,8 +14,8 @@ from starlette.concurrency import run_in_threadpool
 
 from noria.core.errors import Invalid
 from noria.loop.model import Event
-from noria.server.control import shapes
 from noria.server.control.acting import Acting, Home
+from noria.server.control.shapes.loops import Heard
 
 _STRUCTURED = "application/cloudevents+json"
 _Named = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern="^[^\u0000]*$")]
@@ -74,11 +74,11 @@ events = APIRouter(prefix="/api/v1", tags=["events"])
 
 
 @events.post("/events", status_code=202, summary="Tell of an event", openapi_extra=_BODY)
-async def receive_event(request: Request, home: Home, context: Acting) -> shapes.Heard:
+async def receive_event(request: Request, home: Home, context: Acting) -> Heard:
     """Take note of an event; loops that wait for its type are asked. The same source and id again is the same event."""
     event = read(request.headers, await request.body())
     is_new = await run_in_threadpool(home.loops.receive, context, event)
-    return shapes.Heard(id=event.id, source=event.source, is_new=is_new)
+    return Heard(id=event.id, source=event.source, is_new=is_new)
 
 
 def read(headers: Mapping[str, str], body: bytes) -> Event:

@@ -2,7 +2,7 @@
 
 from noria.boot import Platform
 from noria.core.context import Context
-from noria.server.control.shapes import Moved
+from noria.server.control.shapes.models import Moved
 
 
 def promote(platform: Platform, context: Context, model: str, version: int, *, reason: str) -> Moved:

@@ -1,4 +1,4 @@
-"""The first pages: loops and where they are in their circle, the last decisions, a cycle, a version; no script needed."""
+"""The first pages: loops and where they are in their circle, what waits for a person, decisions, a cycle, a version; no script needed."""
 
 from pathlib import Path as FilePath
 from typing import Annotated, Any
@@ -7,9 +7,9 @@ from fastapi import APIRouter, Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, Response
 
-from noria.server.control import shapes
 from noria.server.control.acting import Acting, Home
-from noria.server.control.pages import seeing
+from noria.server.control.pages import attending, seeing
+from noria.server.control.shapes.shape import Number
 
 _HERE = FilePath(__file__).parent
 _SAFE = {
@@ -26,8 +26,14 @@ pages = APIRouter(include_in_schema=False)
 
 @pages.get("/")
 def index(home: Home, context: Acting) -> Response:
-    """Show all loops and the last decisions."""
-    return _page("index.html", loops=seeing.loops(home, context), decisions=seeing.decisions(home, context))
+    """Show all loops, what waits for a person, candidates on their way in, and the last decisions."""
+    return _page(
+        "index.html",
+        loops=seeing.loops(home, context),
+        asked=attending.asked(home, context),
+        ways_in=attending.ways_in(home, context),
+        decisions=seeing.decisions(home, context),
+    )
 
 
 @pages.get("/cycles/{cycle}")
@@ -37,7 +43,7 @@ def cycle_page(home: Home, context: Acting, cycle: str) -> Response:
 
 
 @pages.get("/models/{name}/versions/{number}")
-def version_page(home: Home, context: Acting, name: str, number: Annotated[shapes.Number, Path()]) -> Response:
+def version_page(home: Home, context: Acting, name: str, number: Annotated[Number, Path()]) -> Response:
     """Show why a version exists."""
     return _page("version.html", version=seeing.version(home, context, name, number))
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from urllib.parse import quote
 
 from noria.boot import Platform
 from noria.core.context import Context
 from noria.evaluation.model import Comparison, Evidence
 from noria.loop.model import Cycle, CycleState, CyclesWanted, LoopRow, LoopState
 from noria.server.control.pages import wheel
+from noria.server.control.pages.spelling import Link, cycle_link, moment, version_link
 
 _DECISIONS = 12
 _WAITS = {
@@ -21,14 +20,6 @@ _WAITS = {
     CycleState.REVIEWING: "a person is asked to decide",
     CycleState.ROLLING_OUT: "the candidate is being rolled out",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """A word, and where it leads."""
-
-    words: str
-    to: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +106,7 @@ def decisions(home: Platform, context: Context) -> list[Decision]:
         Decision(
             cycle=_cycle_link(cycle),
             loop=cycle.loop,
-            at=_moment(cycle.settled_at or cycle.opened_at),
+            at=moment(cycle.settled_at or cycle.opened_at),
             outcome=_outcome(cycle),
             words=cycle.words or _WAITS.get(cycle.state, ""),
             because="; ".join(reason.words for reason in cycle.reasons),
@@ -137,7 +128,7 @@ def cycle(home: Platform, context: Context, cycle_id: str) -> CycleSeen:
         words=found.words or _WAITS.get(found.state, ""),
         stations=wheel.of_cycle(found),
         facts=_facts(home, context, found),
-        versions=[(what, _version_link(model, number)) for what, number in numbers if number is not None],
+        versions=[(what, version_link(model, number)) for what, number in numbers if number is not None],
         because=[reason.words for reason in found.reasons],
         verdict=str(found.verdict.get("outcome", "")),
         reasons=[str(reason) for reason in found.verdict.get("reasons", ())],
@@ -172,10 +163,12 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> LoopSeen:
         name=row.name,
         tone="paused" if paused else ("turning" if turning is not None else "resting"),
         state="paused" if paused else ("turning" if turning is not None else "at rest"),
-        words="paused: what comes is answered when it is resumed" if paused else words,
+        words="paused: what comes is answered when it is resumed; a candidate on its way in is still looked at"
+        if paused
+        else words,
         stations=wheel.of_loop(turning, champion=champion),
-        champion=None if champion is None else _version_link(model, champion),
-        since="" if not moves else f"since {_moment(moves[-1].at)}",
+        champion=None if champion is None else version_link(model, champion),
+        since="" if not moves else f"since {moment(moves[-1].at)}",
         dataset=row.dataset,
         turns_on=str(row.spec["when"]["words"]),
         come=f"{row.standing.rows:,} rows and {row.standing.labels:,} labels since the last cycle",
@@ -185,12 +178,12 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> LoopSeen:
 
 def _facts(home: Platform, context: Context, found: Cycle) -> list[tuple[str, str]]:
     told = [
-        ("opened", _moment(found.opened_at)),
-        ("settled", "" if found.settled_at is None else _moment(found.settled_at)),
+        ("opened", moment(found.opened_at)),
+        ("settled", "" if found.settled_at is None else moment(found.settled_at)),
         ("data", str(home.datasets.snapshot(context, found.snapshot))),
         ("run", found.run or ""),
         ("looks", str(found.looks) if found.looks > 1 else ""),
-        ("waits until", "" if found.deadline is None else _moment(found.deadline)),
+        ("waits until", "" if found.deadline is None else moment(found.deadline)),
         ("training charged", f"{found.charged_cpu_seconds:.1f} s of CPU" if found.charged_cpu_seconds else ""),
     ]
     return [(name, words) for name, words in told if words]
@@ -201,15 +194,11 @@ def _outcome(found: Cycle) -> str:
 
 
 def _cycle_link(found: Cycle) -> Link:
-    return Link(words=f"cycle {found.number}", to=f"/cycles/{quote(found.id, safe='')}")
-
-
-def _version_link(model: str, number: int) -> Link:
-    return Link(words=f"{model}@{number}", to=f"/models/{quote(model, safe='')}/versions/{number}")
+    return cycle_link(found.id, words=f"cycle {found.number}")
 
 
 def _judged_on(evidence: Evidence) -> str:
-    return f"{evidence.rows:,} rows from {_moment(evidence.since)} to {_moment(evidence.until)}"
+    return f"{evidence.rows:,} rows from {moment(evidence.since)} to {moment(evidence.until)}"
 
 
 def _comparisons(evidence: Evidence) -> list[Comparison]:
@@ -240,7 +229,3 @@ def _scaled(found: Sequence[tuple[str, Comparison]]) -> list[Measured]:
         )
         for name, each in found
     ]
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"

@@ -21,7 +21,6 @@ _ENDED_AT = {
     Outcome.QUARANTINED: "guard",
     Outcome.DECLINED: "review",
     Outcome.ROLLED_BACK: "roll out",
-    Outcome.FAILED: "train",
     Outcome.SKIPPED: "data",
 }
 _RADIUS, _WORDS_AT = 62.0, 84.0
@@ -54,7 +53,16 @@ def of_cycle(cycle: Cycle) -> tuple[Station, ...]:
     if cycle.outcome is None:
         return of_loop(cycle, champion=None)
     look = "here" if cycle.outcome is Outcome.PROMOTED else "stopped"
-    return _drawn(_ENDED_AT[cycle.outcome], look=look, has_passed=True)
+    return _drawn(_ENDED_AT.get(cycle.outcome) or _failed_at(cycle), look=look, has_passed=True)
+
+
+def _failed_at(cycle: Cycle) -> str:
+    """Return how far a cycle came that has failed, by what it has left behind."""
+    if cycle.guarded is None:
+        return "guard"
+    if cycle.candidate is None:
+        return "train"
+    return "roll out" if cycle.verdict else "gate"
 
 
 def _drawn(at: str, *, look: str, has_passed: bool) -> tuple[Station, ...]:

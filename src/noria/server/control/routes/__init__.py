@@ -1,0 +1,1 @@
+"""The routes of the control API: each asks one verb of one room, and shapes its answer."""
