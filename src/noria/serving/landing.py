@@ -17,7 +17,8 @@ from noria.datasets.model import KNOWN_AT, Dataset
 from noria.datasets.service import Datasets
 from noria.serving import queries
 from noria.serving.history import History, answers_in
-from noria.serving.log import FEEDBACK, PREDICTIONS, Log, ends, records
+from noria.serving.compacted import FEEDBACK, PREDICTIONS
+from noria.serving.log import Log, ends, records
 from noria.serving.model import Endpoint, Feedback, Landed, Landing, Prediction
 from noria.store.database import Database
 
