@@ -12,14 +12,14 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.clock import Clock, as_utc
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound
+from noria.core.errors import BadData, Conflict, NotFound
 from noria.core.ids import Ids
 from noria.datasets import columns as kinds
 from noria.datasets import frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
 from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.fragments import FragmentList, FragmentReader
-from noria.datasets.holding import Held
+from noria.datasets.holding import Held, spelled
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
 from noria.datasets.reading import Reading, Window
@@ -177,6 +177,32 @@ class Datasets:
             reader=lambda: self._reader.read(digest, make),
             **bounds,
         )
+
+    def label_type(self, context: Context, dataset: Dataset) -> pl.DataType | None:
+        """Return the type of a dataset's labels, None before the first."""
+        self._access.require(context, Permission.DATA_READ)
+        found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
+        return None if found is None else kinds.type_of(found[1].get(dataset.label or "", ""))
+
+    def misfit(self, context: Context, dataset: Dataset, rows: pl.DataFrame) -> str | None:
+        """Return why rows cannot be what the dataset holds, None if they can; nothing is written."""
+        self._access.require(context, Permission.DATA_READ)
+        found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
+        try:
+            checked = rules.checked_rows(dataset, rows)
+            kinds.conformed(checked, kinds.joined_columns(dataset, found[1] if found else {}, checked))
+        except BadData as problem:
+            return problem.sentence
+        return None
+
+    def known_keys(self, context: Context, name: str, keys: pl.Series) -> set[str]:
+        """Return which of some keys the dataset holds, spelled as texts; its cost follows the keys, not the dataset."""
+        dataset = self.dataset(context, name)
+        keys = keys.drop_nulls()
+        if not keys.len():
+            return set()
+        found = self._committer.keyed_rows(dataset, self._listed.of(context, name), keys)
+        return set() if found is None else set(spelled(keys)) & set(spelled(found[dataset.key]))
 
     def dataset(self, context: Context, name: str) -> Dataset:
         """Return a dataset; raises `NotFound`."""

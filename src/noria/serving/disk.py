@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -107,7 +107,7 @@ def is_in_use(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path, *, wait: bool) -> Iterator[bool]:
+def alone_in(folder: Path, *, wait: bool) -> Generator[bool]:
     """Keep others out who replace or erase files of a folder; without `wait`, say whether nobody else is at it."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as file:

@@ -4,7 +4,7 @@ A segment may still be written to, by another process that knows nothing of it. 
 positions stay true, and a line of spaces is no record.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,6 @@ from noria.serving.compacted import FEEDBACK, PREDICTIONS
 from noria.serving.compacting import finish
 from noria.serving.disk import Disk, alone_in, is_in_use
 from noria.serving.log import KINDS, mark_erasure
-from noria.serving.model import Feedback, Prediction
 from noria.serving.segments import lines_after, whole_end
 
 
@@ -104,7 +103,7 @@ def _in_compacted(path: Path, kind: str, keys: Collection[str], ids: Collection[
 
 def _in_segment(path: Path, kind: str, keys: Collection[str], ids: Collection[str]) -> _Found:
     """Return the lines that are theirs; one that cannot be read is, if a key stands in it."""
-    decode: Callable[[bytes], Prediction | Feedback] = msgspec.json.Decoder(KINDS[kind]).decode
+    decode = msgspec.json.Decoder(KINDS[kind]).decode
     spelled = [msgspec.json.encode(key)[1:-1] for key in keys]
     found = _Found(path=path)
     for end, line in lines_after(path, 0):

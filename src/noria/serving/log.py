@@ -19,7 +19,7 @@ KINDS: Mapping[str, type[Prediction] | type[Feedback]] = {PREDICTIONS: Predictio
 _MARKS = ".erasures"
 _encode_lines = msgspec.json.Encoder().encode_lines
 
-Record = TypeVar("Record", Prediction, Feedback)
+Record = TypeVar("Record", bound=Prediction | Feedback)
 Positions = dict[str, int]
 """How far each segment has been read, by its file's name."""
 

@@ -81,7 +81,7 @@ class Landing:
     """How far an endpoint's log has landed in its dataset: segments by name, and where the next landing begins.
 
     `plan` is where the present landing ends, so that one that was cut short is done again exactly; `waiting` is
-    feedback on rows that have not come yet.
+    feedback on rows that have not come yet. `erasures` counts how often something was erased from the log.
     """
 
     endpoint: str
@@ -89,15 +89,39 @@ class Landing:
     positions: Mapping[str, int]
     plan: Mapping[str, int] | None
     waiting: tuple[Mapping[str, Any], ...]
+    erasures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """What one landing put into a dataset; `waiting` is feedback whose rows have not come yet."""
+    """What one landing put into a dataset.
+
+    `waiting` is feedback whose rows have not come yet, `aside` what was put aside because it does not fit.
+    """
 
     rows: int = 0
     labels: int = 0
     waiting: int = 0
+    aside: int = 0
+
+
+class AsideKind(StrEnum):
+    """What was put aside."""
+
+    ROW = "row"
+    FEEDBACK = "feedback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """A record of the log that fits into the dataset in no way, and why; `record` is its line."""
+
+    kind: AsideKind
+    key: str | None
+    prediction: str | None
+    record: str
+    reason: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
