@@ -1,6 +1,6 @@
 """Verbs of datasets: commit rows, land labels, read as of a time, compare, profile."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Unpack
@@ -181,8 +181,7 @@ class Datasets:
     def label_type(self, context: Context, dataset: Dataset) -> pl.DataType | None:
         """Return the type of a dataset's labels, None before the first."""
         self._access.require(context, Permission.DATA_READ)
-        found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
-        return None if found is None else kinds.type_of(found[1].get(dataset.label or "", ""))
+        return self._type(context, dataset, dataset.label or "")
 
     def misfit(self, context: Context, dataset: Dataset, rows: pl.DataFrame) -> str | None:
         """Return why rows cannot be what the dataset holds, None if they can; nothing is written."""
@@ -195,14 +194,23 @@ class Datasets:
             return problem.sentence
         return None
 
-    def known_keys(self, context: Context, name: str, keys: pl.Series) -> set[str]:
-        """Return which of some keys the dataset holds, spelled as texts; its cost follows the keys, not the dataset."""
+    def known_keys(self, context: Context, name: str, keys: Iterable[str]) -> set[str]:
+        """Return which of some keys, spelled as texts, the dataset holds; its cost follows the keys, not the dataset."""
         dataset = self.dataset(context, name)
-        keys = keys.drop_nulls()
-        if not keys.len():
+        wanted = self._as_keys(context, dataset, keys)
+        if not wanted.len():
             return set()
-        found = self._committer.keyed_rows(dataset, self._listed.of(context, name), keys)
-        return set() if found is None else set(spelled(keys)) & set(spelled(found[dataset.key]))
+        found = self._committer.keyed_rows(dataset, self._listed.of(context, name), wanted)
+        return set() if found is None else set(spelled(wanted)) & set(spelled(found[dataset.key]))
+
+    def first_with(self, context: Context, name: str, keys: Iterable[str]) -> int | None:
+        """Return the number of the first snapshot that has a row of some keys, None if there is none."""
+        dataset = self.dataset(context, name)
+        wanted = self._as_keys(context, dataset, keys)
+        parts = [part for part in self._listed.of(context, name) if part.kind is FragmentKind.ROWS]
+        holding = self._reader.holding(parts, wanted, dataset=dataset)
+        there = (part for part in holding if self._reader.frame(part)[dataset.key].is_in(wanted.implode()).any())
+        return min((part.added_in for part in there), default=None)
 
     def dataset(self, context: Context, name: str) -> Dataset:
         """Return a dataset; raises `NotFound`."""
@@ -294,6 +302,15 @@ class Datasets:
         )
 
     # --- inside
+
+    def _type(self, context: Context, dataset: Dataset, column: str) -> pl.DataType | None:
+        found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
+        return None if found is None else kinds.type_of(found[1].get(column, ""))
+
+    def _as_keys(self, context: Context, dataset: Dataset, keys: Iterable[str]) -> pl.Series:
+        """Return keys that were spelled as texts as the dataset has them; what cannot be one is left out."""
+        texts = pl.Series(dataset.key, list(keys), pl.String)
+        return texts.cast(self._type(context, dataset, dataset.key) or pl.String(), strict=False).drop_nulls()
 
     def _changed(self, context: Context, dataset: str, old: Sequence[Fragment], new: Sequence[Fragment]) -> int:
         """Return how many rows have another label than they had."""

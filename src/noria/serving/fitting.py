@@ -1,6 +1,6 @@
 """Makes records of the log into rows and labels as a dataset has them, and says of each that does not fit why not."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -76,11 +76,6 @@ def sifted(
     half = rows.height // 2
     for part in (rows[:half], rows[half:]):
         yield from sifted(part, dataset, misfit)
-
-
-def keys_as(keys: Iterable[str], dataset: Dataset, schema: Mapping[str, pl.DataType]) -> pl.Series:
-    """Return keys as the dataset has them; what cannot be one is null."""
-    return _column(dataset.key, list(keys), schema.get(dataset.key))
 
 
 def aside_row(asked: Prediction, reason: str, *, at: datetime) -> Aside:

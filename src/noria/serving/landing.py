@@ -230,9 +230,7 @@ class Landings:
         return delivery.at - told.at > self._patience
 
     def _known(self, delivery: _Delivery, keys: Iterable[str]) -> set[str]:
-        """Return which of these keys the dataset holds, spelled as it spells them."""
-        wanted = fitting.keys_as(keys, delivery.dataset, delivery.schema)
-        return self._datasets.known_keys(delivery.context, delivery.dataset.name, wanted)
+        return self._datasets.known_keys(delivery.context, delivery.dataset.name, keys)
 
     # --- rows
 
@@ -242,7 +240,7 @@ class Landings:
         if not asked:
             return _Part()
         found = fitting.rows_of(asked, dataset, delivery.schema, at=delivery.at)
-        known = self._datasets.known_keys(delivery.context, dataset.name, found.frame[dataset.key])
+        known = self._known(delivery, spelled(found.frame[dataset.key]))
         fresh = found.frame.filter(~spelled(found.frame[dataset.key]).is_in(list(known)))
         misfits = dict(
             fitting.sifted(fresh, dataset, lambda rows: self._datasets.misfit(delivery.context, dataset, rows))
