@@ -2,9 +2,13 @@
 
 import io
 import json
+import subprocess
+import sys
+import threading
 import zipfile
 from datetime import timedelta
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -22,7 +26,8 @@ from noria.guards.model import Action, Finding, Judgement
 from noria.ledger.model import FactKind
 from noria.loop.forgetting import forget
 from noria.runs.model import AttemptState
-from noria.serving.model import Feedback
+from noria.serving import queries
+from noria.serving.model import Feedback, Landed
 
 ADA = f"ada-of-{4711}"  # not as one text: this module is kept with the versions that it trains
 DAYS = 30
@@ -280,3 +285,79 @@ def test_feedback_by_key_that_names_nobody_else_is_left_alone(tmp_path):
 
         assert erase(home).feedback == 0
         assert land(home).waiting == 1
+
+
+def test_a_landing_on_its_way_is_waited_for_and_puts_nothing_back(tmp_path, monkeypatch):
+    with opened(tmp_path) as home:
+        ask(home, ada_and(rows_of(2)))
+        real, erasing = home.datasets.commit, threading.Thread(target=lambda: erase(home))
+
+        def commit(*args, **options):
+            erasing.start()
+            erasing.join(0.2)
+            assert erasing.is_alive()
+            return real(*args, **options)
+
+        monkeypatch.setattr(home.datasets, "commit", commit)
+        land(home)
+        erasing.join()
+
+        assert home.read("clicks")["id"].to_list() == ["c1"]
+        assert land(home) == Landed()
+
+
+def test_what_waits_or_was_put_aside_is_erased(tmp_path):
+    with opened(tmp_path) as home:
+        home.push(CLICKS, rows_of(1, first=100))
+        tell(home, label=True, key=ADA)
+        ask(home, rows_of(1).with_columns(id=pl.lit("c" * 1001), site=pl.lit(ADA)), key="site")
+        assert land(home) == Landed(waiting=1, aside=1)
+        assert {"landings.waiting", "asides.record"} <= set(columns_with(home, ADA))
+
+        erase(home)
+
+        assert columns_with(home, ADA) == []
+        assert land(home) == Landed()
+
+
+_WRITES = """
+import sys
+from pathlib import Path
+from noria.core.clock import RealClock
+from noria.serving.disk import MachineDisk
+from noria.serving.segments import SegmentWriter
+
+writer = SegmentWriter(Path(sys.argv[1]), "feedback-other", clock=RealClock(), disk=MachineDisk())
+for line in sys.stdin.buffer:
+    writer.append(line)
+    sys.stdout.write("ok")
+    sys.stdout.flush()
+"""
+
+
+def test_a_segment_that_another_process_writes_to_is_erased_from_and_goes_on(tmp_path):
+    with opened(tmp_path) as home:
+        folder = home.log.folder_of("default", "clicks")
+        words = [sys.executable, "-c", _WRITES, str(folder)]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+
+            def write(key):
+                line = msgspec.json.encode(Feedback(label=True, at=START, key=key)) + b"\n"
+                other.stdin.write(line)
+                other.stdin.flush()
+                assert other.stdout.read(2) == b"ok"
+
+            write("c1")
+            write(ADA)
+            assert land(home) == Landed(waiting=2)
+            assert erase(home).feedback == 1
+            write("c2")
+            other.stdin.close()
+
+        assert files_with(tmp_path, ADA) == []
+        assert [one["key"] for one in waiting_after(home)] == ["c1", "c2"]
+
+
+def waiting_after(home):
+    land(home)
+    return home.database.read(lambda c: queries.landing(c, "default", "clicks")).waiting

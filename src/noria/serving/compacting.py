@@ -9,7 +9,7 @@ from pathlib import Path
 from noria.core.clock import Clock
 from noria.core.ids import Ids
 from noria.serving import compacted
-from noria.serving.disk import TEMPORARY, Disk, alone_in, is_in_use
+from noria.serving.disk import TEMPORARY, Disk, is_in_use, locked
 from noria.serving.log import KINDS, records
 from noria.serving.segments import SUFFIX as SEGMENT
 from noria.serving.segments import whole_end
@@ -44,7 +44,7 @@ class _Batch:
 
 
 class Compactor:
-    """Compacts the log of an endpoint; whoever else is at it, in whatever process, goes first."""
+    """Compacts the log of an endpoint; whoever lands or erases meanwhile, in whatever process, goes first."""
 
     def __init__(self, disk: Disk, *, clock: Clock, ids: Ids) -> None:
         self._disk = disk
@@ -56,7 +56,7 @@ class Compactor:
 
         `landed` says how far each segment has. With `dry_run`, only say what would be done.
         """
-        with alone_in(folder, wait=False) as ours:
+        with locked(folder, wait=False) as ours:
             if not ours:
                 return Tidied()
             if not dry_run:
@@ -68,7 +68,7 @@ class Compactor:
 
     def expire(self, folder: Path, before: datetime, *, dry_run: bool = False) -> Tidied:
         """Let compacted files go whose last record is from before a moment."""
-        with alone_in(folder, wait=False) as ours:
+        with locked(folder, wait=False) as ours:
             if not ours:
                 return Tidied()
             there = [path for kind in KINDS for path in compacted.files_of(folder, kind)]

@@ -107,12 +107,16 @@ def is_in_use(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path, *, wait: bool) -> Generator[bool]:
-    """Keep others out who replace or erase files of a folder; without `wait`, say whether nobody else is at it."""
+def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Generator[bool]:
+    """Lock a folder against who replaces or erases its files, or, `shared`, only be in nobody's way who reads them.
+
+    Without `wait`, say at once whether it is locked. Whoever dies lets go.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with (folder / ".lock").open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
         else:

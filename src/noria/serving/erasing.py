@@ -15,18 +15,17 @@ from noria.core.ids import Ids
 from noria.serving import compacted
 from noria.serving.compacted import FEEDBACK, PREDICTIONS
 from noria.serving.compacting import finish
-from noria.serving.disk import Disk, alone_in, is_in_use
+from noria.serving.disk import Disk, is_in_use
 from noria.serving.log import KINDS, mark_erasure
 from noria.serving.segments import lines_after, whole_end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogErased:
-    """How many records are of the keys, in how many files, and the ids of those that are predictions."""
+    """How many records are of the keys, and the ids of those that are predictions."""
 
     predictions: int = 0
     feedback: int = 0
-    files: int = 0
     ids: frozenset[str] = frozenset()
 
 
@@ -42,44 +41,39 @@ class _Found:
 
 
 class LogEraser:
-    """Erases from logs, and waits for whoever compacts them meanwhile."""
+    """Erases from logs that its caller has locked."""
 
     def __init__(self, disk: Disk, *, ids: Ids) -> None:
         self._disk = disk
         self._ids = ids
 
     def erase(self, folder: Path, keys: Collection[str], *, dry_run: bool = False) -> LogErased:
-        """Erase predictions that a row or a route's key of these names, and what was told about them.
+        """Erase predictions that a row's or a route's key of these names, and what was told about them.
 
         Feedback goes first: a crash leaves the predictions by which it is found.
         """
-        if not folder.exists():
-            return LogErased()
-        with alone_in(folder, wait=True):
-            if not dry_run:
-                finish(self._disk, folder)
-            predictions = list(_found(folder, PREDICTIONS, keys, frozenset()))
-            ids = frozenset[str]().union(*(found.ids for found in predictions))
-            feedback = list(_found(folder, FEEDBACK, keys, ids))
-            doomed = [found for found in (*feedback, *predictions) if found.count or found.spans]
-            if doomed and not dry_run:
-                for found in doomed:
-                    self._rewrite(found)
-                mark_erasure(folder)
+        if not dry_run:
+            finish(self._disk, folder)
+        predictions = list(_found(folder, PREDICTIONS, keys, frozenset()))
+        ids = frozenset[str]().union(*(found.ids for found in predictions))
+        feedback = list(_found(folder, FEEDBACK, keys, ids))
+        if not dry_run:
+            for found in (*feedback, *predictions):
+                self._rewrite(found)
+            mark_erasure(folder)
         return LogErased(
             predictions=sum(found.count for found in predictions),
             feedback=sum(found.count for found in feedback),
-            files=len(doomed),
             ids=ids,
         )
 
     def _rewrite(self, found: _Found) -> None:
-        if found.left is None:
+        if found.spans:
             self._disk.blank(found.path, found.spans)
-            return
-        kind_and_day = found.path.stem.rpartition("-")[0]
-        name = f"{kind_and_day}-{self._ids.new('f').removeprefix('f_')}{compacted.SUFFIX}"
-        compacted.put(self._disk, found.path.with_name(name), found.left, instead_of=[found.path])
+        if found.count and found.left is not None:
+            kind_and_day = found.path.stem.rpartition("-")[0]
+            name = f"{kind_and_day}-{self._ids.new('f').removeprefix('f_')}{compacted.SUFFIX}"
+            compacted.put(self._disk, found.path.with_name(name), found.left, instead_of=[found.path])
 
 
 def _found(folder: Path, kind: str, keys: Collection[str], ids: Collection[str]) -> Iterator[_Found]:

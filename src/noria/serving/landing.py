@@ -14,7 +14,7 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.clock import Clock
 from noria.core.context import Context
-from noria.core.errors import NotFound, Stale
+from noria.core.errors import NotFound, Stale, Unavailable
 from noria.core.ids import Ids, moment_of
 from noria.datasets.holding import spelled
 from noria.datasets.model import Dataset
@@ -24,6 +24,7 @@ from noria.ledger.service import Ledger
 from noria.serving import compacted, fitting, queries
 from noria.serving.compacted import FEEDBACK, PREDICTIONS
 from noria.serving.compacting import Compactor, Tidied
+from noria.serving.disk import locked
 from noria.serving.erasing import LogErased, LogEraser
 from noria.serving.history import History, answers_in
 from noria.serving.log import KINDS, Log, ends, records
@@ -32,7 +33,6 @@ from noria.store.database import Connection, Database
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(minutes=1)
-_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +94,56 @@ class Landings:
             Stale: another worker is landing the same log.
 
         """
+        with locked(self._log.folder_of(context.project, endpoint.name), shared=True):
+            return self._land_new(context, endpoint)
+
+    def tidy(self, context: Context, endpoint: Endpoint, *, dry_run: bool = False) -> Tidied:
+        """Compact what has landed, and let go of what is older than is kept; with `dry_run`, only say what of it."""
+        folder = self._log.folder_of(context.project, endpoint.name)
+        if not folder.exists():
+            return Tidied()
+        before = self._landing(context, endpoint)
+        try:
+            tidied = self._compactor.compact(folder, before.positions, dry_run=dry_run)
+            if not dry_run:
+                self._forget_positions(context, before)
+            if self._keep is not None:
+                tidied += self._compactor.expire(folder, self._clock.now() - self._keep, dry_run=dry_run)
+        except OSError as problem:
+            raise Unavailable(
+                f"the log could not be compacted: {problem}", hint=f"is there room left for {folder}?"
+            ) from problem
+        return tidied
+
+    def asides(self, context: Context, endpoint: Endpoint) -> list[Aside]:
+        """Return what was put aside because it fits into the dataset in no way, oldest first."""
+        self._access.require(context, Permission.DATA_READ)
+        return self._database.read(lambda c: queries.all_asides(c, context.project, endpoint.name))
+
+    def erase(self, context: Context, endpoint: Endpoint, keys: Collection[str], *, dry_run: bool = False) -> LogErased:
+        """Erase the records of some keys from the log, and from what waits or was put aside; or say how many.
+
+        A landing that is on its way is waited for, so that it puts nothing of them into the dataset afterwards.
+        """
+        self._access.require(context, Permission.REVIEW)
+        project, name = context.project, endpoint.name
+
+        def work(connection: Connection) -> None:
+            before = queries.landing(connection, project, name)
+            others = (told for told in before.waiting if told.get("key") not in keys)
+            after = replace(before, waiting=tuple(told for told in others if told.get("prediction") not in erased.ids))
+            queries.put_landing(connection, project, before, after)
+            queries.erase_asides(connection, project, name, list(keys), predictions=list(erased.ids))
+
+        folder = self._log.folder_of(project, name)
+        with locked(folder):
+            erased = self._eraser.erase(folder, keys, dry_run=dry_run)
+            if not dry_run:
+                self._database.write(work)
+        return erased
+
+    def _land_new(self, context: Context, endpoint: Endpoint) -> Landed:
+        """Land what has come since the last time, or what was cut short then."""
         before = self._landing(context, endpoint)
         plan = before.plan or self._ends(context, endpoint)
         is_new = any(before.positions.get(name, 0) < end for name, end in plan.items())
@@ -106,56 +156,7 @@ class Landings:
         )  # fmt: skip
         if not is_new and not self._is_due(delivery):
             return Landed(waiting=len(before.waiting))
-        delivery = replace(delivery, landing=self._begun(delivery, plan))
-        try:
-            return self._land(delivery)
-        except FileNotFoundError as problem:
-            raise Stale(f"the log of endpoint {endpoint.name!r} was landed by somebody else just now") from problem
-
-    def tidy(self, context: Context, endpoint: Endpoint, *, dry_run: bool = False) -> Tidied:
-        """Compact what has landed, and let go of what is older than is kept; with `dry_run`, only say what of it."""
-        folder = self._log.folder_of(context.project, endpoint.name)
-        if not folder.exists():
-            return Tidied()
-        before = self._landing(context, endpoint)
-        tidied = self._compactor.compact(folder, before.positions, dry_run=dry_run)
-        if not dry_run:
-            self._forget_positions(context, before)
-        if self._keep is None:
-            return tidied
-        return tidied + self._compactor.expire(folder, self._clock.now() - self._keep, dry_run=dry_run)
-
-    def asides(self, context: Context, endpoint: Endpoint) -> list[Aside]:
-        """Return what was put aside because it fits into the dataset in no way, oldest first."""
-        self._access.require(context, Permission.DATA_READ)
-        return self._database.read(lambda c: queries.all_asides(c, context.project, endpoint.name))
-
-    def erase(self, context: Context, endpoint: Endpoint, keys: Collection[str], *, dry_run: bool = False) -> LogErased:
-        """Erase the records of some keys from the log, and from what waits or was put aside; or say how many."""
-        self._access.require(context, Permission.REVIEW)
-        folder = self._log.folder_of(context.project, endpoint.name)
-        erased = self._eraser.erase(folder, keys, dry_run=dry_run)
-        if not dry_run:
-            self._erase_kept(context, endpoint, keys, erased.ids)
-        return erased
-
-    def _erase_kept(self, context: Context, endpoint: Endpoint, keys: Collection[str], ids: Collection[str]) -> None:
-        """Erase what waits or was put aside; a landing that is on its way finds out and is done again."""
-        project, name = context.project, endpoint.name
-
-        def work(connection: Connection) -> None:
-            before = queries.landing(connection, project, name)
-            told = [one for one in before.waiting if one.get("key") not in keys and one.get("prediction") not in ids]
-            after = replace(before, waiting=tuple(told), erasures=before.erasures + 1)
-            queries.put_landing(connection, project, before, after)
-            queries.erase_asides(connection, project, name, list(keys), predictions=list(ids))
-
-        for _ in range(_TRIES - 1):
-            try:
-                return self._database.write(work)
-            except Stale:
-                continue
-        return self._database.write(work)
+        return self._land(replace(delivery, landing=self._begun(delivery, plan)))
 
     def _forget_positions(self, context: Context, before: Landing) -> None:
         """Forget how far segments had landed that compacted files stand for; their names never come again."""

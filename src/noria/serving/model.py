@@ -81,7 +81,7 @@ class Landing:
     """How far an endpoint's log has landed in its dataset: segments by name, and where the next landing begins.
 
     `plan` is where the present landing ends, so that one that was cut short is done again exactly; `waiting` is
-    feedback on rows that have not come yet. `erasures` counts how often something was erased from the log.
+    feedback on rows that have not come yet.
     """
 
     endpoint: str
@@ -89,7 +89,6 @@ class Landing:
     positions: Mapping[str, int]
     plan: Mapping[str, int] | None
     waiting: tuple[Mapping[str, Any], ...]
-    erasures: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,17 +86,15 @@ def landing(connection: Connection, project: str, endpoint: str) -> Landing:
         positions=row.positions,
         plan=row.plan,
         waiting=tuple(row.waiting),
-        erasures=row.erasures,
     )
 
 
 def put_landing(connection: Connection, project: str, before: Landing, after: Landing) -> None:
-    """Store how far a log has landed, if nobody else has landed or erased meanwhile; raises `Stale` if so."""
-    values = {"number": after.number, "positions": dict(after.positions), "erasures": after.erasures}
+    """Store how far a log has landed, if nobody else has landed meanwhile; raises `Stale` if somebody has."""
+    values = {"number": after.number, "positions": dict(after.positions)}
     values |= {"plan": None if after.plan is None else dict(after.plan), "waiting": list(after.waiting)}
     here = (landings.c.project == project) & (landings.c.endpoint == after.endpoint)
     is_same = (landings.c.number == before.number) & (landings.c.plan.is_(None) == (before.plan is None))
-    is_same &= landings.c.erasures == before.erasures
     if connection.execute(update(landings).where(here, is_same).values(values)).rowcount == 1:
         return
     try:

@@ -51,7 +51,6 @@ landings = Table(
     Column("positions", Json, nullable=False),
     Column("plan", Json),
     Column("waiting", Json, nullable=False),
-    Column("erasures", Integer, nullable=False, server_default="0"),
 )
 
 asides = Table(

@@ -1,4 +1,4 @@
-"""asides and erasures of landings."""
+"""what a landing puts aside."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -26,5 +26,4 @@ def upgrade() -> None:
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("project", "endpoint", "number", "place", name=op.f("pk_asides")),
     )
-    op.add_column("landings", sa.Column("erasures", sa.Integer(), server_default="0", nullable=False))
     # ### end Alembic commands ###
