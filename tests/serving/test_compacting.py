@@ -1,5 +1,6 @@
 """Laws of compaction: whatever was in segments is in a few Parquet files, once, whenever a crash comes."""
 
+import json
 import subprocess
 import sys
 from datetime import timedelta
@@ -7,11 +8,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from clicks import CLICKS, HOUR, READS, START, ask, labels, land, opened, rows_of, tell
 from polars.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
+from noria.cli.root import noria
 from noria.serving.compacting import Compactor, Tidied
 from noria.serving.disk import MachineDisk
 from noria.serving.log import ends
@@ -191,6 +194,7 @@ sys.path.insert(0, sys.argv[3])
 from test_compacting import MortalDisk
 from noria.core.clock import RealClock
 from noria.core.ids import TimedIds
+from noria.cli.root import noria
 from noria.serving.compacting import Compactor
 
 class Everything(dict):
@@ -256,3 +260,23 @@ def test_a_worker_compacts_in_its_round(home):
         worker.run_until_quiet()
 
     assert names(home, ".parquet") == ["predictions"]
+
+
+def test_commands_compact_and_show_what_was_put_aside(tmp_path):
+    with opened(tmp_path) as home:
+        home.push(CLICKS, rows_of(1, first=100))
+        ask(home, rows_of(1).with_columns(id=pl.lit("c" * 1001)))
+        land(home)
+        a_day_later(home)
+    places = {"HOME": "home", "BLOBS": "blobs", "KEY_FILE": "key", "LOG_FOLDER": "log"}
+    environment = {f"NORIA_{name}": str(tmp_path / place) for name, place in places.items()}
+
+    def told(*words):
+        return json.loads(CliRunner().invoke(noria, [*words, "--json"], env=environment).output)
+
+    (aside,) = told("data", "aside", "clicks")
+    first, done, after = told("gc", "--dry-run"), told("gc"), told("gc")
+
+    assert (aside["kind"], "longer than 1,000 letters" in aside["reason"]) == ("row", True)
+    assert json.loads(aside["record"])["row_key"] == "c" * 1001
+    assert [each["segments_compacted"] for each in (first, done, after)] == [1, 1, 0]
