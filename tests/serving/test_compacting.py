@@ -3,9 +3,10 @@
 import json
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pytest
 from click.testing import CliRunner
@@ -15,10 +16,11 @@ from sklearn.linear_model import LogisticRegression
 
 import noria as nr
 from noria.cli.root import noria
+from noria.serving.compacted import frame_of
 from noria.serving.compacting import Compactor, Tidied
 from noria.serving.disk import MachineDisk
 from noria.serving.log import ends
-from noria.serving.model import Landed
+from noria.serving.model import Feedback, Landed, Prediction
 
 DAY = timedelta(days=1)
 
@@ -86,6 +88,37 @@ def test_compacted_predictions_are_scanned_by_polars_with_the_rows_that_were_ask
 
     assert found["row_key"].to_list() == ["c0", "c1", "c2"]
     assert [row["x"] for row in found["row"].str.json_decode(pl.Struct({"x": pl.Float64}))] == [0.0, 1.0, 2.0]
+
+
+def test_every_field_of_every_record_comes_through_as_it_was():
+    paris = timezone(HOUR)
+    shared = {"request": "q", "prediction": "p", "key": "k", "row_key": "r", "version": 2, "latency_ms": 1.5}
+    at = datetime(2026, 7, 1, 12, 30, 15, 123457, UTC)
+    made = [
+        Prediction(**shared, at=at, score=0.5, time=at.astimezone(paris), row=msgspec.Raw(b'{"x": 1.50}')),
+        Prediction(
+            **shared, at=at - HOUR, score=None, missing=3, is_shadow=True, error="no", time=datetime(1969, 1, 1)
+        ),
+    ]
+
+    last, first = frame_of("predictions", made).rows(named=True)[::-1]
+
+    assert last == shared | {
+        "at": at, "time": at, "is_shadow": False, "score": 0.5, "missing": 0, "error": None, "row": '{"x": 1.50}'
+    }  # fmt: skip
+    assert first == shared | {
+        "at": at - HOUR, "time": datetime(1969, 1, 1, tzinfo=UTC), "is_shadow": True, "score": None, "missing": 3,
+        "error": "no", "row": "null",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("label", [True, 3, 0.25, "yes, it was"])
+def test_labels_of_every_kind_come_through(label):
+    told = Feedback(label=label, at=START, key="k", shaped=True)
+
+    (row,) = frame_of("feedback", [told]).rows(named=True)
+
+    assert (msgspec.json.decode(row["label"]), row["key"], row["prediction"], row["shaped"]) == (label, "k", None, True)
 
 
 def test_with_a_dry_run_nothing_is_changed(used):
@@ -194,7 +227,6 @@ sys.path.insert(0, sys.argv[3])
 from test_compacting import MortalDisk
 from noria.core.clock import RealClock
 from noria.core.ids import TimedIds
-from noria.cli.root import noria
 from noria.serving.compacting import Compactor
 
 class Everything(dict):

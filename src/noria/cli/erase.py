@@ -24,6 +24,6 @@ def erase(
         found = forget(platform.rooms, platform.context, dataset, keys, reason=reason, dry_run=True)
         if not dry_run:
             if not yes:
-                click.confirm(f"erase {found.words()} for good?", abort=True)
+                click.confirm(f"erase of {dataset} {found.words()} for good?", abort=True)
             found = forget(platform.rooms, platform.context, dataset, keys, reason=reason)
     show_one(asdict(found) | {"dry_run": dry_run}, as_json=as_json)

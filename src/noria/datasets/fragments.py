@@ -87,7 +87,7 @@ class FragmentReader:
         self._blobs = blobs
         self._frames: Kept[pl.DataFrame] = Kept(cache_bytes // 2)
         self._reads: Kept[pl.DataFrame] = Kept(cache_bytes // 2)
-        self._indexes: dict[str, KeyIndex] = {}
+        self._indexes: dict[Dataset, KeyIndex] = {}
 
     def frame(self, part: Fragment) -> pl.DataFrame:
         """Return a fragment's rows or labels."""
@@ -99,7 +99,7 @@ class FragmentReader:
 
     def holding(self, parts: Sequence[Fragment], keys: pl.Series, *, dataset: Dataset) -> list[Fragment]:
         """Return those of a dataset's fragments that may hold some of the keys; see `KeyIndex`."""
-        index = self._indexes.setdefault(dataset.name, KeyIndex(lambda part: self.frame(part)[dataset.key]))
+        index = self._indexes.setdefault(dataset, KeyIndex(lambda part: self.frame(part)[dataset.key]))
         return index.holding(parts, keys)
 
     def forget(self) -> None:

@@ -40,8 +40,8 @@ class KeyIndex:
 
     def _add(self, part: Fragment) -> None:
         """Put a fragment's hashes in order behind the others; runs of like size become one, so there are few."""
-        place = self._indexed[part.id] = len(self._indexed)
         hashes = np.sort(_hashes(self._keys(part)))
+        place = self._indexed[part.id] = len(self._indexed)
         run = (hashes, np.full(len(hashes), place, np.int32))
         while self._runs and len(self._runs[-1][0]) <= 2 * len(run[0]):
             run = _merged(self._runs.pop(), run)

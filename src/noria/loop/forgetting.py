@@ -27,7 +27,7 @@ class Forgotten:
     def words(self) -> str:
         """Return it as a person would say it."""
         counted = {name: value for name, value in asdict(self).items() if isinstance(value, int) and value}
-        return f"of {self.dataset} " + (", ".join(f"{value:,} {name}" for name, value in counted.items()) or "nothing")
+        return ", ".join(f"{value:,} {name}" for name, value in counted.items()) or "nothing"
 
 
 def forget(
