@@ -11,7 +11,11 @@ import pytest
 from noria.core.errors import Unavailable
 from noria.serving import segments
 from noria.serving.disk import MachineDisk
-from noria.serving.segments import SegmentWriter, lines_after, segments_in
+from noria.serving.segments import SegmentWriter, lines_after
+
+
+def segments_in(folder, name):
+    return sorted(folder.glob(f"{name}-*.jsonl"))
 
 
 def lines_of(folder, name="log"):

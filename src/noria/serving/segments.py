@@ -43,8 +43,8 @@ class SegmentWriter:
         self._number = 0
         self._written = 0
         self._synced = 0
+        # Appends whose sync failed, and why. It is not tried again: the kernel forgets what it could not write.
         self._lost: list[tuple[range, OSError]] = []
-        """Appends whose sync failed, and why: it is not tried again, for the kernel forgets what it could not write."""
 
     def append(self, lines: bytes) -> None:
         """Write whole lines; when it returns they survive kill -9.
@@ -160,8 +160,3 @@ def whole_end(path: Path) -> int:
                 return begin + place + 1
             end = begin
     return 0
-
-
-def segments_in(folder: Path, kind: str) -> list[Path]:
-    """Return the segments whose names begin with a kind, in the order in which they were begun by each writer."""
-    return sorted(folder.glob(f"{kind}-*{SUFFIX}"))
