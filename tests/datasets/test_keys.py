@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noria.datasets.keys import KeyIndex
@@ -31,6 +31,7 @@ keys_of = st.lists(st.sets(st.integers(0, 60), min_size=1), max_size=12)
 
 
 @pytest.mark.parametrize("spell", [int, str], ids=["numbers", "texts"])
+@settings(max_examples=40)
 @given(parts=keys_of, wanted=st.sets(st.integers(0, 60), min_size=1))
 def test_exactly_the_fragments_that_hold_a_key_are_found(spell, parts, wanted):
     made = [Part(f"f{number}", tuple(map(spell, keys))) for number, keys in enumerate(parts)]
