@@ -71,6 +71,8 @@ class Compactor:
         with locked(folder, wait=False) as ours:
             if not ours:
                 return Tidied()
+            if not dry_run:
+                finish(self._disk, folder)  # what a file stands for is gone before it is
             there = [path for kind in KINDS for path in compacted.files_of(folder, kind)]
             old = [path for path in there if path.suffix == compacted.SUFFIX and compacted.told(path).last < before]
             if not dry_run:
