@@ -16,8 +16,8 @@ from noria.runs.values import Values
 from noria.store.database import Connection, Database
 
 _BLOT = "[erased]"
-_READ = frozenset({"plain", "arrow", "npy"})
-"""The codecs whose values are looked into; a model is no list of rows, and is told of by its version instead."""
+_READ = frozenset({"plain", "collection", "arrow", "arrow-series", "pandas", "npy"})
+"""The codecs whose values are looked into; a model is no list of rows, and a file may be anything."""
 
 
 class RunEraser:
@@ -77,6 +77,12 @@ def _texts_of(value: object, column: str) -> Iterator[Iterable[object]]:
             yield from (texts for each in cast("Collection[object]", value) for texts in _texts_of(each, column))
         case _ if hasattr(value, "iter_columns"):
             yield from _columns_of(value, column)
+        case _ if hasattr(value, "to_frame") and not hasattr(value, "columns"):  # one column, or an index
+            yield from _texts_of(cast("Any", value).to_frame(), column)
+        case _ if hasattr(value, "reset_index"):  # a frame of pandas, whose index may be the key
+            flat = cast("Any", value).reset_index()
+            names = [name for name in flat.columns if name == column or flat[name].dtype.kind not in "biufcmM"]
+            yield from (flat[name].astype(str).unique() for name in names)
         case _ if getattr(getattr(value, "dtype", None), "kind", "") in {"U", "S"}:
             yield cast("Any", value).ravel().tolist()
         case _:
