@@ -12,7 +12,8 @@ from noria.core.clock import RealClock
 from noria.core.ids import TimedIds
 from noria.serving import asking, rules
 from noria.serving.asking import Asked, Scored
-from noria.serving.log import Log
+from noria.serving.compacting import Compactor
+from noria.serving.log import Log, ends
 from noria.serving.model import Endpoint, Feedback
 
 EVENTS, FEATURES = 100_000, 30
@@ -60,10 +61,24 @@ def main():
         told("ids made, recorded and written 1 at a time", EVENTS, work)
         size = sum(path.stat().st_size for path in Path(folder).rglob("*.jsonl")) / (4 * EVENTS)
         print(f"  {size:.0f} bytes an answer")
+        compacted(clock, ids, made)
         print("feedback, survives loss of power when acknowledged")
         for clients in (1, 16):
             told(f"{clients} at once, one piece each", 2_000, lambda c=clients: feedback(log, c, 2_000))
         log.close()
+
+
+def compacted(clock, ids, made):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "p" / "fraud"
+        log = Log(Path(name), clock=clock, ids=ids)
+        for begin in range(0, EVENTS, 100):
+            log.predicted("p", "fraud", made[begin : begin + 100])
+        log.close()
+        compactor = Compactor(log.disk, clock=clock, ids=ids)
+        told("compacted to Parquet", EVENTS, lambda: compactor.compact(folder, ends(folder, "predictions")))
+        size = sum(path.stat().st_size for path in folder.glob("*.parquet")) / EVENTS
+        print(f"  {size:.0f} bytes an answer")
 
 
 def feedback(log, clients, count):

@@ -8,6 +8,7 @@ import getpass
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import timedelta
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -131,7 +132,14 @@ class Platform(AbstractContextManager["Platform"]):
         """Return what brings the log into datasets."""
         from noria.serving.landing import Landings  # noqa: PLC0415 - see the module
 
-        return Landings(self.database, self.datasets, self.log, clock=self.clock)
+        return Landings(
+            self.database,
+            self.datasets,
+            self.log,
+            patience=timedelta(days=self.settings.feedback_patience_days),
+            keep=timedelta(days=self.settings.log_keep_days) or None,
+            **self._shared,
+        )
 
     @cached_property
     def preparer(self) -> "Preparer":

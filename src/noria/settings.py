@@ -27,6 +27,12 @@ class Settings:
         default="",
         metadata={"doc": "folder of predictions and feedback, shared by gateways and workers; in the home if empty"},
     )
+    log_keep_days: float = field(
+        default=0.0, metadata={"doc": "days after which compacted predictions and feedback are removed; 0 keeps them"}
+    )
+    feedback_patience_days: float = field(
+        default=30.0, metadata={"doc": "days that feedback waits for its row before it is put aside"}
+    )
     project: str = field(default="default", metadata={"doc": "project that a command works in"})
     actor: str = field(default="", metadata={"doc": "name of the person who acts; the login name if empty"})
     lease_seconds: float = field(default=30.0, metadata={"doc": "seconds after which a silent worker's work is free"})

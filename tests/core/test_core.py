@@ -39,7 +39,7 @@ def test_ids_made_later_sort_later_and_never_repeat():
     clock = SimulatedClock(NOON)
     ids = TimedIds(clock)
 
-    made = [ids.new("run") for _ in range(1000)]
+    made = [ids.new("run") for _ in range(3000)]
     clock.advance_to(NOON + timedelta(milliseconds=1))
     made.append(ids.new("run"))
 

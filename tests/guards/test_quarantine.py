@@ -90,6 +90,15 @@ def test_what_was_held_after_a_change_can_be_read_again_for_ever(home):
     assert {hold.key for hold in home.guards.held(home.context, "visits").holds} == {"v2"}
 
 
+def test_the_fact_of_a_release_by_key_has_no_key(home):
+    quarantine(home, "v1")
+
+    home.guards.release(home.context, "visits", Choice(key="v1", source="ward book"), reason="right")
+
+    (told,) = facts(home, FactKind.ROWS_RELEASED)
+    assert told["which"] == "source ward book, key of one row"
+
+
 def test_each_finding_that_holds_is_one_fact_with_its_reason_and_no_keys(home):
     quarantine(home, "v1", "v2")
 

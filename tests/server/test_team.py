@@ -1,64 +1,123 @@
-"""The law of a team: two of each process over one PostgreSQL work together, and nothing is decided twice."""
+"""The law of a team: two of each process over one PostgreSQL work together, and nothing is decided or kept twice."""
 
 import os
 import signal
 import subprocess
+from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import httpx2 as httpx
 import pytest
-from running import ENVIRONMENT, command, free_port, noria_init, until
+from running import ENVIRONMENT, ROW, command, free_port, noria_init, until
+
+from noria.boot import open_home
+from noria.settings import Settings
+
+
+class Team:
+    """Processes that share a database, blobs and a log, and nothing else."""
+
+    def __init__(self, folder, address):
+        self.folder = folder
+        self.places = {
+            "home": address,
+            "blobs": str(folder / "blobs"),
+            "key_file": str(folder / "key"),
+            "log_folder": str(folder / "log"),
+        }
+        self.environment = ENVIRONMENT | {f"NORIA_{name.upper()}": place for name, place in self.places.items()}
+        self.processes = []
+
+    def start(self, *words):
+        with self.said(len(self.processes)).open("w") as said:
+            process = subprocess.Popen(
+                command(*words), cwd=self.folder, env=self.environment, stdout=said, stderr=subprocess.STDOUT
+            )
+        self.processes.append(process)
+        return process
+
+    def serve(self, name):
+        """Start two of a server at once, and return them with their ports once both answer."""
+        ports = [free_port(), free_port()]
+        started = [self.start(name, "--port", str(port)) for port in ports]
+        for port in ports:
+            until(lambda port=port: get(port, "/healthz").status_code == 200, what=name)
+        return started, ports
+
+    def said(self, number):
+        return self.folder / f"{number}.log"
+
+    def end(self):
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
+            process.wait(30)
 
 
 @pytest.fixture
-def processes():
-    started = []
-    yield started
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-    for process in started:
-        process.wait(30)
+def team(tmp_path, postgresql_address):
+    made = Team(tmp_path, postgresql_address)
+    yield made
+    made.end()
 
 
-def test_two_workers_and_two_control_processes_share_one_database(tmp_path, postgresql_address, processes):
-    environment = ENVIRONMENT | {
-        "NORIA_HOME": postgresql_address,
-        "NORIA_BLOBS": str(tmp_path / "blobs"),
-        "NORIA_KEY_FILE": str(tmp_path / "key"),
-        "NORIA_LOG_FOLDER": str(tmp_path / "log"),
-    }
+def test_two_of_each_process_share_one_database(team):
+    begun = datetime.now(UTC)
+    _, controls = team.serve("server")  # on a database that is empty
+    noria_init(team.folder, team.environment)
+    workers = [team.start("worker", "loop.py"), team.start("worker", "loop.py")]
+    gateways, doors = team.serve("gateway")
 
-    def start(*words):
-        with (tmp_path / f"{len(processes)}.log").open("w") as said:
-            process = subprocess.Popen(
-                command(*words), cwd=tmp_path, env=environment, stdout=said, stderr=subprocess.STDOUT
-            )
-        processes.append(process)
-        return process
-
-    ports = [free_port(), free_port()]
-    for port in ports:  # both at once, on a database that is empty
-        start("server", "--port", str(port))
-    for port in ports:
-        until(lambda port=port: get(port, "/healthz").status_code == 200, what="control")
-    noria_init(tmp_path, environment)
-    first, second = start("worker", "loop.py"), start("worker", "loop.py")
-
-    until(lambda: champion(ports[0]) == 2, what="the first champion")
-    holder, other = (first, second) if "cycle.settled" in (tmp_path / "2.log").read_text() else (second, first)
+    until(lambda: champion(controls[0]) == 2, what="the first champion")
+    holder, other = workers if "cycle.settled" in team.said(2).read_text() else reversed(workers)
     os.kill(holder.pid, signal.SIGKILL)
-    post(ports[1], "/api/v1/loops/machines/cycles", {"reason": "asked of the other one"})
-    until(lambda: len(settled(ports[0])) == 2, what="the second cycle, turned by whoever is left")
-    promoted = post(ports[0], "/api/v1/models/machines/promote", {"version": 1, "reason": "asked of one"}).json()
+    post(controls[1], "/api/v1/loops/machines/cycles", {"reason": "asked of the other one"})
+    until(lambda: len(settled(controls[0])) == 2, what="the second cycle, turned by whoever is left")
+    until(lambda: versions(doors) == [2, 2], what="both gateways answer by the first champion")
+    promoted = post(controls[0], "/api/v1/models/machines/promote", {"version": 1, "reason": "asked of one"}).json()
+    until(lambda: versions(doors) == [1, 1], what="the promotion reached both gateways")
 
-    assert other.poll() is None, (tmp_path / "3.log").read_text()
+    assert other.poll() is None, team.said(3).read_text()
     assert promoted["before"] == 2
-    assert champion(ports[1]) == 1
-    facts = get(ports[1], "/api/v1/facts?limit=500").json()["items"]
-    kinds = [fact["kind"] for fact in facts]
+    assert champion(controls[1]) == 1
+    must_be_told_once(controls[1])
+    kept = acknowledged(doors, gateways)
+    team.end()
+    must_be_logged_once(team, kept, since=begun)
+
+
+def acknowledged(doors, gateways):
+    """Predict at each gateway and tell at the other one, kill the first in the midst, and return what was acknowledged."""
+    kept = []
+    for number in range(40):
+        if number == 20:
+            os.kill(gateways[0].pid, signal.SIGKILL)
+            gateways[0].wait(30)
+        asked, told = (doors[number % 2], doors[1 - number % 2]) if number < 20 else (doors[1], doors[1])
+        prediction = predict(asked, f"k{number}").json()["prediction"]
+        assert post(told, "/feedback", {"prediction": prediction, "label": number % 3 == 0}).json() == {"accepted": 1}
+        kept.append(prediction)
+    return kept
+
+
+def must_be_told_once(port):
+    """Hold the ledger against itself: gapless, and no decision twice."""
+    facts = get(port, "/api/v1/facts?limit=500").json()["items"]
+    kinds = Counter(fact["kind"] for fact in facts)
     assert [fact["position"] for fact in facts] == list(range(len(facts)))
-    assert kinds.count("cycle.opened") == kinds.count("cycle.settled") == 2
-    assert kinds.count("model.promoted") == 2
+    assert kinds["cycle.opened"] == kinds["cycle.settled"] == kinds["model.promoted"] == 2
+
+
+def must_be_logged_once(team, kept, *, since):
+    """Hold the log against what was acknowledged: each prediction once, each with what was told about it."""
+    with open_home(settings=Settings(**team.places)) as home:
+        now = home.clock.now() + timedelta(minutes=1)
+        found = home.endpoints.outcomes(home.context, "machines", since=since, until=now, as_of=now)
+    mine = found.filter(found["prediction"].is_in(kept))
+    assert sorted(mine["prediction"]) == sorted(kept)
+    labels = dict(zip(mine["prediction"], mine["label"], strict=True))
+    assert [labels[prediction] for prediction in kept] == [float(number % 3 == 0) for number in range(len(kept))]
 
 
 def champion(port):
@@ -67,6 +126,14 @@ def champion(port):
 
 def settled(port):
     return get(port, "/api/v1/cycles?state=settled").json()["items"]
+
+
+def versions(doors):
+    return [predict(door, "k").json().get("version") for door in doors]
+
+
+def predict(port, key):
+    return post(port, "/endpoints/machines/predict", {"row": {"id": key, **ROW}})
 
 
 def get(port, path):

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
+from clicks import opened
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from noria.access.service import Access
@@ -42,3 +43,11 @@ def endpoints(any_database, ledger, clock, ids, ann, blobs, tmp_path):
     log = Log(tmp_path / "log", clock=clock, ids=ids)
     own = {"registry": registry, "datasets": datasets, "loader": loader, "stopwatch": MachineStopwatch()}
     return Endpoints(any_database, log, **own, **shared)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def home(request, tmp_path):
+    """A home whose model answers clicks, on each kind of database."""
+    address = None if request.param == "sqlite" else request.getfixturevalue("postgresql_address")
+    with opened(tmp_path, address) as platform:
+        yield platform

@@ -1,77 +1,16 @@
 """Laws of landing: rows and labels once each, with where they came from, whatever was cut short."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import numpy as np
 import polars as pl
 import pytest
+from clicks import CLICKS, HOUR, READS, START, ask, labels, land, rows_of, snapshots, tell
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
-from noria.boot import open_home
-from noria.core.clock import SimulatedClock
 from noria.core.errors import Unavailable
 from noria.ledger.model import FactKind
-from noria.registry.model import Trained
-from noria.runs.model import Artifact
-from noria.serving.model import Feedback, Landed, Variant
-from noria.settings import Settings
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-CLICKS = nr.Dataset("clicks", key="id", time="at", label="bought")
-READS = nr.columns("x", "y")
-
-
-def rows_of(count, *, first=0, at=START):
-    numbers = range(first, first + count)
-    return pl.DataFrame(
-        {
-            "id": [f"c{number}" for number in numbers],
-            "at": [at] * count,
-            "x": [float(number) for number in numbers],
-            "y": [0.5] * count,
-        }
-    )
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def home(request, tmp_path):
-    address = str(tmp_path / "home") if request.param == "sqlite" else request.getfixturevalue("postgresql_address")
-    folders = {"blobs": str(tmp_path / "blobs"), "key_file": str(tmp_path / "key"), "log_folder": str(tmp_path / "log")}
-    with open_home(clock=SimulatedClock(START), settings=Settings(home=address, **folders)) as platform:
-        platform.datasets.create(platform.context, CLICKS)
-        table = np.random.default_rng(1).normal(size=(50, 2))
-        model = nr.Model(LogisticRegression().fit(table, table[:, 0] > 0), preprocess=READS)
-        encoded = platform.codecs.encode(model)
-        artifact = Artifact(codec=encoded.codec, blob=platform.blobs.put(encoded.payload), digest=encoded.digest)
-        trained = Trained(artifact=artifact, run="run", snapshot="s", trained_through=START, code="22" * 32)
-        platform.registry.register(platform.context, "clicks", trained)
-        platform.endpoints.create(platform.context, "clicks", model="clicks", dataset="clicks")
-        one = (Variant(version=1, weight=1.0),)
-        platform.endpoints.set_route(platform.context, "clicks", expected_epoch=0, variants=one, reason="the first")
-        yield platform
-
-
-def ask(home, rows, key="x"):
-    return home.endpoints.predict(home.context, "clicks", rows, key=key)
-
-
-def tell(home, **told):
-    home.endpoints.tell(home.context, "clicks", [Feedback(at=home.clock.now(), **told)])
-
-
-def land(home):
-    return home.landings.land(home.context, home.endpoints.get(home.context, "clicks"))
-
-
-def labels(home):
-    found = home.read("clicks")
-    return dict(zip(found["id"], found["bought"], strict=True))
-
-
-def snapshots(home):
-    return [(made.source, made.rows, made.labels) for made in home.datasets.snapshots(home.context, "clicks")]
+from noria.serving.model import AsideKind, Landed
 
 
 def test_rows_and_labels_land_with_their_source_and_nothing_lands_twice(home):
@@ -219,3 +158,78 @@ def test_a_worker_lands_what_its_loops_endpoint_met(home):
 
     assert labels(home) == {"c0": None, "c1": True}
     assert home.loops.get(home.context, "clicks").standing.labels == 1
+
+
+def asides(home):
+    return [
+        (aside.kind, aside.key, aside.reason)
+        for aside in home.landings.asides(home.context, home.endpoints.get(home.context, "clicks"))
+    ]
+
+
+def put_aside(home):
+    home.ledger.seal()
+    return [fact.payload for fact in home.ledger.after(-1) if fact.kind is FactKind.RECORDS_PUT_ASIDE]
+
+
+def test_feedback_whose_row_does_not_come_is_put_aside_after_its_time(home):
+    tell(home, label=True, key="never")
+    assert land(home) == Landed(waiting=1)
+
+    home.clock.advance_to(START + timedelta(days=29))
+    assert land(home) == Landed(waiting=1)
+    home.clock.advance_to(START + timedelta(days=31))
+
+    assert land(home) == Landed(aside=1)
+    assert land(home) == Landed()
+    assert asides(home) == [(AsideKind.FEEDBACK, "never", "its row did not come")]
+    assert put_aside(home) == [{"endpoint": "clicks", "dataset": "clicks", "rows": 0, "feedback": 1}]
+
+
+def test_a_row_that_cannot_be_committed_is_put_aside_and_the_others_land(home):
+    home.push(CLICKS, rows_of(1, first=100))
+    rows = rows_of(5).with_columns(id=pl.when(pl.col("x") == 2).then(pl.lit("c" * 1001)).otherwise(pl.col("id")))
+    ask(home, rows)
+
+    assert land(home) == Landed(rows=4, aside=1)
+
+    assert set(labels(home)) == {"c100", "c0", "c1", "c3", "c4"}
+    ((kind, key, reason),) = asides(home)
+    assert (kind, len(key)) == (AsideKind.ROW, 1001)
+    assert "keys are longer than 1,000 letters" in reason
+
+
+def test_a_label_that_is_not_of_the_datasets_kind_is_put_aside(home):
+    ask(home, rows_of(2))
+    tell(home, label=True, key="c0")
+    land(home)
+    tell(home, label="perhaps", key="c1")
+
+    assert land(home) == Landed(aside=1)
+
+    assert asides(home) == [(AsideKind.FEEDBACK, "c1", "its label is not Boolean")]
+
+
+def test_landing_reads_the_fragments_of_the_keys_that_came_and_not_the_dataset(home, monkeypatch):
+    for day in range(8):
+        home.push(CLICKS, rows_of(50, first=50 * day, at=START - timedelta(days=day)).sample(fraction=1.0, seed=day))
+    land_one(home, 1000)
+    read = []
+    real = home.blobs.get
+    monkeypatch.setattr(home.blobs, "get", lambda digest: read.append(digest) or real(digest))
+    home.datasets._reader._frames.clear()
+
+    land_one(home, 1001)
+    assert len(read) <= 2  # the first fragment says the columns; the new row's own is read for its label
+
+    ask(home, rows_of(1, first=75))
+    tell(home, label=True, key="c75")
+    read.clear()
+    assert land(home) == Landed(labels=1)
+    assert len(read) <= 3
+
+
+def land_one(home, number):
+    ask(home, rows_of(1, first=number))
+    tell(home, label=True, key=f"c{number}")
+    assert land(home) == Landed(rows=1, labels=1)

@@ -10,7 +10,12 @@ import pytest
 
 from noria.core.errors import Unavailable
 from noria.serving import segments
-from noria.serving.segments import SegmentWriter, lines_after, segments_in
+from noria.serving.disk import MachineDisk
+from noria.serving.segments import SegmentWriter, lines_after
+
+
+def segments_in(folder, name):
+    return sorted(folder.glob(f"{name}-*.jsonl"))
 
 
 def lines_of(folder, name="log"):
@@ -18,7 +23,7 @@ def lines_of(folder, name="log"):
 
 
 def test_a_reader_goes_on_where_it_was(tmp_path, clock):
-    writer = SegmentWriter(tmp_path, "log", clock=clock)
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=MachineDisk())
     writer.append(b"one\ntwo\n")
     (path,) = segments_in(tmp_path, "log")
     (first, second) = lines_after(path, 0)
@@ -29,7 +34,7 @@ def test_a_reader_goes_on_where_it_was(tmp_path, clock):
 
 
 def test_a_line_without_an_end_is_left_for_the_next_time(tmp_path, clock):
-    writer = SegmentWriter(tmp_path, "log", clock=clock)
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=MachineDisk())
     writer.append(b"one\nhal")
     (path,) = segments_in(tmp_path, "log")
 
@@ -40,13 +45,13 @@ def test_a_line_without_an_end_is_left_for_the_next_time(tmp_path, clock):
 
 def test_a_line_is_whole_across_the_borders_of_what_is_read_at_once(tmp_path, clock, monkeypatch):
     monkeypatch.setattr(segments, "_CHUNK_BYTES", 3)
-    SegmentWriter(tmp_path, "log", clock=clock).append(b"a\nbcdefgh\n\nij\n")
+    SegmentWriter(tmp_path, "log", clock=clock, disk=MachineDisk()).append(b"a\nbcdefgh\n\nij\n")
 
     assert lines_of(tmp_path) == [b"a", b"bcdefgh", b"", b"ij"]
 
 
 def test_a_segment_ends_when_it_is_large_or_old(tmp_path, clock):
-    writer = SegmentWriter(tmp_path, "log", clock=clock, most_bytes=8, longest=timedelta(minutes=1))
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=MachineDisk(), most_bytes=8, longest=timedelta(minutes=1))
     for line in (b"12345678\n", b"next\n"):
         writer.append(line)
     clock.advance_to(clock.now() + timedelta(minutes=1))
@@ -56,41 +61,55 @@ def test_a_segment_ends_when_it_is_large_or_old(tmp_path, clock):
 
 
 def test_two_writers_never_share_a_segment(tmp_path, clock):
-    SegmentWriter(tmp_path, "log-a", clock=clock).append(b"a\n")
+    SegmentWriter(tmp_path, "log-a", clock=clock, disk=MachineDisk()).append(b"a\n")
 
     with pytest.raises(Unavailable):
-        SegmentWriter(tmp_path, "log-a", clock=clock).append(b"b\n")
+        SegmentWriter(tmp_path, "log-a", clock=clock, disk=MachineDisk()).append(b"b\n")
 
 
-def test_after_a_refusal_of_the_disk_the_next_lines_begin_another_segment(tmp_path, clock, monkeypatch):
-    writer = SegmentWriter(tmp_path, "log", clock=clock)
-    real, refusals = os.write, iter([2, None])
+class FullDisk(MachineDisk):
+    """A disk on which a write finds no room, after the first bytes of it."""
 
-    def full(file, payload):
-        allowed = next(refusals, "all")
-        if allowed is None:
+    is_full = False
+
+    def write(self, file, payload):
+        if self.is_full:
+            super().write(file, payload[:2])
             raise OSError(28, "No space left on device")
-        return real(file, payload if allowed == "all" else payload[:allowed])
+        super().write(file, payload)
 
-    monkeypatch.setattr(segments.os, "write", full)
+
+def test_after_a_refusal_of_the_disk_the_next_lines_begin_another_segment(tmp_path, clock):
+    disk = FullDisk()
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=disk)
+
+    disk.is_full = True
     with pytest.raises(Unavailable, match="No space left on device"):
         writer.append(b"torn\n")
+    disk.is_full = False
     writer.append(b"whole\n")
 
     assert lines_of(tmp_path) == [b"whole"]
 
 
-def test_many_who_sync_at_once_share_a_sync_and_each_is_synced_before_it_returns(tmp_path, clock, monkeypatch):
-    writer = SegmentWriter(tmp_path, "log", clock=clock)
-    writer.append_synced(b"first\n")
-    synced, real = [], os.fsync
+class WatchedDisk(MachineDisk):
+    """A disk that keeps how large files were when they were synced, and refuses to sync when told to."""
 
-    def fsync(file):
+    def __init__(self):
+        self.synced, self.refusals = [], []
+
+    def sync(self, file):
+        if self.refusals:
+            raise self.refusals.pop()
         size = os.fstat(file).st_size
-        real(file)
-        synced.append(size)
+        super().sync(file)
+        self.synced.append(size)
 
-    monkeypatch.setattr(segments.os, "fsync", fsync)
+
+def test_many_who_sync_at_once_share_a_sync_and_each_is_synced_before_it_returns(tmp_path, clock):
+    disk = WatchedDisk()
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=disk)
+    writer.append_synced(b"first\n")
     (path,) = segments_in(tmp_path, "log")
     problems, gate = [], threading.Barrier(16)
 
@@ -99,7 +118,7 @@ def test_many_who_sync_at_once_share_a_sync_and_each_is_synced_before_it_returns
         for turn in range(20):
             line = f"{number}-{turn}\n".encode()
             writer.append_synced(line)
-            if line not in path.read_bytes()[: max(synced)]:
+            if line not in path.read_bytes()[: max(disk.synced)]:
                 problems.append(line)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
@@ -110,16 +129,30 @@ def test_many_who_sync_at_once_share_a_sync_and_each_is_synced_before_it_returns
 
     assert problems == []
     assert len(lines_of(tmp_path)) == 321
-    assert len(synced) < 320
+    assert len(disk.synced) < 321
+
+
+def test_what_a_failed_sync_was_to_save_is_refused_even_if_the_next_sync_succeeds(tmp_path, clock):
+    disk = WatchedDisk()
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=disk)
+    writer.append_synced(b"first\n")
+
+    disk.refusals = [OSError(5, "Input/output error")]
+    with pytest.raises(Unavailable, match="Input/output error"):
+        writer.append_synced(b"lost?\n")
+    writer.append_synced(b"next\n")
+
+    assert [path.read_bytes() for path in segments_in(tmp_path, "log")] == [b"first\nlost?\n", b"next\n"]
 
 
 _ACKNOWLEDGES = """
 import sys
 from pathlib import Path
 from noria.core.clock import RealClock
+from noria.serving.disk import MachineDisk
 from noria.serving.segments import SegmentWriter
 
-writer = SegmentWriter(Path(sys.argv[1]), "log-" + sys.argv[2], clock=RealClock(), most_bytes=2000)
+writer = SegmentWriter(Path(sys.argv[1]), "log-" + sys.argv[2], clock=RealClock(), disk=MachineDisk(), most_bytes=2000)
 for number in range(10**9):
     writer.append(f"{sys.argv[2]}-{number} {'x' * 200}\\n".encode())
     sys.stdout.write(f"{number}\\n")

@@ -94,6 +94,19 @@ def diff(before: str, after: str, home: str | None, as_json: bool) -> None:  # n
     show_one(found.to_plain(), as_json=as_json)
 
 
+@data.command()
+@click.argument("endpoint")
+@home_option
+@json_option
+def aside(endpoint: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """List what ENDPOINT was asked or told that fits into its dataset in no way, and why not."""
+    with opened(home) as platform:
+        found = platform.landings.asides(platform.context, platform.endpoints.get(platform.context, endpoint))
+        rows = [{"kind": each.kind.value, "key": each.key, "reason": each.reason, "at": each.at} for each in found]
+        rows = [row | {"record": each.record} for row, each in zip(rows, found, strict=True)] if as_json else rows
+    show(rows, as_json=as_json, empty=f"nothing of {endpoint} was put aside")
+
+
 def _first(name: str, *, key: str | None, time: str | None, label: str | None) -> Dataset:
     if key is None or time is None:
         raise Invalid(

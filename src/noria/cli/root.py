@@ -23,6 +23,7 @@ _COMMANDS = {
     "data": ("noria.cli.data:data", "Push, list, show and compare datasets."),
     "schema": ("noria.cli.schemas:schema", "Show, propose and approve what a dataset's rows may be."),
     "quarantine": ("noria.cli.quarantine:quarantine", "Look at what guards hold back, release it or erase it."),
+    "erase": ("noria.cli.erase:erase", "Erase somebody's rows from everything that is kept."),
     "loop": ("noria.cli.loops:loop", "Start loops, and see how they stand."),
     "cycles": ("noria.cli.loops:cycles", "List the turns of the loops, with outcomes and reasons."),
     "review": ("noria.cli.review:review", "See which candidates wait for a person; approve or refuse them."),

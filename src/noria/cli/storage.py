@@ -1,4 +1,4 @@
-"""`noria gc`: take away stored bytes that nothing refers to any more."""
+"""`noria gc`: take away stored bytes that nothing refers to any more, and compact the log."""
 
 import click
 
@@ -14,11 +14,18 @@ from noria.store import garbage
 @home_option
 @json_option
 def gc(dry_run: bool, older_than: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Take away blobs whose digest stands nowhere in the database."""
+    """Take away blobs whose digest stands nowhere in the database, and compact the log of predictions and feedback."""
     before = RealClock().now() - as_duration(older_than)
     with opened(home) as platform:
         found = garbage.find(platform.database, platform.blobs, before=before)
         if not dry_run:
             garbage.collect(platform.blobs, found)
+        endpoints = platform.endpoints.all(platform.context)
+        tidied = [platform.landings.tidy(platform.context, endpoint, dry_run=dry_run) for endpoint in endpoints]
     told = {"garbage": len(found.blobs), "bytes": found.size, "kept": found.kept, "taken_away": not dry_run}
+    told |= {
+        "segments_compacted": sum(each.segments for each in tidied),
+        "into_files": sum(each.files for each in tidied),
+    }
+    told |= {"log_files_expired": sum(each.expired for each in tidied)}
     show_one(told, as_json=as_json)

@@ -12,6 +12,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no i, l, 
 _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _TIME_DIGITS = 9  # milliseconds since 1970, enough until the year 3084
 _CHANCE_BITS = 60
+_LAST_PAIR = 1023
 
 
 class Ids(Protocol):
@@ -29,15 +30,24 @@ class TimedIds:
         self._clock = clock
         self._bits = secrets.randbits if chance is None else chance.getrandbits
         self._lock = threading.Lock()
-        self._last = (0, 0)
+        self._begin(0, 0)
 
     def new(self, prefix: str) -> str:
         """Return a fresh id with this prefix."""
         with self._lock:
-            moment = max(int(self._clock.now().timestamp() * 1000), self._last[0])
-            tail = self._last[1] + 1 if moment == self._last[0] else self._bits(_CHANCE_BITS - 1)
-            self._last = (moment, tail)
-        return f"{prefix}_{_spell(moment, _TIME_DIGITS)}{_spell(tail, _CHANCE_BITS // 5)}"
+            moment = int(self._clock.now().timestamp() * 1000)
+            if moment > self._moment:
+                self._begin(moment, self._bits(_CHANCE_BITS - 1))
+            else:
+                self._tail += 1
+                if not self._tail & _LAST_PAIR:
+                    self._begin(self._moment, self._tail)
+            return f"{prefix}_{self._spelled}{_PAIRS[self._tail & _LAST_PAIR]}"
+
+    def _begin(self, moment: int, tail: int) -> None:
+        self._moment, self._tail = moment, tail
+        # Within a millisecond mostly the last two digits change: the others are spelled once.
+        self._spelled = _spell(moment, _TIME_DIGITS) + _spell(tail >> 10, _CHANCE_BITS // 5 - 2)
 
 
 def moment_of(made: str) -> datetime:

@@ -29,6 +29,11 @@ def kind_of(dtype: pl.DataType) -> str:
     return "time" if isinstance(dtype, pl.Datetime) and dtype.time_zone else str(dtype)
 
 
+def type_of(kind: str) -> pl.DataType | None:
+    """Return the type that a column of a plain kind is stored as; None for a kind that is not plain, or unknown."""
+    return pl.Boolean() if kind == "bool" else _TYPES.get(kind)
+
+
 def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
     """Return the frame with one type for each kind of column: 64 bits, UTC in microseconds, plain text."""
     for name, dtype in frame.schema.items():

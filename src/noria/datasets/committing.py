@@ -99,7 +99,7 @@ class Committer:
         )
         unseen = [part for part in there if earlier is None or part.added_in > earlier.checked_through]
         if rows is not None:
-            touched = self._keyed_rows(dataset, unseen, rows[dataset.key])
+            touched = self.keyed_rows(dataset, unseen, rows[dataset.key])
             if touched is not None:
                 rules.must_be_new(rows[dataset.key], touched[dataset.key], dataset=dataset)
         if earlier is not None and list(earlier.columns.items()) == list(columns.items()):
@@ -110,9 +110,10 @@ class Committer:
             parts += [self._labels_part(dataset, part, owners) for part in labels.iter_slices(_FRAGMENT_ROWS)]
         return _Draft(delivery=delivery, columns=columns, parts=parts, checked_through=through)
 
-    def _keyed_rows(self, dataset: Dataset, parts: Sequence[Fragment], keys: pl.Series) -> pl.DataFrame | None:
-        """Return key and time of the rows in fragments that may hold some of the keys."""
-        touched = rules.overlapping(parts, keys, kind=FragmentKind.ROWS)
+    def keyed_rows(self, dataset: Dataset, parts: Sequence[Fragment], keys: pl.Series) -> pl.DataFrame | None:
+        """Return key and time of the rows in the fragments that may hold some of the keys; None for no fragments."""
+        near = rules.overlapping(parts, keys, kind=FragmentKind.ROWS)
+        touched = self._reader.holding(near, keys, dataset=dataset)
         return (
             pl.concat([self._reader.frame(p).select(dataset.key, dataset.time) for p in touched]) if touched else None
         )
@@ -122,7 +123,7 @@ class Committer:
     ) -> pl.DataFrame:
         """Return key and time of the rows that labels belong to; raises `BadData` if some belong to none."""
         brought = None if rows is None else rows.select(dataset.key, dataset.time)
-        named = [frame for frame in (self._keyed_rows(dataset, there, keys), brought) if frame is not None]
+        named = [frame for frame in (self.keyed_rows(dataset, there, keys), brought) if frame is not None]
         owners = pl.concat(named) if named else pl.DataFrame({dataset.key: keys.clear(), dataset.time: []})
         rules.must_be_known(keys, owners[dataset.key], dataset=dataset)
         return owners

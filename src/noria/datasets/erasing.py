@@ -87,7 +87,7 @@ class Eraser:
         also: Callable[[Connection, Erasure], None],
     ) -> Erasure:
         there = self._listed.of(context, dataset.name)
-        first = next(part for part in there if part.kind is FragmentKind.ROWS)
+        first = next((part for part in there if part.kind is FragmentKind.ROWS), None)
         rewrites = [made for part in there if (made := self._rewritten(dataset, part, held, keep=part is first))]
         key = self._key(_KEY_BYTES)
         told = Erasure(
@@ -101,7 +101,7 @@ class Eraser:
             by=str(context.actor),
             at=self._clock.now(),
         )
-        through = there[-1].added_in
+        through = there[-1].added_in if there else 0
 
         def work(connection: Connection) -> None:
             queries.lock(connection, context.project, dataset.name)

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 import polars as pl
@@ -11,7 +11,8 @@ import polars as pl
 from noria.core.context import Context
 from noria.core.digests import canonical_json
 from noria.datasets import frames, profiles, queries
-from noria.datasets.model import Fragment
+from noria.datasets.keys import KeyIndex
+from noria.datasets.model import Dataset, Fragment
 from noria.datasets.profiles import Profile
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database
@@ -86,6 +87,7 @@ class FragmentReader:
         self._blobs = blobs
         self._frames: Kept[pl.DataFrame] = Kept(cache_bytes // 2)
         self._reads: Kept[pl.DataFrame] = Kept(cache_bytes // 2)
+        self._indexes: dict[Dataset, KeyIndex] = {}
 
     def frame(self, part: Fragment) -> pl.DataFrame:
         """Return a fragment's rows or labels."""
@@ -95,10 +97,16 @@ class FragmentReader:
         """Return a whole read by its digest, made if it is not kept; what is done to it stays with the caller."""
         return self._reads.get(digest, make, _size).clone()
 
+    def holding(self, parts: Sequence[Fragment], keys: pl.Series, *, dataset: Dataset) -> list[Fragment]:
+        """Return those of a dataset's fragments that may hold some of the keys; see `KeyIndex`."""
+        index = self._indexes.setdefault(dataset, KeyIndex(lambda part: self.frame(part)[dataset.key]))
+        return index.holding(parts, keys)
+
     def forget(self) -> None:
         """Let go of all that was read, because some of it was erased."""
         self._frames.clear()
         self._reads.clear()
+        self._indexes.clear()
 
     def profile(self, part: Fragment) -> Profile:
         """Return a fragment's profile."""

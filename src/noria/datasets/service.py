@@ -1,6 +1,6 @@
 """Verbs of datasets: commit rows, land labels, read as of a time, compare, profile."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Unpack
@@ -12,14 +12,14 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.clock import Clock, as_utc
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound
+from noria.core.errors import BadData, Conflict, NotFound
 from noria.core.ids import Ids
 from noria.datasets import columns as kinds
 from noria.datasets import frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
 from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.fragments import FragmentList, FragmentReader
-from noria.datasets.holding import Held
+from noria.datasets.holding import Held, spelled
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
 from noria.datasets.profiles import Profile
 from noria.datasets.reading import Reading, Window
@@ -178,6 +178,40 @@ class Datasets:
             **bounds,
         )
 
+    def label_type(self, context: Context, dataset: Dataset) -> pl.DataType | None:
+        """Return the type of a dataset's labels, None before the first."""
+        self._access.require(context, Permission.DATA_READ)
+        return self._type(context, dataset, dataset.label or "")
+
+    def misfit(self, context: Context, dataset: Dataset, rows: pl.DataFrame) -> str | None:
+        """Return why rows cannot be what the dataset holds, None if they can; nothing is written."""
+        self._access.require(context, Permission.DATA_READ)
+        found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
+        try:
+            checked = rules.checked_rows(dataset, rows)
+            kinds.conformed(checked, kinds.joined_columns(dataset, found[1] if found else {}, checked))
+        except BadData as problem:
+            return problem.sentence
+        return None
+
+    def known_keys(self, context: Context, name: str, keys: Iterable[str]) -> set[str]:
+        """Return which of some keys, spelled as texts, the dataset holds; its cost follows the keys, not the dataset."""
+        dataset = self.dataset(context, name)
+        wanted = self._as_keys(context, dataset, keys)
+        if not wanted.len():
+            return set()
+        found = self._committer.keyed_rows(dataset, self._listed.of(context, name), wanted)
+        return set() if found is None else set(spelled(wanted)) & set(spelled(found[dataset.key]))
+
+    def first_with(self, context: Context, name: str, keys: Iterable[str]) -> int | None:
+        """Return the number of the first snapshot that has a row of some keys, None if there is none."""
+        dataset = self.dataset(context, name)
+        wanted = self._as_keys(context, dataset, keys)
+        parts = [part for part in self._listed.of(context, name) if part.kind is FragmentKind.ROWS]
+        holding = self._reader.holding(parts, wanted, dataset=dataset)
+        there = (part for part in holding if self._reader.frame(part)[dataset.key].is_in(wanted.implode()).any())
+        return min((part.added_in for part in there), default=None)
+
     def dataset(self, context: Context, name: str) -> Dataset:
         """Return a dataset; raises `NotFound`."""
         self._access.require(context, Permission.DATA_READ)
@@ -268,6 +302,15 @@ class Datasets:
         )
 
     # --- inside
+
+    def _type(self, context: Context, dataset: Dataset, column: str) -> pl.DataType | None:
+        found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
+        return None if found is None else kinds.type_of(found[1].get(column, ""))
+
+    def _as_keys(self, context: Context, dataset: Dataset, keys: Iterable[str]) -> pl.Series:
+        """Return keys that were spelled as texts as the dataset has them; what cannot be one is left out."""
+        texts = pl.Series(dataset.key, list(keys), pl.String)
+        return texts.cast(self._type(context, dataset, dataset.key) or pl.String(), strict=False).drop_nulls()
 
     def _changed(self, context: Context, dataset: str, old: Sequence[Fragment], new: Sequence[Fragment]) -> int:
         """Return how many rows have another label than they had."""

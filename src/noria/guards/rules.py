@@ -1,7 +1,7 @@
 """Pure decisions of the guards: what all checks say together, and which entries of a quarantine are meant."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -27,6 +27,10 @@ class Choice:
         """Return it as a person would say it."""
         named = {"source": self.source, "guard": self.guard, "cycle": self.cycle, "key": self.key}
         return ", ".join(f"{name} {value}" for name, value in named.items() if value is not None) or "everything held"
+
+    def told(self) -> str:
+        """Return it as a fact tells it: facts stay for ever, so no key is in them."""
+        return replace(self, key="of one row").words() if self.key is not None else self.words()
 
 
 def judge(batch: Batch, guards: Iterable[Guard]) -> Judgement:

@@ -1,7 +1,8 @@
 """Verbs of the guards: judge a batch, put into quarantine, look, release, erase; propose and approve schemas."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from noria.access.model import Permission
 from noria.access.service import Access
@@ -9,7 +10,7 @@ from noria.core.clock import Clock
 from noria.core.context import Context
 from noria.core.errors import Conflict, NotFound
 from noria.datasets.holding import Held
-from noria.datasets.model import Erasure, FragmentKind
+from noria.datasets.model import Erasure, FragmentKind, Hold
 from noria.datasets.service import Datasets
 from noria.guards import queries, rules, schemas
 from noria.guards.model import (
@@ -27,6 +28,8 @@ from noria.guards.spec import Batch, Guard
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.store.database import Connection, Database
+
+_ANY_TIME = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Guards:
@@ -107,7 +110,7 @@ class Guards:
             )  # fmt: skip
             if not count:
                 raise _nothing_held(dataset, choice)
-            told = {"dataset": dataset, "count": count, "which": choice.words(), "reason": reason}
+            told = {"dataset": dataset, "count": count, "which": choice.told(), "reason": reason}
             self._ledger.record(connection, context, FactKind.ROWS_RELEASED, subject=dataset, payload=told)
             return count
 
@@ -132,11 +135,28 @@ class Guards:
             )  # fmt: skip
             if count != len(entries):
                 raise Conflict("the quarantine changed just now", hint="look again: noria quarantine ls")
-            told = {"dataset": dataset, "erasure": erasure.id, "rows": erasure.rows, "labels": erasure.labels}
-            told |= {"snapshots": erasure.snapshots, "commitment": erasure.commitment, "reason": reason}
-            self._ledger.record(connection, context, FactKind.ROWS_ERASED, subject=dataset, payload=told)
+            self._tell_erased(connection, context, erasure)
 
         held = Held(entry.hold() for entry in entries)
+        return self._datasets.erase(context, dataset, held, reason=reason, also=also)
+
+    def erase_keys(self, context: Context, dataset: str, keys: Collection[str], *, reason: str) -> Erasure:
+        """Remove the rows of some keys from every snapshot, and the keys from the quarantine; it cannot be undone.
+
+        Erasing what is not there, or no longer, is fine, and told as well.
+        """
+        self._access.require(context, Permission.REVIEW)
+
+        def also(connection: Connection, erasure: Erasure) -> None:
+            change = queries.last_change(connection, context.project, dataset) + 1
+            for key in keys:
+                queries.end(
+                    connection, context.project, dataset, Choice(key=key, state=None), state=QuarantineState.ERASED,
+                    ended_in=change, by=str(context.actor), at=self._clock.now(), key=erasure.commitment,
+                )  # fmt: skip
+            self._tell_erased(connection, context, erasure)
+
+        held = Held(Hold(kind=FragmentKind.ROWS, key=key, time=_ANY_TIME, through=0) for key in keys)
         return self._datasets.erase(context, dataset, held, reason=reason, also=also)
 
     # --- schemas
@@ -223,6 +243,12 @@ class Guards:
                 )  # fmt: skip
                 found.setdefault((hold.kind, hold.key), entry)
         return list(found.values())
+
+    def _tell_erased(self, connection: Connection, context: Context, erasure: Erasure) -> None:
+        told: dict[str, object] = {"dataset": erasure.dataset, "erasure": erasure.id, "rows": erasure.rows}
+        told |= {"labels": erasure.labels, "snapshots": erasure.snapshots, "commitment": erasure.commitment}
+        told |= {"reason": erasure.reason}
+        self._ledger.record(connection, context, FactKind.ROWS_ERASED, subject=erasure.dataset, payload=told)
 
     def _tell(self, connection: Connection, context: Context, dataset: str, finding: Finding, *, cycle: str) -> None:
         kinds = sorted({hold.kind.value for hold in finding.holds})

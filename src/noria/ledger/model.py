@@ -13,6 +13,7 @@ class FactKind(StrEnum):
     DATASET_CREATED = "dataset.created"
     DATASET_COMMITTED = "dataset.committed"
     FEEDBACK_LANDED = "feedback.landed"
+    RECORDS_PUT_ASIDE = "records.put_aside"
     SCHEMA_PROPOSED = "schema.proposed"
     SCHEMA_APPROVED = "schema.approved"
     ROWS_QUARANTINED = "rows.quarantined"

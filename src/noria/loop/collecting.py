@@ -7,18 +7,21 @@ from noria.core.context import Context
 from noria.core.errors import NoriaError
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
+from noria.serving.model import Endpoint
 
 _EVERY = timedelta(seconds=5)
+_TIDY_EVERY = timedelta(minutes=10)
 _log = logging.getLogger("noria.worker")
 
 
 class Collector:
-    """Lands the logs of loops' endpoints, each every few seconds by the platform's clock."""
+    """Lands the logs of loops' endpoints every few seconds by the platform's clock, and tidies them now and then."""
 
     def __init__(self, rooms: Rooms, context: Context) -> None:
         self._rooms = rooms
         self._context = context
         self._looked_at: dict[str, datetime] = {}
+        self._tidied_at: dict[str, datetime] = {}
 
     def collect(self, loop: Loop) -> bool:
         """Land what has come at the loop's endpoints, and say whether anything has.
@@ -36,8 +39,16 @@ class Collector:
                 continue
             try:
                 landed = self._rooms.landings.land(self._context, endpoint)
+                self._tidy(endpoint, now)
             except NoriaError as problem:
                 _log.warning("the log of endpoint %s did not land: %s", endpoint.name, problem.sentence)
                 continue
             found |= bool(landed.rows or landed.labels)
         return found
+
+    def _tidy(self, endpoint: Endpoint, now: datetime) -> None:
+        """Compact what has landed, now and then."""
+        tidied_at = self._tidied_at.setdefault(endpoint.name, now)
+        if now - tidied_at >= _TIDY_EVERY:
+            self._tidied_at[endpoint.name] = now
+            self._rooms.landings.tidy(self._context, endpoint)

@@ -40,6 +40,8 @@ class AttemptState(StrEnum):
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    ERASED = "erased"
+    """It succeeded, and its result was dropped because it held what was erased."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,10 @@ class Artifact:
 
 
 def _no_result() -> object:
-    raise Invalid("this run was made without a reader for its result", hint="read it again: runs.get(context, id)")
+    raise Invalid(
+        "this run has no result to read: it was made without a reader, or what it held was erased",
+        hint="read it again: runs.get(context, id); what was erased is made again by a rerun",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

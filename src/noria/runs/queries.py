@@ -1,7 +1,7 @@
 """All SQL of runs."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    union,
     update,
 )
 from sqlalchemy.exc import IntegrityError
@@ -27,6 +28,8 @@ from noria.runs.tables import attempts, cached_results, hits, logs, metrics, par
 from noria.store.statements import Statement
 from noria.store.tables import UtcTime
 
+_AT_ONCE = 500
+_KEEPING = (runs, attempts, hits, cached_results, params)
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
 _INSERT_ATTEMPT, _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (
     Statement(insert(table)) for table in (attempts, hits, params, metrics)
@@ -330,6 +333,46 @@ def spent(connection: Connection, run_id: str) -> tuple[float, float, float]:
 
 def _fields(thing: LogPart | Progress) -> dict[str, Any]:
     return {entry.name: getattr(thing, entry.name) for entry in fields(thing)}
+
+
+def artifacts(connection: Connection, project: str) -> list[Artifact]:
+    """Return every value that a project's runs keep, each once."""
+    columns = ("codec", "digest", "blob", "inline")
+    parts = [
+        select(*(table.c[name] for name in columns)).where(table.c.project == project, table.c.codec.is_not(None))
+        for table in _KEEPING
+    ]
+    rows: Sequence[Row[Any]] = connection.execute(union(*parts)).all()
+    return [_some_artifact(row) for row in rows]
+
+
+def is_of_others(connection: Connection, project: str, blob: str) -> bool:
+    """Say whether runs of another project keep the same bytes."""
+    queries = (select(table.c.blob).where(table.c.blob == blob, table.c.project != project) for table in _KEEPING)
+    return any(connection.execute(query.limit(1)).first() is not None for query in queries)
+
+
+def forget_artifacts(connection: Connection, project: str, digests: Sequence[str]) -> None:
+    """Take values out of the cache and away from attempts, runs and params that have them."""
+    nothing = dict.fromkeys(("codec", "digest", "blob", "inline"))
+    for begin in range(0, len(digests), _AT_ONCE):
+        some = digests[begin : begin + _AT_ONCE]
+        for table in (cached_results, hits, params):
+            connection.execute(delete(table).where(table.c.project == project, table.c.digest.in_(some)))
+        theirs = (attempts.c.project == project) & attempts.c.digest.in_(some)
+        connection.execute(update(attempts).where(theirs).values(**nothing, state=AttemptState.ERASED.value))
+        connection.execute(update(runs).where(runs.c.project == project, runs.c.digest.in_(some)).values(**nothing))
+
+
+def rewrite_texts(connection: Connection, project: str, word: str, rewritten: Callable[[str], str]) -> None:
+    """Rewrite what was logged, told and raised in a project's runs wherever it has a word."""
+    for column in (logs.c.text, progress.c.words, params.c.words, attempts.c.error, runs.c.error):
+        table = column.table
+        assert isinstance(table, Table)
+        here = (table.c.project == project) & column.contains(word, autoescape=True)
+        for row in connection.execute(select(*table.primary_key.columns, column.label("said")).where(here)).mappings():
+            same = [key == row[key.name] for key in table.primary_key.columns]
+            connection.execute(update(table).where(*same).values({column: rewritten(row["said"])}))
 
 
 def _artifact_row(artifact: Artifact | None) -> dict[str, str | None]:

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any, cast
@@ -19,6 +19,7 @@ from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
 from noria.pipelines.references import find
 from noria.runs import queries, rules
+from noria.runs.erasing import RunEraser
 from noria.runs.executors import Executor
 from noria.runs.holding import Holder
 from noria.runs.inprocess import InProcess
@@ -367,6 +368,12 @@ class Runs:
             if not isinstance(taken, Lease):
                 self._holder.unclaim(run.id)
         return taken
+
+    def erase(self, context: Context, keys: Collection[str], *, column: str, dry_run: bool = False) -> int:
+        """Drop the kept results that hold one of some keys, in a `column` or in any text; return how many they are."""
+        self._access.require(context, Permission.REVIEW)
+        eraser = RunEraser(self._database, self._values)
+        return len(eraser.find(context, keys, column=column)) if dry_run else eraser.erase(context, keys, column=column)
 
     def _found(self, context: Context, run: str) -> Run:
         found = self._database.read(lambda connection: queries.run(connection, context.project, run))

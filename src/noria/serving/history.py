@@ -6,28 +6,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic
 
+import msgspec
 import polars as pl
 
-from noria.serving.log import FEEDBACK, PREDICTIONS, Record, ends, records
+from noria.serving.compacted import FEEDBACK, MOMENT, PREDICTIONS, SCHEMAS, files_of, told
+from noria.serving.compacted import SUFFIX as COMPACTED
+from noria.serving.log import Record, erasures_in, records
 from noria.serving.model import Feedback, Prediction
+from noria.serving.segments import whole_end
 
-_MOMENT = pl.Datetime("us", "UTC")
-_ANSWERS = {
-    "request": pl.String,
-    "prediction": pl.String,
-    "key": pl.String,
-    "row_key": pl.String,
-    "at": _MOMENT,
-    "time": _MOMENT,
-    "version": pl.Int64,
-    "is_shadow": pl.Boolean,
-    "score": pl.Float64,
-    "missing": pl.Int64,
-    "latency_ms": pl.Float64,
-    "error": pl.String,
-}
-_TOLD = {"prediction": pl.String, "key": pl.String, "at": _MOMENT, "label": pl.Float64}
-NO_LABELS = pl.DataFrame(schema={"row_key": pl.String, "label": pl.Float64, "at": _MOMENT})
+_ANSWERS = {name: kind for name, kind in SCHEMAS[PREDICTIONS].items() if name != "row"}
+_TOLD = {"prediction": pl.String, "key": pl.String, "at": MOMENT, "label": pl.Float64}
+NO_LABELS = pl.DataFrame(schema={"row_key": pl.String, "label": pl.Float64, "at": MOMENT})
 COLUMNS = (
     "request",
     "prediction",
@@ -46,7 +36,7 @@ COLUMNS = (
 
 @dataclass(slots=True)
 class _Read:
-    """How much of a segment has been read, and what was in it; None when it was let go."""
+    """How much of a file has been read, and what was in it; None when it was let go."""
 
     position: int = 0
     frames: list[pl.DataFrame] | None = field(default_factory=list[pl.DataFrame])
@@ -56,7 +46,8 @@ class _Read:
 class History(Generic[Record]):
     """An endpoint's records of one kind as frames; each look reads only what has come since the one before.
 
-    What ended before the time that a look asks for is let go, and read again if an earlier time is asked for.
+    What ended before the time that a look asks for is let go, and read again if an earlier time is asked for. After
+    an erasure everything is.
     """
 
     def __init__(self, folder: Path, name: str, kind: type[Record], schema: Mapping[str, Any]) -> None:
@@ -65,24 +56,49 @@ class History(Generic[Record]):
         self._kind = kind
         self._schema = schema
         self._read: dict[str, _Read] = {}
+        self._erasures = 0
 
     def since(self, moment: datetime | None) -> pl.DataFrame:
         """Return all records at a moment or later; all there are for None."""
-        for name, end in ends(self._folder, self._name).items():
-            self._look(name, end, moment)
-        frames = [frame for read in self._read.values() for frame in read.frames or ()]
+        while True:
+            try:
+                frames = self._look(moment)
+                break
+            except FileNotFoundError:  # compacted just now
+                continue
         whole = pl.concat([pl.DataFrame(schema=self._schema), *frames])
         return whole if moment is None else whole.filter(pl.col("at") >= moment)
 
-    def _look(self, name: str, end: int, moment: datetime | None) -> None:
-        read = self._read.setdefault(name, _Read())
+    def _look(self, moment: datetime | None) -> list[pl.DataFrame]:
+        """Read what is new in the files that count now, and return all that is in them."""
+        erasures = erasures_in(self._folder)
+        kept = self._read if erasures == self._erasures else {}
+        there = files_of(self._folder, self._name)
+        self._read = {path.name: kept.get(path.name) or _Read() for path in there}
+        self._erasures = erasures
+        for path in there:
+            look = self._look_into_compacted if path.suffix == COMPACTED else self._look_into_segment
+            look(path, self._read[path.name], moment)
+        return [frame for read in self._read.values() for frame in read.frames or ()]
+
+    def _look_into_compacted(self, path: Path, read: _Read, moment: datetime | None) -> None:
+        read.last = told(path).last
+        if moment is not None and read.last < moment:
+            read.frames = None
+        elif not read.frames:
+            frame = pl.read_parquet(path, columns=list(self._schema))
+            read.frames = [frame if "label" not in frame.columns else frame.with_columns(_labels(frame["label"]))]
+
+    def _look_into_segment(self, path: Path, read: _Read, moment: datetime | None) -> None:
+        end = whole_end(path)
         is_over = moment is not None and read.last is not None and read.last < moment
         if is_over and read.position >= end:
             read.frames = None
             return
         if read.frames is None:
             read.position, read.frames = 0, []
-        found = list(records(self._folder, self._kind, after={name: read.position}, until={name: end}))
+        after, until = {path.name: read.position}, {path.name: end}
+        found = list(records(self._folder, self._kind, after=after, until=until))
         if found:
             frame = self._frame(record for _, _, record in found)
             read.frames.append(frame)
@@ -95,6 +111,11 @@ class History(Generic[Record]):
         if "label" in columns:
             columns["label"] = [as_number(label) for label in columns["label"]]
         return pl.DataFrame(columns, schema=self._schema)
+
+
+def _labels(spelled: pl.Series) -> pl.Series:
+    """Return labels that a compacted file spells as JSON as numbers."""
+    return pl.Series("label", [as_number(msgspec.json.decode(label)) for label in spelled], pl.Float64)
 
 
 def answers_in(folder: Path) -> History[Prediction]:

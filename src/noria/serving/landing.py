@@ -1,6 +1,7 @@
 """Puts what an endpoint has met into its dataset, exactly once: rows as they were asked about, labels from feedback."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,22 +9,30 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from noria.access.model import Permission
+from noria.access.service import Access
 from noria.core import digests
 from noria.core.clock import Clock
 from noria.core.context import Context
-from noria.core.errors import BadData, NotFound
-from noria.core.ids import moment_of
-from noria.datasets.model import KNOWN_AT, Dataset
+from noria.core.errors import NotFound, Stale, Unavailable
+from noria.core.ids import Ids, moment_of
+from noria.datasets.holding import spelled
+from noria.datasets.model import Dataset
 from noria.datasets.service import Datasets
-from noria.serving import queries
+from noria.ledger.model import FactKind
+from noria.ledger.service import Ledger
+from noria.serving import compacted, fitting, queries
+from noria.serving.compacted import FEEDBACK, PREDICTIONS
+from noria.serving.compacting import Compactor, Tidied
+from noria.serving.disk import locked
+from noria.serving.erasing import LogErased, LogEraser
 from noria.serving.history import History, answers_in
-from noria.serving.log import FEEDBACK, PREDICTIONS, Log, ends, records
-from noria.serving.model import Endpoint, Feedback, Landed, Landing, Prediction
-from noria.store.database import Database
+from noria.serving.log import KINDS, Log, ends, records
+from noria.serving.model import Aside, AsideKind, Endpoint, Feedback, Landed, Landing, Prediction
+from noria.store.database import Connection, Database
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(minutes=1)
-_decode = msgspec.json.decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +44,20 @@ class _Delivery:
     dataset: Dataset
     schema: Mapping[str, pl.DataType]
     landing: Landing
+    at: datetime
 
     def key(self, what: str) -> str:
         """Return the key under which a part of the landing is committed, however often it is tried."""
         return f"endpoint/{self.endpoint.name}/{self.landing.number}/{what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """What came of a landing's rows, or of its feedback."""
+
+    landed: int = 0
+    waiting: tuple[Feedback, ...] = ()
+    asides: tuple[Aside, ...] = ()
 
 
 class Landings:
@@ -48,46 +67,143 @@ class Landings:
     `feedback/NAME`, and those that the model's own decision shaped `feedback/NAME/shaped`.
     """
 
-    def __init__(self, database: Database, datasets: Datasets, log: Log, *, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, datasets: Datasets, log: Log, *, ledger: Ledger, access: Access, clock: Clock, ids: Ids,
+        patience: timedelta, keep: timedelta | None = None,
+    ) -> None:  # fmt: skip
         self._database = database
         self._datasets = datasets
         self._log = log
+        self._ledger = ledger
+        self._access = access
         self._clock = clock
+        self._patience = patience
+        self._keep = keep
+        self._compactor = Compactor(log.disk, clock=clock, ids=ids)
+        self._eraser = LogEraser(log.disk, ids=ids)
         self._histories: dict[tuple[str, str], History[Prediction]] = {}
 
     def land(self, context: Context, endpoint: Endpoint) -> Landed:
         """Land what has come since the last time; nothing new is nothing landed.
 
-        A row whose key the dataset holds already is left out. Feedback on a row that it does not hold waits for it.
-        Columns that the dataset does not have are left out, and what is not of a column's kind is null.
+        A row whose key the dataset holds already is left out. Feedback on a row that it does not hold waits for it,
+        and is put aside when it has waited too long, as is at once what fits into the dataset in no way. Columns that
+        the dataset does not have are left out, and what is not of a column's kind is null.
 
         Raises:
             Stale: another worker is landing the same log.
 
         """
-        before = self._database.read(lambda c: queries.landing(c, context.project, endpoint.name))
+        with locked(self._log.folder_of(context.project, endpoint.name), shared=True):
+            return self._land_new(context, endpoint)
+
+    def tidy(self, context: Context, endpoint: Endpoint, *, dry_run: bool = False) -> Tidied:
+        """Compact what has landed, and let go of what is older than is kept; with `dry_run`, only say what of it."""
+        folder = self._log.folder_of(context.project, endpoint.name)
+        if not folder.exists():
+            return Tidied()
+        before = self._landing(context, endpoint)
+        try:
+            tidied = self._compactor.compact(folder, before.positions, dry_run=dry_run)
+            if not dry_run:
+                self._forget_positions(context, before)
+            if self._keep is not None:
+                tidied += self._compactor.expire(folder, self._clock.now() - self._keep, dry_run=dry_run)
+        except OSError as problem:
+            raise Unavailable(
+                f"the log could not be compacted: {problem}", hint=f"is there room left for {folder}?"
+            ) from problem
+        return tidied
+
+    def asides(self, context: Context, endpoint: Endpoint) -> list[Aside]:
+        """Return what was put aside because it fits into the dataset in no way, oldest first."""
+        self._access.require(context, Permission.DATA_READ)
+        return self._database.read(lambda c: queries.all_asides(c, context.project, endpoint.name))
+
+    def erase(self, context: Context, endpoint: Endpoint, keys: Collection[str], *, dry_run: bool = False) -> LogErased:
+        """Erase the records of some keys from the log, and from what waits or was put aside; or say how many.
+
+        A landing that is on its way is waited for, so that it puts nothing of them into the dataset afterwards.
+        """
+        self._access.require(context, Permission.REVIEW)
+        project, name = context.project, endpoint.name
+
+        def work(connection: Connection) -> None:
+            before = queries.landing(connection, project, name)
+            others = (told for told in before.waiting if told.get("key") not in keys)
+            after = replace(before, waiting=tuple(told for told in others if told.get("prediction") not in erased.ids))
+            queries.put_landing(connection, project, before, after)
+            queries.erase_asides(connection, project, name, list(keys), predictions=list(erased.ids))
+
+        folder = self._log.folder_of(project, name)
+        with locked(folder):
+            erased = self._eraser.erase(folder, keys, dry_run=dry_run)
+            if not dry_run:
+                self._database.write(work)
+        return erased
+
+    def _land_new(self, context: Context, endpoint: Endpoint) -> Landed:
+        """Land what has come since the last time, or what was cut short then."""
+        before = self._landing(context, endpoint)
         plan = before.plan or self._ends(context, endpoint)
         is_new = any(before.positions.get(name, 0) < end for name, end in plan.items())
         if not is_new and not before.waiting:
             return Landed()
         dataset = self._datasets.dataset(context, endpoint.dataset)
-        schema = self._schema(context, dataset)
-        delivery = _Delivery(context=context, endpoint=endpoint, dataset=dataset, schema=schema, landing=before)
-        if not is_new and not self._has_come(delivery):
+        delivery = _Delivery(
+            context=context, endpoint=endpoint, dataset=dataset, schema=self._schema(context, dataset), landing=before,
+            at=self._clock.now(),
+        )  # fmt: skip
+        if not is_new and not self._is_due(delivery):
             return Landed(waiting=len(before.waiting))
-        landing = self._begun(delivery, plan)
-        delivery = replace(delivery, landing=landing)
+        return self._land(replace(delivery, landing=self._begun(delivery, plan)))
+
+    def _forget_positions(self, context: Context, before: Landing) -> None:
+        """Forget how far segments had landed that compacted files stand for; their names never come again."""
+        folder = self._log.folder_of(context.project, before.endpoint)
+        there = [path for kind in KINDS for path in compacted.files_of(folder, kind)]
+        gone = compacted.replaced_in(there) & set(before.positions)
+        if not gone or before.plan is not None:
+            return
+        left = {name: end for name, end in before.positions.items() if name not in gone}
+        after = replace(before, positions=left)
+        with contextlib.suppress(Stale):  # somebody is landing: the next time will do
+            self._database.write(lambda c: queries.put_landing(c, context.project, before, after))
+
+    def _land(self, delivery: _Delivery) -> Landed:
+        """Land a plan: rows first, then the labels of rows, then tell how far it got, in one transaction."""
+        context, landing = delivery.context, delivery.landing
         rows = self._land_rows(delivery)
-        labels, waiting = self._land_labels(replace(delivery, schema=self._schema(context, dataset)))
+        labels = self._land_labels(replace(delivery, schema=self._schema(context, delivery.dataset)))
+        asides = rows.asides + labels.asides
         done = replace(
             landing,
             number=landing.number + 1,
             positions={**landing.positions, **(landing.plan or {})},
             plan=None,
-            waiting=tuple(msgspec.to_builtins(told) for told in waiting),
+            waiting=tuple(msgspec.to_builtins(told) for told in labels.waiting),
         )
-        self._database.write(lambda c: queries.put_landing(c, context.project, landing, done))
-        return Landed(rows=rows, labels=labels, waiting=len(waiting))
+
+        def work(connection: Connection) -> None:
+            queries.put_landing(connection, context.project, landing, done)
+            queries.insert_asides(connection, context.project, landing, asides)
+            self._tell(connection, delivery, asides)
+
+        self._database.write(work)
+        return Landed(rows=rows.landed, labels=labels.landed, waiting=len(labels.waiting), aside=len(asides))
+
+    def _tell(self, connection: Connection, delivery: _Delivery, asides: Collection[Aside]) -> None:
+        """Tell how much was put aside; what and why stands in its table, where it can be erased."""
+        if not asides:
+            return
+        name = delivery.endpoint.name
+        told: dict[str, object] = {"endpoint": name, "dataset": delivery.dataset.name}
+        told |= {"rows": sum(aside.kind is AsideKind.ROW for aside in asides)}
+        told |= {"feedback": sum(aside.kind is AsideKind.FEEDBACK for aside in asides)}
+        self._ledger.record(connection, delivery.context, FactKind.RECORDS_PUT_ASIDE, subject=name, payload=told)
+
+    def _landing(self, context: Context, endpoint: Endpoint) -> Landing:
+        return self._database.read(lambda c: queries.landing(c, context.project, endpoint.name))
 
     def _ends(self, context: Context, endpoint: Endpoint) -> dict[str, int]:
         """Return where the log ends now; that of feedback first, so that the predictions it is about are in it."""
@@ -104,89 +220,89 @@ class Landings:
         self._database.write(lambda c: queries.put_landing(c, project, before, after))
         return after
 
-    def _has_come(self, delivery: _Delivery) -> bool:
-        """Say whether a row has come that feedback waits for."""
+    def _is_due(self, delivery: _Delivery) -> bool:
+        """Say whether a row has come that feedback waits for, or feedback has waited too long."""
         waiting = [msgspec.convert(one, Feedback) for one in delivery.landing.waiting]
-        return bool(self._known(delivery, [(one.key, one) for one in waiting]))
+        return any(self._is_over(delivery, one) for one in waiting) or bool(
+            self._known(delivery, [one.key for one in waiting if one.key is not None])
+        )
+
+    def _is_over(self, delivery: _Delivery, told: Feedback) -> bool:
+        return delivery.at - told.at > self._patience
+
+    def _known(self, delivery: _Delivery, keys: Iterable[str]) -> set[str]:
+        return self._datasets.known_keys(delivery.context, delivery.dataset.name, keys)
 
     # --- rows
 
-    def _land_rows(self, delivery: _Delivery) -> int:
-        frame = _rows_of(self._read(delivery, PREDICTIONS, Prediction), delivery)
-        if frame.height == 0:
-            return 0
-        for known in (self._keys_near, self._all_keys):
-            fresh = frame.join(known(delivery, frame), on=delivery.dataset.key, how="anti")
-            if fresh.height == 0:
-                return 0
-            try:
-                return self._commit(delivery, fresh)
-            except BadData:
-                if known == self._all_keys:
-                    raise
-        return 0
+    def _land_rows(self, delivery: _Delivery) -> _Part:
+        dataset = delivery.dataset
+        asked = {one.row_key: one for one in self._read(delivery, PREDICTIONS, Prediction) if not one.is_shadow}
+        if not asked:
+            return _Part()
+        found = fitting.rows_of(asked, dataset, delivery.schema, at=delivery.at)
+        known = self._known(delivery, spelled(found.frame[dataset.key]))
+        fresh = found.frame.filter(~spelled(found.frame[dataset.key]).is_in(list(known)))
+        misfits = dict(
+            fitting.sifted(fresh, dataset, lambda rows: self._datasets.misfit(delivery.context, dataset, rows))
+        )
+        fresh = fresh.filter(~spelled(fresh[dataset.key]).is_in(list(misfits)))
+        asides = [fitting.aside_row(found.records[key], why, at=delivery.at) for key, why in misfits.items()]
+        return _Part(landed=self._commit(delivery, fresh), asides=(*found.asides, *asides))
 
     def _commit(self, delivery: _Delivery, rows: pl.DataFrame) -> int:
+        if not rows.height:
+            return 0
         source = f"endpoint/{delivery.endpoint.name}"
         made = self._datasets.commit(delivery.context, delivery.dataset, rows, source=source, key=delivery.key("rows"))
         return made.rows
 
-    def _keys_near(self, delivery: _Delivery, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the dataset's keys around the times of some rows, where those with the same keys mostly are."""
-        times = frame[delivery.dataset.time]
-        first, last = times.min(), times.max()
-        assert isinstance(first, datetime)
-        assert isinstance(last, datetime)
-        return self._keys(delivery, since=first - _SLACK, until=last + _SLACK)
-
-    def _all_keys(self, delivery: _Delivery, frame: pl.DataFrame) -> pl.DataFrame:  # noqa: ARG002 - as _keys_near
-        return self._keys(delivery)
-
-    def _keys(
-        self, delivery: _Delivery, *, since: datetime | None = None, until: datetime | None = None
-    ) -> pl.DataFrame:
-        name = delivery.dataset.key
-        try:
-            return self._datasets.read(
-                delivery.context, delivery.dataset.name, columns=[name], since=since, until=until
-            )
-        except NotFound:  # no snapshot yet
-            return pl.DataFrame(schema={name: delivery.schema.get(name, pl.String())})
-
     # --- labels
 
-    def _land_labels(self, delivery: _Delivery) -> tuple[int, list[Feedback]]:
-        """Land the feedback of the plan and what waited; return how many labels, and what waits still."""
+    def _land_labels(self, delivery: _Delivery) -> _Part:
+        """Land the feedback of the plan and what waited."""
         told = [msgspec.convert(one, Feedback) for one in delivery.landing.waiting]
         told += list(self._read(delivery, FEEDBACK, Feedback))
-        if not told or delivery.dataset.label is None:
-            return 0, []
+        if delivery.dataset.label is None:
+            return _Part(asides=tuple(self._aside(delivery, one, "its dataset has no label") for one in told))
         rows = self._rows_of_predictions(delivery, told)
         named = [(rows.get(one.prediction or "", one.key), one) for one in sorted(told, key=lambda one: one.at)]
-        known, now = self._known(delivery, named), self._clock.now()
-        landed = 0
+        known = self._known(delivery, [key for key, _ in named if key is not None])
+        parts: list[_Part] = []
         for is_shaped, what in ((False, "labels"), (True, "shaped")):
-            mine = {key: one for key, one in named if key in known and one.at <= now and one.shaped is is_shaped}
-            landed += self._land_some(delivery, what, mine)
-        return landed, [one for key, one in named if key not in known or one.at > now]
-
-    def _known(self, delivery: _Delivery, named: Iterable[tuple[str | None, Feedback]]) -> set[str]:
-        """Return which of these keys the dataset holds."""
-        wanted = [key for key, _ in named if key is not None]
-        keys = self._keys(delivery)[delivery.dataset.key].cast(pl.String)
-        return set(keys.filter(keys.is_in(wanted)))
-
-    def _land_some(self, delivery: _Delivery, what: str, named: Mapping[str, Feedback]) -> int:
-        """Land labels under a key that says what they are: the same ones once, however often it is tried."""
-        frame = _labels_of(named, delivery)
-        if frame.height == 0:
-            return 0
-        source = f"feedback/{delivery.endpoint.name}" + ("/shaped" if what == "shaped" else "")
-        spelled = digests.of_json([[key, one.label, one.at.isoformat()] for key, one in named.items()])
-        made = self._datasets.land_labels(
-            delivery.context, delivery.dataset, frame, source=source, key=delivery.key(f"{what}/{spelled[:16]}")
+            mine = {
+                key: one for key, one in named if key in known and one.at <= delivery.at and one.shaped is is_shaped
+            }
+            parts.append(self._land_some(delivery, what, mine))
+        left = [one for key, one in named if key not in known or one.at > delivery.at]
+        over = [one for one in left if self._is_over(delivery, one)]
+        return _Part(
+            landed=sum(part.landed for part in parts),
+            waiting=tuple(one for one in left if not self._is_over(delivery, one)),
+            asides=(
+                *parts[0].asides,
+                *parts[1].asides,
+                *(self._aside(delivery, one, "its row did not come") for one in over),
+            ),
         )
-        return made.labels
+
+    @staticmethod
+    def _aside(delivery: _Delivery, told: Feedback, reason: str) -> Aside:
+        return fitting.aside_feedback(told, reason, at=delivery.at)
+
+    def _land_some(self, delivery: _Delivery, what: str, named: Mapping[str, Feedback]) -> _Part:
+        """Land labels under a key that says what they are: the same ones once, however often it is tried."""
+        if not named:
+            return _Part()
+        found = fitting.labels_of(named, delivery.dataset, delivery.schema, at=delivery.at)
+        if found.frame.height == 0:
+            return _Part(asides=found.asides)
+        source = f"feedback/{delivery.endpoint.name}" + ("/shaped" if what == "shaped" else "")
+        digest = digests.of_json([[key, one.label, one.at.isoformat()] for key, one in named.items()])
+        made = self._datasets.land_labels(
+            delivery.context, delivery.dataset, found.frame, source=source, key=delivery.key(f"{what}/{digest[:16]}")
+        )
+        return _Part(landed=made.labels, asides=found.asides)
 
     def _rows_of_predictions(self, delivery: _Delivery, told: Iterable[Feedback]) -> dict[str, str]:
         """Return the keys of the rows that predictions were about, by their ids."""
@@ -208,47 +324,11 @@ class Landings:
     def _schema(self, context: Context, dataset: Dataset) -> Mapping[str, pl.DataType]:
         """Return the dataset's columns with their types; none before its first rows."""
         try:
-            return self._datasets.read(context, dataset.name, since=_LONG_AGO, until=_LONG_AGO).schema
+            rows = self._datasets.read(context, dataset.name, since=_LONG_AGO, until=_LONG_AGO).schema
         except NotFound:
             return {}
-
-
-def _rows_of(predictions: Iterable[Prediction], delivery: _Delivery) -> pl.DataFrame:
-    """Return the rows that were asked about as the dataset has them, each once."""
-    dataset, schema = delivery.dataset, delivery.schema
-    asked = {one.row_key: one for one in predictions if not one.is_shadow}
-    rows: list[dict[str, Any]] = [_decode(one.row) for one in asked.values()]
-    names = list(schema) or list(dict.fromkeys([dataset.key, dataset.time, *(name for row in rows for name in row)]))
-    columns = {name: [row.get(name) for row in rows] for name in names if name not in (dataset.label, KNOWN_AT)}
-    columns[dataset.key] = list(asked)
-    columns[dataset.time] = [one.time or one.at for one in asked.values()]
-    frame = pl.DataFrame([_column(name, values, schema.get(name)) for name, values in columns.items()])
-    return frame.drop_nulls(dataset.key)
-
-
-def _labels_of(named: Mapping[str, Feedback], delivery: _Delivery) -> pl.DataFrame:
-    """Return labels by their rows' keys as the dataset has them; what is no label of its kind is left out."""
-    dataset, schema = delivery.dataset, delivery.schema
-    label = dataset.label or ""
-    known_at = pl.Series(KNOWN_AT, [one.at for one in named.values()], pl.Datetime("us", "UTC"))
-    return pl.DataFrame(
-        [
-            _column(dataset.key, list(named), schema.get(dataset.key)),
-            _column(label, [one.label for one in named.values()], schema.get(label)),
-            known_at,
-        ]
-    ).drop_nulls(label)
-
-
-def _column(name: str, values: list[Any], kind: pl.DataType | None) -> pl.Series:
-    """Return values as a column of a kind; what is not of it is null."""
-    if isinstance(kind, pl.Datetime) and any(isinstance(value, str) for value in values):
-        texts = pl.Series(name, values, pl.String, strict=False)
-        return texts.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)
-    column = pl.Series(name, values, strict=False)
-    if kind is None or kind == pl.Null():
-        return column
-    return column.cast(kind, strict=False)
+        label = self._datasets.label_type(context, dataset)
+        return rows if label is None or dataset.label is None else {**rows, dataset.label: label}
 
 
 def _asked_at(prediction: str) -> datetime:

@@ -10,14 +10,16 @@ import msgspec
 
 from noria.core.clock import Clock
 from noria.core.ids import Ids
+from noria.serving.compacted import FEEDBACK, PREDICTIONS, files_of
+from noria.serving.disk import Disk, MachineDisk
 from noria.serving.model import Feedback, Prediction
-from noria.serving.segments import SegmentWriter, lines_after, segments_in, whole_end
+from noria.serving.segments import SUFFIX, SegmentWriter, lines_after, whole_end
 
-PREDICTIONS = "predictions"
-FEEDBACK = "feedback"
+KINDS: Mapping[str, type[Prediction] | type[Feedback]] = {PREDICTIONS: Prediction, FEEDBACK: Feedback}
+_MARKS = ".erasures"
 _encode_lines = msgspec.json.Encoder().encode_lines
 
-Record = TypeVar("Record", Prediction, Feedback)
+Record = TypeVar("Record", bound=Prediction | Feedback)
 Positions = dict[str, int]
 """How far each segment has been read, by its file's name."""
 
@@ -29,7 +31,8 @@ class Log:
     acknowledged, and survives loss of power.
     """
 
-    def __init__(self, folder: Path, *, clock: Clock, ids: Ids) -> None:
+    def __init__(self, folder: Path, *, clock: Clock, ids: Ids, disk: Disk | None = None) -> None:
+        self.disk = disk or MachineDisk()
         self._folder = folder
         self._clock = clock
         self._writer = ids.new("w").removeprefix("w_")
@@ -60,13 +63,17 @@ class Log:
             return known
         with self._lock:
             folder = self.folder_of(project, endpoint)
-            made = SegmentWriter(folder, f"{kind}-{self._writer}", clock=self._clock)
+            made = SegmentWriter(folder, f"{kind}-{self._writer}", clock=self._clock, disk=self.disk)
             return self._writers.setdefault((project, endpoint, kind), made)
 
 
 def ends(folder: Path, kind: str) -> Positions:
     """Return where the whole lines of each segment end now: a reading that stops there can be done again exactly."""
-    return {path.name: whole_end(path) for path in segments_in(folder, kind)}
+    while True:
+        try:
+            return {path.name: whole_end(path) for path in files_of(folder, kind) if path.suffix == SUFFIX}
+        except FileNotFoundError:  # compacted just now
+            continue
 
 
 def records(
@@ -88,3 +95,15 @@ def records(
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
             yield name, position, record
+
+
+def erasures_in(folder: Path) -> int:
+    """Return how often something was erased from an endpoint's log."""
+    marks = folder / _MARKS
+    return marks.stat().st_size if marks.exists() else 0
+
+
+def mark_erasure(folder: Path) -> None:
+    """Let whoever keeps records of the log in memory know that some of them were erased."""
+    with (folder / _MARKS).open("ab") as file:
+        file.write(b".")

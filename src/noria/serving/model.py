@@ -93,11 +93,34 @@ class Landing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landed:
-    """What one landing put into a dataset; `waiting` is feedback whose rows have not come yet."""
+    """What one landing put into a dataset.
+
+    `waiting` is feedback whose rows have not come yet, `aside` what was put aside because it does not fit.
+    """
 
     rows: int = 0
     labels: int = 0
     waiting: int = 0
+    aside: int = 0
+
+
+class AsideKind(StrEnum):
+    """What was put aside."""
+
+    ROW = "row"
+    FEEDBACK = "feedback"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """A record of the log that fits into the dataset in no way, and why; `record` is its line."""
+
+    kind: AsideKind
+    key: str | None
+    prediction: str | None
+    record: str
+    reason: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

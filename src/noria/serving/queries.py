@@ -1,14 +1,16 @@
 """All SQL of serving."""
 
 import contextlib
+from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, insert, select, update
+from sqlalchemy import Connection, Row, RowMapping, Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
-from noria.serving.model import Endpoint, Landing, Route, Servable, ServableKind, Variant
-from noria.serving.tables import endpoints, landings, routes, servables
+from noria.serving.model import Aside, AsideKind, Endpoint, Landing, Route, Servable, ServableKind, Variant
+from noria.serving.tables import asides, endpoints, landings, routes, servables
 
 
 def insert_endpoint(connection: Connection, project: str, endpoint: Endpoint, first: Route) -> None:
@@ -79,7 +81,11 @@ def landing(connection: Connection, project: str, endpoint: str) -> Landing:
     if row is None:
         return Landing(endpoint=endpoint, number=0, positions={}, plan=None, waiting=())
     return Landing(
-        endpoint=endpoint, number=row.number, positions=row.positions, plan=row.plan, waiting=tuple(row.waiting)
+        endpoint=endpoint,
+        number=row.number,
+        positions=row.positions,
+        plan=row.plan,
+        waiting=tuple(row.waiting),
     )
 
 
@@ -96,6 +102,34 @@ def put_landing(connection: Connection, project: str, before: Landing, after: La
             connection.execute(insert(landings), {"project": project, "endpoint": after.endpoint} | values)
     except IntegrityError as problem:
         raise Stale(f"the log of endpoint {after.endpoint!r} was landed by somebody else just now") from problem
+
+
+def insert_asides(connection: Connection, project: str, landing: Landing, asides_: Sequence[Aside]) -> None:
+    """Store what a landing has put aside."""
+    told = [
+        {"project": project, "endpoint": landing.endpoint, "number": landing.number, "place": place}
+        | {"kind": aside.kind.value, "key": aside.key, "prediction": aside.prediction}
+        | {"record": aside.record, "reason": aside.reason, "at": aside.at}
+        for place, aside in enumerate(asides_)
+    ]
+    if told:
+        connection.execute(insert(asides), told)
+
+
+def all_asides(connection: Connection, project: str, endpoint: str) -> list[Aside]:
+    """Return what was put aside of an endpoint's log, in order."""
+    here = (asides.c.project == project) & (asides.c.endpoint == endpoint)
+    rows = connection.execute(select(asides).where(here).order_by(asides.c.number, asides.c.place)).mappings()
+    return [_aside(row) for row in rows]
+
+
+def erase_asides(
+    connection: Connection, project: str, endpoint: str, keys: Sequence[str], *, predictions: Sequence[str]
+) -> None:
+    """Take away what was put aside of some keys, or about some predictions."""
+    here = (asides.c.project == project) & (asides.c.endpoint == endpoint)
+    is_theirs = asides.c.key.in_(keys) | asides.c.prediction.in_(predictions)
+    connection.execute(delete(asides).where(here, is_theirs))
 
 
 def put_servable(connection: Connection, project: str, servable: Servable) -> None:
@@ -143,6 +177,12 @@ def _route(row: Row[Any], *, model: str) -> Route:
         by=row.by,
         reason=row.reason,
     )
+
+
+def _aside(row: RowMapping) -> Aside:
+    values: dict[str, Any] = {entry.name: row[entry.name] for entry in fields(Aside)}
+    values["kind"] = AsideKind(row["kind"])
+    return Aside(**values)
 
 
 def _plain(project: str, route: Route) -> dict[str, Any]:

@@ -5,6 +5,7 @@ writer never goes on with a file that another one began, so what a death tore of
 reader waits for a line's end that never comes.
 """
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from noria.core.clock import Clock
 from noria.core.errors import Unavailable
+from noria.serving.disk import Disk
 
 SUFFIX = ".jsonl"
 _MOST_BYTES = 64 * 2**20
@@ -24,11 +26,13 @@ class SegmentWriter:
     """Appends lines to the newest of its segments; safe to share between threads."""
 
     def __init__(
-        self, folder: Path, name: str, *, clock: Clock, most_bytes: int = _MOST_BYTES, longest: timedelta = _LONGEST
-    ) -> None:
+        self, folder: Path, name: str, *, clock: Clock, disk: Disk, most_bytes: int = _MOST_BYTES,
+        longest: timedelta = _LONGEST,
+    ) -> None:  # fmt: skip
         self._folder = folder
         self._name = name
         self._clock = clock
+        self._disk = disk
         self._most_bytes = most_bytes
         self._longest = longest
         self._lock = threading.Lock()
@@ -39,6 +43,8 @@ class SegmentWriter:
         self._number = 0
         self._written = 0
         self._synced = 0
+        # Appends whose sync failed, and why. It is not tried again: the kernel forgets what it could not write.
+        self._lost: list[tuple[range, OSError]] = []
 
     def append(self, lines: bytes) -> None:
         """Write whole lines; when it returns they survive kill -9.
@@ -51,13 +57,21 @@ class SegmentWriter:
             self._append(lines)
 
     def append_synced(self, lines: bytes) -> None:
-        """Write whole lines; when it returns they survive loss of power. Many who call at once share one sync."""
+        """Write whole lines; when it returns they survive loss of power. Many who call at once share one sync.
+
+        Raises:
+            Unavailable: the disk refused to write or to sync them; the next lines begin another segment.
+
+        """
         with self._lock:
             self._append(lines)
             mine = self._written
         with self._syncing:
             if self._synced < mine:
                 self._sync()
+            for appends, problem in self._lost:
+                if mine in appends:
+                    raise self._refused(problem) from problem
 
     def close(self) -> None:
         """Sync and end the segment; a later append begins another one."""
@@ -66,15 +80,11 @@ class SegmentWriter:
 
     def _append(self, lines: bytes) -> None:
         try:
-            file = self._current()
-            left = memoryview(lines)
-            while left:
-                left = left[os.write(file, left) :]
+            self._disk.write(self._current(), lines)
         except OSError as problem:
-            self._end()
-            raise Unavailable(
-                f"the log could not be written: {problem}", hint=f"is there room left for {self._folder}?"
-            ) from problem
+            with contextlib.suppress(OSError):
+                self._end()
+            raise self._refused(problem) from problem
         self._size += len(lines)
         self._written += 1
 
@@ -85,11 +95,8 @@ class SegmentWriter:
             if self._size < self._most_bytes and now - self._opened_at < self._longest:
                 return self._file
             self._end()
-        self._folder.mkdir(parents=True, exist_ok=True)
-        path = self._folder / f"{self._name}-{self._number:06d}{SUFFIX}"
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
+        self._file = self._disk.create(self._folder / f"{self._name}-{self._number:06d}{SUFFIX}")
         self._opened_at, self._size, self._number = now, 0, self._number + 1
-        _sync_name(self._folder)
         return self._file
 
     def _sync(self) -> None:
@@ -98,18 +105,32 @@ class SegmentWriter:
             through, file = self._written, None if self._file is None else os.dup(self._file)
         if file is not None:
             try:
-                os.fsync(file)
+                self._disk.sync(file)
+            except OSError as problem:
+                with self._lock, contextlib.suppress(OSError):
+                    self._lose(problem)
+                    self._end()
             finally:
                 os.close(file)
         self._synced = through
 
     def _end(self) -> None:
         file, self._file = self._file, None
-        if file is not None:
-            try:
-                os.fsync(file)
-            finally:
-                os.close(file)
+        if file is None:
+            return
+        try:
+            self._disk.sync(file)
+        except OSError as problem:
+            self._lose(problem)
+            raise
+        finally:
+            self._disk.close(file)
+
+    def _lose(self, problem: OSError) -> None:
+        self._lost.append((range(self._synced + 1, self._written + 1), problem))
+
+    def _refused(self, problem: OSError) -> Unavailable:
+        return Unavailable(f"the log could not be written: {problem}", hint=f"is there room left for {self._folder}?")
 
 
 def lines_after(path: Path, position: int) -> Iterator[tuple[int, bytes]]:
@@ -139,16 +160,3 @@ def whole_end(path: Path) -> int:
                 return begin + place + 1
             end = begin
     return 0
-
-
-def segments_in(folder: Path, kind: str) -> list[Path]:
-    """Return the segments whose names begin with a kind, in the order in which they were begun by each writer."""
-    return sorted(folder.glob(f"{kind}-*{SUFFIX}"))
-
-
-def _sync_name(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -52,3 +52,18 @@ landings = Table(
     Column("plan", Json),
     Column("waiting", Json, nullable=False),
 )
+
+asides = Table(
+    "asides",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("endpoint", String(255), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(32), nullable=False),
+    Column("key", Text),
+    Column("prediction", String(512)),
+    Column("record", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
