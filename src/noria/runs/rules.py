@@ -10,6 +10,7 @@ from noria.pipelines.model import Cached, Retry
 from noria.runs.model import Run
 
 _LONGEST_WAIT_SECONDS = 300.0
+_MOST_LOST = 3
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
 _ENGINE = {"noria.runs.inprocess", "noria.pipelines.signatures"}
@@ -41,9 +42,9 @@ def cache_key(step: str, *, code: str, inputs: str, environment: Mapping[str, st
     return digests.of_parts([step.encode(), code.encode(), inputs.encode(), *declared])
 
 
-def tries_again(retry: Retry, *, tried: int, problem: Exception) -> bool:
-    """Say whether a step that raised in its `tried`th try gets another one."""
-    return tried <= retry.retries and isinstance(problem, retry.retry_on)
+def tries_again(retry: Retry, *, tried: int, problem: Exception, is_lost: bool = False) -> bool:
+    """Say whether a step that raised in its `tried`th try, or was lost with its machine, gets another one."""
+    return (tried <= retry.retries and isinstance(problem, retry.retry_on)) or (is_lost and tried <= _MOST_LOST)
 
 
 def wait_seconds(retry: Retry, *, tried: int, chance: float) -> float:

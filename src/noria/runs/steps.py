@@ -4,6 +4,7 @@ import random
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -15,7 +16,7 @@ from noria.pipelines.code import code_digest
 from noria.pipelines.model import Cached, Failure
 from noria.pipelines.steps import Step
 from noria.runs import queries, rules
-from noria.runs.executors import Call, Executor, Outcome, Problem, refusal
+from noria.runs.executors import Arguments, Call, Executor, Outcome, Problem, refusal
 from noria.runs.holding import Holder
 from noria.runs.model import Attempt, AttemptState, Hit, LogPart, Metric, Param, Run
 from noria.runs.recorder import Recorder
@@ -39,7 +40,7 @@ class Task:
     id: str
     step: Step[..., Any]
     inputs: str
-    arguments: Callable[[], dict[str, object]]
+    arguments: Arguments
     goes_on: bool = False
     """Whether its failure is a value that the run goes on with."""
 
@@ -221,7 +222,7 @@ class Steps:
         known = [self._known(task, kept) for task in tasks]
         with ThreadPoolExecutor(concurrency, thread_name_prefix="noria-map") as pool:
             futures = [
-                None if found else pool.submit(self._try_unless_over, task)
+                None if found else pool.submit(copy_context().run, self._try_unless_over, task)
                 for task, found in zip(tasks, known, strict=True)
             ]
             _end_all([future for future in futures if future is not None])
@@ -322,14 +323,23 @@ class Steps:
 
     def _try_once(self, task: Task, *, tried: int, is_alone: bool) -> _Tried:
         started_at = self._around.clock.now()
-        telling = Telling(self._run, task.id, self._tries.get(task.id, 0) + 1, self._around, self._check)
-        call = Call(step=task.step, arguments=task.arguments, told=telling.recorder, is_alone=is_alone)
+        attempt = self._tries.get(task.id, 0) + 1
+        telling = Telling(self._run, task.id, attempt, self._around, self._check)
+        call = Call(
+            step=task.step,
+            arguments=task.arguments,
+            told=telling.recorder,
+            run=self._run.id,
+            id=task.id,
+            attempt=attempt,
+            is_alone=is_alone,
+        )
         outcome = self._around.executor.execute(call)
         made, params, problem = self._kept(task.id, outcome, telling.recorder)
         again = (
             problem is not None
             and problem.may_pass
-            and rules.tries_again(task.step.retry, tried=tried, problem=problem.cause)
+            and rules.tries_again(task.step.retry, tried=tried, problem=problem.cause, is_lost=problem.is_lost)
         )
         if problem is not None and not again and task.goes_on:
             made = self._around.values.keep(Failure(step=task.id, reason=rules.storable(problem.words)))
