@@ -1,6 +1,7 @@
 """Steps that the executors' tests execute; a module of its own, which is what other machines are sent."""
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -143,3 +144,53 @@ def side_by_side(file, n):
 @nr.step
 def exits():
     sys.exit("enough")
+
+
+@nr.step(tags=["fast-disk"])
+def begins(folder):
+    """Wait on the first node that it is on, and end at once on any other."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    before = [file.name for file in Path(folder).iterdir()]
+    (Path(folder) / node).touch()
+    while not before:
+        time.sleep(0.05)
+    return node
+
+
+@nr.step(cpus=2, tags=["fast-disk"])
+def needs_together():
+    return 1
+
+
+@nr.step(tags=["tape"])
+def on_tape():
+    return 1
+
+
+@nr.step(timeout_seconds=0.5)
+def holds_the_interpreter():
+    return re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+@nr.step
+def runs_for_long(file):
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+@nr.step
+def size_of(frame):
+    return frame.height
+
+
+@nr.pipeline
+def twice_used(rows):
+    made = make(rows)
+    return [size_of(made), size_of(make(rows + 1)), size_of(made)]
+
+
+@nr.step(timeout_seconds=30.5, memory_bytes=2_000_000_000, cpus=1.5, gpus=1, tags=["fast-disk"])
+def demanding():
+    return 1

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, Unavailable
 from noria.pipelines.model import Needs
 from noria.pipelines.steps import Step
 from noria.runs.recorder import Recorder
@@ -120,3 +120,8 @@ def refusal(needs: Needs, executor: Executor) -> Problem | None:
         return None
     words = f"needs what the executor {executor.name!r} cannot give: {'; '.join(lacks)}"
     return Problem(words=words, cause=Invalid(words, hint=hint), may_pass=False)
+
+
+def closed() -> Unavailable:
+    """Return what an executor raises that was closed while somebody wanted a try of it."""
+    return Unavailable("the executor is closed", hint="open the home again")

@@ -6,9 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from noria.core.errors import Unavailable
 from noria.pipelines.model import Needs
-from noria.runs.executors import Offers
+from noria.runs.executors import Offers, closed
 
 _is_inside: ContextVar[bool] = ContextVar("noria_slots", default=False)
 """Whether this thread is inside a try that holds slots: what it starts itself runs on those, else it might wait for ever."""
@@ -59,7 +58,7 @@ class Slots:
             try:
                 self._changed.wait_for(lambda: self._is_closed or self._is_turn(ticket, wanted))
                 if self._is_closed:
-                    raise Unavailable("the executor is closed", hint="open the home again")
+                    raise closed()
                 self._free = tuple(free - want for free, want in zip(self._free, wanted, strict=True))
             finally:
                 self._waiting.remove(ticket)

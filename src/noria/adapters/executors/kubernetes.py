@@ -23,7 +23,7 @@ from noria.core.codecs import Encoded
 from noria.core.errors import Invalid, NotInstalled, Unavailable
 from noria.core.ids import Ids
 from noria.runs import rules
-from noria.runs.executors import Call, Offers, Outcome
+from noria.runs.executors import Call, Offers, Outcome, closed
 from noria.runs.model import Artifact
 from noria.runs.recorder import Recorder
 from noria.runs.values import Value, Values
@@ -126,7 +126,7 @@ class Kubernetes:
                 if pod is None or not pods.has_ended(pod):
                     self._delete(name)
                 return outcome
-        raise Unavailable("the executor is closed", hint="open the home again")
+        raise closed()
 
     def _outcome(self, call: Call, pod: pods.Pod | None, *, was_there: bool, waited: float) -> Outcome | None:
         """Return how a try ended, None while it has not."""

@@ -6,11 +6,12 @@ arguments and its attributes, as far as they are plain.
 """
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from noria.core.codecs import Codecs, Encoded
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, NoriaError
 from noria.pipelines.references import find, reference_to
 from noria.runs import rules
 from noria.runs.executors import Problem
@@ -63,7 +64,7 @@ def unpack_problem(packed: Packed, codecs: Codecs) -> Problem:
 
 
 def _pack_error(problem: Exception, codecs: Codecs) -> Packed:
-    arguments = _plain(problem.args, codecs)
+    arguments = _plain(problem.__reduce__()[1], codecs)  # of an OSError, its file too
     return {
         "type": reference_to(type(problem)),
         "args": arguments if arguments is not None else _plain((str(problem),), codecs),
@@ -91,14 +92,17 @@ def _unpack_error(packed: Packed, codecs: Codecs) -> Exception:
 
 
 def _remade(packed: Packed, codecs: Codecs) -> Exception | None:
-    """Make an error again without its constructor, of which nobody knows what it wants; None unless it says the same."""
+    """Make an error again, by its constructor or, where that wants something else, without; None unless it says the same."""
     try:
         kind = cast("type[Exception]", find(packed["type"]))
         arguments = cast("tuple[object, ...]", codecs.decode("plain", packed["args"]))
-        problem = kind.__new__(kind, *arguments)
-        problem.args = arguments
-        attributes: Mapping[str, bytes] = packed["attributes"]
-        vars(problem).update({name: codecs.decode("plain", spelled) for name, spelled in attributes.items()})
-        return problem if rules.sentence(problem) == packed["sentence"] else None
-    except Exception:  # noqa: BLE001 - a type of the user's own may do anything here
+        attributes = {name: codecs.decode("plain", spelled) for name, spelled in packed["attributes"].items()}
+    except NoriaError:
         return None
+    for make in (kind, partial(kind.__new__, kind)):
+        with contextlib.suppress(Exception):  # a type of the user's own may do anything here
+            problem = make(*arguments)
+            vars(problem).update(attributes)
+            if rules.sentence(problem) == packed["sentence"]:
+                return problem
+    return None

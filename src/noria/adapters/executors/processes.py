@@ -30,6 +30,7 @@ from noria.runs.inprocess import InProcess
 from noria.runs.logs import Log, kept
 from noria.runs.recorder import Recorder
 from noria.runs.slots import Slots
+from noria.runs.values import Taking
 
 _LOOKS_A_SECOND = 20
 _PATIENCE_SECONDS = 60.0
@@ -242,7 +243,11 @@ def _executed(
         words = f"cannot be found by its process: {rules.sentence(problem)}"
         outcome = Outcome(problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
     else:
-        outcome = executor.execute(Call(step=step, arguments=lambda *_: arguments, told=told))
+
+        def given(*_: Taking) -> Mapping[str, object]:
+            return arguments
+
+        outcome = executor.execute(Call(step=step, arguments=given, told=told))
     outcome = _sendable_outcome(outcome)
     return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
 

@@ -7,10 +7,10 @@ try is the engine's to count. What crosses is bytes made by codecs; Ray pickles 
 import contextlib
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from functools import partial
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import msgspec
@@ -18,19 +18,17 @@ import msgspec
 from noria.adapters.codecs import standard
 from noria.adapters.executors.child import Child
 from noria.adapters.executors.packing import Packed
+from noria.adapters.executors.ray_objects import INLINE_BYTES, Objects, Sent
 from noria.adapters.executors.sending import Said, Sender, Try, received, tell, unsent
-from noria.core import digests
 from noria.core.clock import Stopwatch
 from noria.core.codecs import Encoded
 from noria.core.errors import Invalid, NotInstalled, Unavailable
 from noria.pipelines.model import Needs
 from noria.runs import rules
-from noria.runs.executors import Call, Offers, Outcome, Problem
+from noria.runs.executors import Call, Offers, Outcome, Problem, closed
 from noria.runs.model import Artifact
 from noria.runs.values import Value, Values
 
-_INLINE_BYTES = 1 << 16
-_MOST_OBJECTS = 64
 _LOOKS_EVERY_SECONDS = 2.0
 _GRACE_SECONDS = 5.0
 """A step that takes too long ends by its own watch; one that lets nothing else run there is ended from here."""
@@ -51,14 +49,17 @@ class Ray:
                 f"{address} is Ray Client, which does not hand on what a step tells while it runs",
                 hint='run where a node of the cluster is and say ray_address = "auto", or give its host:6379',
             )
+        if find_spec("ray") is None:
+            raise NotInstalled("Ray", "ray")
         self._values = values
         self._watch = watch
         self._address = address
         self._sender = Sender(values.codecs)
-        self._objects = _Objects(values)
+        self._objects = Objects(values, lambda payload: _ray().put(payload))
         self._running: set[Any] = set()
         self._lock = threading.Lock()
         self._has_started_it = False
+        self._is_closed = False
 
     @property
     def offers(self) -> Offers:
@@ -78,7 +79,7 @@ class Ray:
 
     def execute(self, call: Call) -> Outcome:
         """Let Ray execute the try wherever it fits, as soon as it does, and follow it to its end."""
-        ray, sent = self._connected(), _Sent(self._objects)
+        ray, sent = self._connected(), Sent(self._objects)
         try:
             asked = self._sender.packed(call, sent.put)
             bundle = self._objects.bundle(self._sender.code(call.step).bundle)
@@ -102,9 +103,10 @@ class Ray:
 
     def close(self) -> None:
         """End what runs, and Ray itself if it was started from here."""
-        for stream in tuple(self._running):
-            self._end(stream)
         with self._lock:
+            self._is_closed = True
+            for stream in tuple(self._running):
+                _ray().cancel(stream, force=True)
             if self._has_started_it:
                 self._has_started_it = False
                 self._objects.forget()
@@ -172,6 +174,8 @@ class Ray:
         """Return Ray, connected; a program that has connected to it already keeps its connection."""
         ray = _ray()
         with self._lock:
+            if self._is_closed:
+                raise closed()
             if not ray.is_initialized():
                 try:
                     ray.init(address=self._address or None, logging_level=logging.WARNING)
@@ -184,78 +188,18 @@ class Ray:
         return ray
 
 
-class _Objects:
-    """What lies in Ray's object store for later tries: bundles, arguments, and the results of the latest steps."""
-
-    def __init__(self, values: Values) -> None:
-        self._values = values
-        self._known: OrderedDict[tuple[str, str], Any] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def bundle(self, payload: bytes | None) -> Any:  # noqa: ANN401 - a reference of Ray's
-        """Return a reference to a bundle."""
-        return None if payload is None else self.kept(("bundle", digests.of_bytes(payload)), lambda: payload)
-
-    def payload(self, artifact: Artifact) -> bytes:
-        """Return the bytes of a stored value."""
-        return self._values.payload(artifact)
-
-    def kept(self, name: tuple[str, str], fetch: Callable[[], bytes]) -> Any:  # noqa: ANN401 - see bundle
-        """Return a reference to what is known by a name; it is put there once."""
-        with self._lock:
-            known = self._known.get(name)
-        if known is None:
-            known = _ray().put(fetch())
-        self.remember(name, known)
-        return known
-
-    def remember(self, name: tuple[str, str], reference: Any) -> None:  # noqa: ANN401 - see bundle
-        """Let an object stay, until many others have come after it."""
-        with self._lock:
-            self._known[name] = reference
-            self._known.move_to_end(name)
-            while len(self._known) > _MOST_OBJECTS:
-                self._known.popitem(last=False)
-
-    def forget(self) -> None:
-        """Let all go; what is needed is put there again."""
-        with self._lock:
-            self._known.clear()
-
-
-class _Sent:
-    """The arguments of one try: small ones beside the try itself, large ones as references that Ray resolves."""
-
-    def __init__(self, objects: _Objects) -> None:
-        self._objects = objects
-        self.references: list[Any] = []
-
-    def put(self, value: Encoded | Artifact) -> Packed:
-        """Leave a value to be sent."""
-        name = (value.codec, value.digest)
-        if isinstance(value, Encoded):
-            if len(value.payload) <= _INLINE_BYTES:
-                return {"codec": value.codec, "payload": value.payload}
-            self.references.append(self._objects.kept(name, lambda: value.payload))
-        elif value.inline is not None:
-            return {"codec": value.codec, "payload": value.inline.encode()}
-        else:
-            self.references.append(self._objects.kept(name, lambda: self._objects.payload(value)))
-        return {"codec": value.codec, "object": len(self.references) - 1}
-
-
 def _perform(asked: bytes, bundle: bytes | None, *objects: bytes) -> Generator[Said | bytes]:
     """Execute a try in a process of Ray's; after how it ended come the large values that it returned."""
     codecs, returned = standard(), list[bytes]()
 
     def get(packed: Packed) -> object:
-        payload: bytes = packed["payload"] if "payload" in packed else objects[packed["object"]]
+        payload: bytes = packed["payload"] if "payload" in packed else objects[int(packed["object"])]
         return codecs.decode(packed["codec"], payload)
 
     def put(value: Encoded | Artifact) -> Packed:
         assert isinstance(value, Encoded)
         packed = {"codec": value.codec, "digest": value.digest}
-        if len(value.payload) <= _INLINE_BYTES:
+        if len(value.payload) <= INLINE_BYTES:
             return packed | {"payload": value.payload}
         returned.append(value.payload)
         return packed
@@ -269,8 +213,8 @@ def _perform(asked: bytes, bundle: bytes | None, *objects: bytes) -> Generator[S
 
 
 def _resources(needs: Needs) -> dict[str, float]:
-    tags = dict.fromkeys(needs.tags, _A_LITTLE)
-    return {"CPU": needs.cpus, "GPU": needs.gpus, "memory": float(needs.memory_bytes or 0), **tags}
+    wanted = {"CPU": needs.cpus, "GPU": needs.gpus, "memory": float(needs.memory_bytes or 0)}
+    return {kind: amount for kind, amount in wanted.items() if amount} | dict.fromkeys(needs.tags, _A_LITTLE)
 
 
 def _options(needs: Needs) -> dict[str, Any]:
@@ -288,7 +232,7 @@ def _problem(ray: Any, problem: Exception) -> Problem:  # noqa: ANN401 - Ray has
     """Say what it means when Ray itself ends a task."""
     errors = ray.exceptions
     if isinstance(problem, errors.TaskCancelledError):
-        raise Unavailable("the executor is closed", hint="open the home again") from problem
+        raise closed() from problem
     if isinstance(problem, errors.WorkerCrashedError):
         died = RuntimeError("its process died")
         return Problem(words=f"was lost: {died}", cause=died)
@@ -306,7 +250,4 @@ def _problem(ray: Any, problem: Exception) -> Problem:  # noqa: ANN401 - Ray has
 
 
 def _ray() -> Any:  # noqa: ANN401 - see _problem
-    try:
-        return import_module("ray")
-    except ModuleNotFoundError as problem:
-        raise NotInstalled("Ray", "ray") from problem
+    return import_module("ray")  # half a second, which opening a home does not pay
