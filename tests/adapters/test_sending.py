@@ -164,7 +164,7 @@ def test_code_that_is_not_what_the_run_has_is_refused(entered):
     same = said_of(asked, bundle(sent=SOURCE.format(1)))
     other = said_of(asked, bundle(sent=SOURCE.format(2)))
 
-    assert [kind for kind, _ in same] == ["begun", "words", "ended"]
+    assert [kind for kind, _ in same] == ["begun", "ended"]
     assert get(same[-1][1]["returned"]) == 2
     problem = unpack_problem(other[-1][1]["problem"], CODECS)
     assert "the code of sent:work, or a package that it uses, is not there what it is" in problem.words

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 import noria.pipelines as nr
+from noria.registry.model import Model
 from noria.runs.recorder import log_metric, log_param, progress
 
 
@@ -194,3 +195,24 @@ def twice_used(rows):
 @nr.step(timeout_seconds=30.5, memory_bytes=2_000_000_000, cpus=1.5, gpus=1, tags=["fast-disk"])
 def demanding():
     return 1
+
+
+def slope_only(rows):
+    return rows.select("x")
+
+
+@nr.step
+def fit(rows):
+    from sklearn.linear_model import LinearRegression
+
+    return Model(LinearRegression().fit(slope_only(rows), rows["y"].to_list()), preprocess=slope_only)
+
+
+@nr.step
+def predict(model, rows):
+    return [round(float(score), 6) for score in model.predict(rows)]
+
+
+@nr.pipeline
+def models(rows):
+    return predict(fit(rows), rows)

@@ -23,6 +23,7 @@ from executed_steps import (
     frames,
     greedy,
     large,
+    models,
     odd,
     side_by_side,
     sleeps,
@@ -89,6 +90,13 @@ def test_frames_and_arrays_come_through(runs, ann):
     run = runs.run(ann, frames, params={"rows": pl.DataFrame({"x": [1.0, 2.0]})})
 
     assert run.result.equals(pl.DataFrame({"x": [3.0, 6.0]}))
+
+
+def test_models_go_from_step_to_step_with_their_preprocess(runs, ann):
+    pytest.importorskip("sklearn")
+    rows = pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [2.0, 4.0, 6.0]})
+
+    assert runs.run(ann, models, params={"rows": rows}).result == [2.0, 4.0, 6.0]
 
 
 def test_what_a_step_tells_arrives(runs, ann):

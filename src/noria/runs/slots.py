@@ -59,7 +59,7 @@ class Slots:
                 self._changed.wait_for(lambda: self._is_closed or self._is_turn(ticket, wanted))
                 if self._is_closed:
                     raise closed()
-                self._free = tuple(free - want for free, want in zip(self._free, wanted, strict=True))
+                self._change(wanted, -1)
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
@@ -69,5 +69,9 @@ class Slots:
 
     def _give_back(self, wanted: tuple[float, ...]) -> None:
         with self._changed:
-            self._free = tuple(free + want for free, want in zip(self._free, wanted, strict=True))
+            self._change(wanted, 1)
             self._changed.notify_all()
+
+    def _change(self, amounts: tuple[float, ...], sign: int) -> None:
+        """Add or take away, to the millionth, so that tenths add up."""
+        self._free = tuple(round(free + sign * amount, 6) for free, amount in zip(self._free, amounts, strict=True))

@@ -78,7 +78,9 @@ class Child:
         except BaseException as problem:  # noqa: BLE001 - a step that exits, or a value that breaks its codec
             cause = RuntimeError(f"it ended its process: {rules.sentence(problem)}")
             ended = self._packed(Outcome(problem=Problem(words=f"was lost: {cause}", cause=cause)), Recorder())
-        said.put(("words", told.log.take()))
+        words = told.log.take()
+        if words:
+            said.put(("words", words))
         said.put(("ended", ended))
 
     def _packed(self, outcome: Outcome, told: Recorder) -> Packed:

@@ -30,7 +30,9 @@ from noria.runs.values import Value, Values
 
 _REFUSALS = {400, 401, 403, 404, 405, 409, 422}
 _SILENT_SECONDS = 60.0
-_PENDING_HINT = "see `kubectl describe pod -l noria/try`, and the settings kubernetes_image, _namespace and _secret"
+_PENDING_HINT = (
+    "see `kubectl get events`, and the settings kubernetes_image, kubernetes_namespace and kubernetes_secret"
+)
 
 
 class Kubernetes:

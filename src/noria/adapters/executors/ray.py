@@ -60,6 +60,7 @@ class Ray:
         self._lock = threading.Lock()
         self._has_started_it = False
         self._is_closed = False
+        self._remote: Any = None
 
     @property
     def offers(self) -> Offers:
@@ -85,7 +86,7 @@ class Ray:
             bundle = self._objects.bundle(self._sender.code(call.step).bundle)
         except Exception as problem:  # noqa: BLE001 - whatever fetching a user's arguments raises
             return unsent(problem)
-        task = ray.remote(_perform).options(name=call.id or call.step.name, **_options(call.step.needs))
+        task = self._task(ray).options(name=call.id or call.step.name, **_options(call.step.needs))
         stream = task.remote(msgspec.msgpack.encode(asked), bundle, *sent.references)
         self._running.add(stream)
         try:
@@ -111,6 +112,12 @@ class Ray:
                 self._has_started_it = False
                 self._objects.forget()
                 _ray().shutdown()
+
+    def _task(self, ray: Any) -> Any:  # noqa: ANN401 - Ray has no types here
+        """Return what Ray calls; one for all tries, for Ray sends it to the cluster each time that it is made."""
+        with self._lock:
+            self._remote = self._remote or ray.remote(_perform)
+            return self._remote
 
     def _follow(self, call: Call, stream: Any) -> Outcome:  # noqa: ANN401 - Ray has no types here
         """Hand on what the task yields until it says how it ended, or has to be given up."""
