@@ -34,8 +34,11 @@ from executed_steps import (
 
 import noria.pipelines as nr
 from noria.adapters.executors.processes import Processes
+from noria.boot import open_home
 from noria.core.clock import MachineStopwatch
+from noria.core.errors import Invalid
 from noria.runs.inprocess import InProcess
+from noria.settings import Settings
 
 APART = ["processes", "ray", "kubernetes"]
 
@@ -221,6 +224,19 @@ def test_a_step_that_no_other_process_can_find_is_refused_in_words(apart, ann):
         return 1
 
     assert "step 'local' is local to a function" in apart.run(ann, only(local)).error
+
+
+def test_an_executor_that_cannot_be_made_says_what_to_set(tmp_path):
+    def open_with(**settings):
+        return open_home(tmp_path / "home", settings=Settings(**settings))
+
+    with pytest.raises(Invalid) as unknown:
+        open_with(executor="kubernets")
+    with pytest.raises(Invalid) as imageless:
+        open_with(executor="kubernetes")
+
+    assert unknown.value.hint == "did you mean 'kubernetes'?"
+    assert imageless.value.hint == "set kubernetes_image in noria.toml"
 
 
 SCRIPT = """

@@ -9,6 +9,7 @@ from test_executors import is_running, only, until
 
 from noria.adapters.codecs.frames import Frames
 from noria.adapters.executors.jobs import Place, manifest, place_of
+from noria.adapters.executors.kubernetes import _Listening
 from noria.adapters.executors.kubernetes_child import heard
 from noria.core.errors import Invalid, Unavailable
 from noria.runs.executors import Call
@@ -85,12 +86,13 @@ def test_blobs_that_pods_cannot_reach_are_refused_in_words():
     assert place_of(**said, blobs="/mnt/blobs", volume_claim="claim").blobs == "/mnt/blobs"
 
 
-def test_the_log_of_a_pod_says_words_and_progress_and_keeps_what_is_not_whole():
-    said, waiting = heard('one\n\x1e[1.0, 2.0, "half"]\ntwo\x1e[2.0')
-
-    assert said == [("words", "one\n"), ("progress", [1.0, 2.0, "half"]), ("words", "two")]
-    assert waiting == "\x1e[2.0"
-    assert heard("\x1enonsense\n")[0] == [("words", ""), ("words", "\x1enonsense\n"), ("words", "")]
+def test_the_log_of_a_pod_says_words_and_progress():
+    assert heard('one\n\x1e[1.0, 2.0, "half"]\ntwo') == [
+        ("words", "one\n"),
+        ("progress", [1.0, 2.0, "half"]),
+        ("words", "two"),
+    ]
+    assert heard("\x1enonsense\n") == [("words", ""), ("words", "\x1enonsense\n"), ("words", "")]
 
 
 def test_neither_arguments_nor_results_are_read_by_the_run(house, kubernetes, ann, monkeypatch):
@@ -189,6 +191,18 @@ def test_a_step_whose_bundle_is_gone_says_so(house, kubernetes, kubernetes_clust
 
     assert "step 'add' cannot be found by its process: no bundle named" in error
     assert "run the step again" in error
+
+
+def test_a_line_is_told_once_and_when_it_is_whole():
+    told = Recorder()
+    listening = _Listening(told)
+
+    heard_so_far = []
+    for log, is_whole in [("on", False), ("one\ntw", False), ("one\ntwo\n\x1e[1", False), ("one\ntwo\nend", True)]:
+        listening.hear(log, is_whole=is_whole)
+        heard_so_far.append(told.log.take())
+
+    assert heard_so_far == ["", "one\n", "two\n", "end"]
 
 
 def test_each_try_is_a_job_of_its_own(house, kubernetes, kubernetes_cluster, ann, tmp_path):

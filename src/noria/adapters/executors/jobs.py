@@ -57,7 +57,26 @@ def manifest(call: Call, place: Place, *, name: str, asked: str) -> Manifest:
     The child ends a step that takes too long, to the fraction of a second. `activeDeadlineSeconds` ends one that lets
     nothing else run, and stands on the pod so that waiting for a node does not count.
     """
-    needs, labels = call.step.needs, _labels(call, name)
+    labels = _labels(call, name)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": place.namespace,
+            "labels": labels,
+            "annotations": {"noria/id": call.id},
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "ttlSecondsAfterFinished": _KEPT_SECONDS,
+            "template": {"metadata": {"labels": labels}, "spec": _pod(call, place, asked)},
+        },
+    }
+
+
+def _pod(call: Call, place: Place, asked: str) -> Manifest:
+    needs = call.step.needs
     pod: Manifest = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": bool(place.service_account),
@@ -77,21 +96,7 @@ def manifest(call: Call, place: Place, *, name: str, asked: str) -> Manifest:
         pod["nodeSelector"] = {f"noria/{tag}": "true" for tag in needs.tags}
     if needs.timeout_seconds is not None:
         pod["activeDeadlineSeconds"] = math.ceil(needs.timeout_seconds) + _STARTING_SECONDS
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {
-            "name": name,
-            "namespace": place.namespace,
-            "labels": labels,
-            "annotations": {"noria/id": call.id},
-        },
-        "spec": {
-            "backoffLimit": 0,
-            "ttlSecondsAfterFinished": _KEPT_SECONDS,
-            "template": {"metadata": {"labels": labels}, "spec": pod},
-        },
-    }
+    return pod
 
 
 def _container(call: Call, place: Place, asked: str) -> Manifest:

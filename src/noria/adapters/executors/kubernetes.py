@@ -76,15 +76,14 @@ class Kubernetes:
             return unsent(problem)
         name = self._ids.new("try").replace("_", "-")
         body = jobs.manifest(call, self._place, name=name, asked=asked)
-        try:
-            self._ask(self._jobs.create_namespaced_job, self._place.namespace, body)
-        except Invalid as problem:
-            return Outcome(problem=pods.refused(problem.sentence, problem.hint))
         self._running.add(name)
         try:
+            self._ask(self._jobs.create_namespaced_job, self._place.namespace, body)
             return self._follow(call, name)
-        except BaseException:
+        except BaseException as problem:
             self._delete(name)
+            if isinstance(problem, Invalid):
+                return Outcome(problem=pods.refused(problem.sentence, problem.hint))
             raise
         finally:
             self._running.discard(name)
@@ -116,7 +115,7 @@ class Kubernetes:
             try:
                 seen, pod = pod, self._pod(name)
                 if pod is not None and pods.has_begun(pod):
-                    listening.hear(self._log(pod), is_whole=pods.has_ended(pod))
+                    self._listen(listening, pod)
                 heard_at = self._watch.wall()
             except Unavailable:
                 if self._watch.wall() - heard_at > _SILENT_SECONDS:
@@ -154,11 +153,12 @@ class Kubernetes:
         found = self._ask(self._pods.list_namespaced_pod, self._place.namespace, label_selector=f"{jobs.TRY}={name}")
         return found.items[0] if found.items else None
 
-    def _log(self, pod: pods.Pod) -> str:
-        answer = self._ask(
-            self._pods.read_namespaced_pod_log, pod.metadata.name, self._place.namespace, _preload_content=False
-        )
-        return answer.data.decode("utf-8", "replace")
+    def _listen(self, listening: "_Listening", pod: pods.Pod) -> None:
+        """Hear what a pod's log says; one that has just gone, or may not be read, says nothing."""
+        name, namespace = pod.metadata.name, self._place.namespace
+        with contextlib.suppress(Invalid):
+            answer = self._ask(self._pods.read_namespaced_pod_log, name, namespace, _preload_content=False)
+            listening.hear(answer.data.decode("utf-8", "replace"), is_whole=pods.has_ended(pod))
 
     def _delete(self, name: str) -> None:
         """End a Job and its pod; one that is gone is fine, and one that cannot be reached ends by its own deadline."""
@@ -194,12 +194,11 @@ class _Listening:
         self._heard = 0
 
     def hear(self, log: str, *, is_whole: bool) -> None:
-        """Tell what is new."""
-        new = log[self._heard :]
-        said, waiting = heard(new)
-        for one in said:
-            tell(self._told, one)
-        self._heard = len(log) if is_whole else len(log) - len(waiting)
+        """Tell the lines that are new; the last one may not be whole while the pod runs."""
+        end = len(log) if is_whole else log.rfind("\n") + 1
+        for said in heard(log[self._heard : end]):
+            tell(self._told, said)
+        self._heard = max(end, self._heard)
 
 
 def connected() -> Any:  # noqa: ANN401 - an ApiClient

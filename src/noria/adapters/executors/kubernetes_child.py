@@ -79,17 +79,15 @@ def _write(out: TextIO, said: Said) -> None:
     out.flush()
 
 
-def heard(log: str) -> tuple[list[Said], str]:
-    """Return what a pod's log says, and the end of it that is not whole yet."""
+def heard(log: str) -> list[Said]:
+    """Return what whole lines of a pod's log say: words, and how far the step is."""
     said: list[Said] = []
-    while MARK in log:
-        words, _, rest = log.partition(MARK)
-        line, newline, rest = rest.partition("\n")
-        if not newline:
-            return [*said, ("words", words)], MARK + line
-        said.extend((("words", words), _progress(line)))
-        log = rest
-    return [*said, ("words", log)], ""
+    words, *marked = log.split(MARK)
+    said.append(("words", words))
+    for part in marked:
+        line, _, words = part.partition("\n")
+        said.extend((_progress(line), ("words", words)))
+    return said
 
 
 def _progress(line: str) -> Said:

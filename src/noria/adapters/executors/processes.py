@@ -63,11 +63,11 @@ class Processes:
 
     def execute(self, call: Call) -> Outcome:
         """Execute the try in a free process, as soon as there is room; end the process if the try needs too much."""
-        try:
-            sent = _sent(call)
-        except Exception as problem:  # noqa: BLE001 - whatever fetching a user's arguments raises
-            return unsent(problem)
         with self._slots.taken(call.step.needs):
+            try:
+                sent = _sent(call)
+            except Exception as problem:  # noqa: BLE001 - whatever fetching a user's arguments raises
+                return unsent(problem)
             return self._execute(call, sent)
 
     def close(self) -> None:
