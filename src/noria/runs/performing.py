@@ -11,12 +11,15 @@ from noria.pipelines.drawing import Pipeline
 from noria.runs import queries, rules
 from noria.runs.engine import Ended, Engine
 from noria.runs.holding import Stopped
+from noria.runs.known import Finished
 from noria.runs.logs import kept
 from noria.runs.model import Asked, AttemptState, Hit, Run, RunState
 from noria.runs.recorder import Recorder
-from noria.runs.steps import Finished, Steps, Surroundings
+from noria.runs.steps import Steps
+from noria.runs.surroundings import Surroundings
 from noria.runs.values import Value
-from noria.store.database import Connection, Durability
+from noria.store import leases
+from noria.store.database import Connection
 from noria.store.leases import Lease
 
 _PIPELINE_ITSELF = "/"
@@ -83,7 +86,11 @@ class Performer:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
         metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), steps.params(_PIPELINE_ITSELF, told)
 
-        def work(connection: Connection) -> Run:
+        def work(connection: Connection, *, again: bool) -> Run:
+            if again and leases.was_last(connection, lease):
+                found = queries.run(connection, run.project, run.id)
+                if found is not None and found.state is not RunState.RUNNING:
+                    return found  # it was committed, and nobody heard the answer
             self._around.holder.check(connection, lease, run=run.id)
             steps.flush(connection)
             queries.drop_metrics(connection, run.id, attempt=0)
@@ -111,7 +118,10 @@ class Performer:
             self._record(connection, context, ended)
             return ended
 
-        ended = self._around.database.write(work, durability=Durability.DECISION)
+        def commit(again: bool) -> Run:  # noqa: FBT001 - see Patience
+            return self._around.database.write(lambda connection: work(connection, again=again))
+
+        ended = self._around.patience.ask(commit)
         if isinstance(how, Asked):
             return ended
         return replace(self._readable(ended, how.made), cause=how.cause)
@@ -132,7 +142,7 @@ class Performer:
                 inherited=inherited(connection, context, run) if run.parent else {},
             )
 
-        return self._around.database.read(look)
+        return self._around.patience.ask(lambda _: self._around.database.read(look))
 
 
 def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[str, str], Hit]:

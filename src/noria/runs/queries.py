@@ -1,7 +1,8 @@
 """All SQL of runs."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -24,13 +25,17 @@ from sqlalchemy.exc import IntegrityError
 from noria.core.errors import Conflict
 from noria.runs.model import Artifact, Attempt, AttemptState, Hit, LogPart, Metric, Param, Progress, Run, RunState
 from noria.runs.tables import attempts, cached_results, hits, logs, metrics, params, progress, runs
+from noria.store.database import Database
+from noria.store.leases import FencedInsert, Lease
 from noria.store.statements import Statement
 from noria.store.tables import UtcTime
 
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
-_INSERT_ATTEMPT, _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (
-    Statement(insert(table)) for table in (attempts, hits, params, metrics)
-)
+_INSERT_ATTEMPT = FencedInsert(attempts)
+_INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (Statement(insert(table)) for table in (hits, params, metrics))
+
+Cacheable = tuple[str, datetime, Attempt]
+"""A key for the cache, the time before which a result under it is replaced, and the attempt that made the new one."""
 
 
 def _upsert(table: Table, *, when: ColumnElement[bool] | None = None) -> Statement:
@@ -112,29 +117,54 @@ def list_runs(
 
 def insert_attempts(connection: Connection, project: str, ended: Sequence[Attempt]) -> None:
     """Store how tries ended; raises `Conflict` if a step has a result already."""
-    rows = [
-        {
-            "run": attempt.run,
-            "number": attempt.number,
-            "project": project,
-            "step": attempt.step,
-            "attempt": attempt.attempt,
-            "state": attempt.state.value,
-            "inputs": attempt.inputs,
-            "code": attempt.code,
-            "started_at": attempt.started_at,
-            "wall_seconds": attempt.wall_seconds,
-            "cpu_seconds": attempt.cpu_seconds,
-            "peak_bytes": attempt.peak_bytes,
-            "error": attempt.error,
-            **_artifact_row(attempt.artifact),
-        }
-        for attempt in ended
-    ]
+    if ended:
+        with _one_result(ended[0]):
+            _INSERT_ATTEMPT.insert.write_all(connection, [_attempt_row(project, attempt) for attempt in ended])
+
+
+def commit_attempt(database: Database, lease: Lease, project: str, ended: Attempt) -> str | None:
+    """Store how one try ended, in a transaction of its own; raises and returns as `Database.put` does."""
+    with _one_result(ended):
+        return database.put(_INSERT_ATTEMPT, lease, _attempt_row(project, ended))
+
+
+def has_attempt(connection: Connection, attempt: Attempt) -> bool:
+    """Say whether a try's end is stored."""
+    here = (attempts.c.run == attempt.run, attempts.c.number == attempt.number)
+    return connection.execute(select(attempts.c.number).where(*here)).one_or_none() is not None
+
+
+def has_hit(connection: Connection, hit: Hit) -> bool:
+    """Say whether it is stored that a result came from the cache."""
+    here = (hits.c.run == hit.run, hits.c.step == hit.step, hits.c.inputs == hit.inputs)
+    return connection.execute(select(hits.c.step).where(*here)).one_or_none() is not None
+
+
+@contextmanager
+def _one_result(attempt: Attempt) -> Generator[None]:
     try:
-        _INSERT_ATTEMPT.write_all(connection, rows)
+        yield
     except IntegrityError as problem:
-        raise Conflict(f"a step of run {ended[0].run} has a result already: {ended[0].step!r}") from problem
+        raise Conflict(f"a step of run {attempt.run} has a result already: {attempt.step!r}") from problem
+
+
+def _attempt_row(project: str, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "run": attempt.run,
+        "number": attempt.number,
+        "project": project,
+        "step": attempt.step,
+        "attempt": attempt.attempt,
+        "state": attempt.state.value,
+        "inputs": attempt.inputs,
+        "code": attempt.code,
+        "started_at": attempt.started_at,
+        "wall_seconds": attempt.wall_seconds,
+        "cpu_seconds": attempt.cpu_seconds,
+        "peak_bytes": attempt.peak_bytes,
+        "error": attempt.error,
+        **_artifact_row(attempt.artifact),
+    }
 
 
 def attempts_of(connection: Connection, project: str, run_id: str) -> list[Attempt]:
@@ -207,7 +237,7 @@ def cached(connection: Connection, project: str, key: str) -> Kept | None:
     return Kept(run=run_id, number=number, cpu_seconds=cpu_seconds, made_at=made_at, artifact=artifact)
 
 
-def put_cached(connection: Connection, project: str, made: Sequence[tuple[str, datetime, Attempt]]) -> None:
+def put_cached(connection: Connection, project: str, made: Sequence[Cacheable]) -> None:
     """Let later runs find results by their keys; one that is there stays, unless it is from before the given time."""
     rows = [
         {

@@ -1,0 +1,23 @@
+"""What a run is asked to do next, and what has come of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from noria.pipelines.steps import Step
+from noria.runs.executors import Problem
+from noria.runs.values import Value
+
+Taken = tuple[Value | None, Problem | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A step whose inputs are known; `arguments` fetches their values, fresh ones each time."""
+
+    id: str
+    step: Step[..., Any]
+    inputs: str
+    arguments: Callable[[], dict[str, object]]
+    goes_on: bool = False
+    """Whether its failure is a value that the run goes on with."""
