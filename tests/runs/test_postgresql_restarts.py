@@ -1,7 +1,5 @@
 """PostgreSQL is stopped as by a crash and started again while workers run steps: nothing acknowledged is lost."""
 
-import os
-import random
 import subprocess
 import sys
 import time
@@ -65,7 +63,7 @@ def begin(address, folder, name, *sizes):
 def restart_under_load(server, folder, *, runs, steps, restarts):
     prepare(server.address, folder)
     workers = [begin(server.address, folder, str(name), runs, steps) for name in range(WORKERS)]
-    until(lambda: handed(folder), workers)
+    until(lambda: len(handed(folder)) >= steps // 2, workers)
     for number in range(restarts):
         server.control("-m", "immediate", "restart")
         wanted = min(len(handed(folder)) + runs * steps // (2 * restarts), runs * steps * (number + 1) // restarts)
