@@ -47,9 +47,13 @@ class Performer:
         given: Mapping[str, Value],
         *,
         lease: Lease,
+        is_new: bool = False,
         allow_changed_code: bool = False,
     ) -> Run:
-        """Perform a claimed run whose lease is held, and let go of both, however it ends."""
+        """Perform a claimed run whose lease is held, and let go of both, however it ends.
+
+        Of a new one nothing can have been done before.
+        """
         holder, told, ended = self._around.holder, Recorder(), None
         holder.keep(run.id, lease)
         try:
@@ -57,7 +61,7 @@ class Performer:
                 run,
                 lease,
                 self._around,
-                finished=self._finished(context, run),
+                finished=Finished() if is_new else self._finished(context, run),
                 allow_changed_code=allow_changed_code,
                 cache=pipeline.cache,
             )

@@ -349,13 +349,10 @@ def metrics_of(connection: Connection, project: str, run_id: str) -> list[Metric
 
 def spent(connection: Connection, run_id: str) -> tuple[float, float, float]:
     """Return a run's CPU seconds, those of the results it took from the cache, and its attempts' wall seconds."""
-    columns = (
-        func.coalesce(func.sum(attempts.c.cpu_seconds), 0.0),
-        func.coalesce(func.sum(attempts.c.wall_seconds), 0.0),
-    )
-    cpu, wall = connection.execute(select(*columns).where(attempts.c.run == run_id)).one()
-    taken = select(func.coalesce(func.sum(hits.c.cpu_seconds), 0.0)).where(hits.c.run == run_id)
-    return float(cpu), float(connection.execute(taken).scalar_one()), float(wall)
+    made = select(func.sum(attempts.c.cpu_seconds), func.sum(attempts.c.wall_seconds)).where(attempts.c.run == run_id)
+    taken = select(func.sum(hits.c.cpu_seconds)).where(hits.c.run == run_id).scalar_subquery()
+    cpu, wall, taken_cpu = connection.execute(made.add_columns(taken)).one()
+    return float(cpu or 0.0), float(taken_cpu or 0.0), float(wall or 0.0)
 
 
 def _fields(thing: LogPart | Progress) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class Runs(Records):
         spelled = {name: words(value) for name, value in arguments.items()}
         found = self._of_key(context, key) or self._claims.begin(context, fresh, _as_params(fresh, spelled, given))
         if isinstance(found, Lease):
-            return self._performer.perform(context, pipeline, fresh, given, lease=found)
+            return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
         rules.must_be_same(found, fresh.arguments)
         return self._join(context, pipeline, found, given)
 

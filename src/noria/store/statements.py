@@ -6,10 +6,10 @@ for each step goes this way; everything else is said to the connection in the us
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from sqlalchemy import Connection, Dialect, Executable
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from noria.store.tables import Json, UtcTime
@@ -76,8 +76,8 @@ class Statement:
 
     @staticmethod
     def _run(connection: Connection, known: _Compiled, values: Any, *, many: bool = False) -> Any:  # noqa: ANN401 - a driver's cursor
-        cursor: Any = connection.connection.cursor()
         try:
+            cursor: Any = connection.connection.cursor()
             (cursor.executemany if many else cursor.execute)(known.text, values)
         except connection.dialect.loaded_dbapi.Error as problem:
             kind = connection.dialect.loaded_dbapi.Error
@@ -93,7 +93,7 @@ class Statement:
 
 
 def _insert(dialect: Dialect) -> Any:  # noqa: ANN401 - two functions of the same shape without a type in common
-    return postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+    return import_module(f"sqlalchemy.dialects.{dialect.name}").insert  # the one that is used: PostgreSQL's takes 25 ms
 
 
 def _compile(clause: Executable, dialect: Dialect) -> _Compiled:
