@@ -25,7 +25,7 @@ from noria.ledger.notes import Signer, load_or_make_key
 from noria.ledger.service import Ledger
 from noria.pipelines import Pipeline
 from noria.runs.executors import Executor
-from noria.runs.model import Run
+from noria.runs.model import Prices, Run
 from noria.runs.service import Runs
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
@@ -85,6 +85,7 @@ class Platform(AbstractContextManager["Platform"]):
             stopwatch=MachineStopwatch(),
             lease_seconds=settings.lease_seconds,
             executor=_executor(settings.executor),
+            prices=Prices(usd_per_cpu_hour=settings.usd_per_cpu_hour, usd_per_gpu_hour=settings.usd_per_gpu_hour),
             **self._shared,
         )
 

@@ -42,6 +42,12 @@ class Settings:
     executor: str = field(
         default="in-process", metadata={"doc": "what executes steps: in-process, or processes beside it"}
     )
+    usd_per_cpu_hour: float = field(
+        default=0.0, metadata={"doc": "USD for an hour of a CPU's work, by which attempts are priced; 0: they are not"}
+    )
+    usd_per_gpu_hour: float = field(
+        default=0.0, metadata={"doc": "USD for an hour with a GPU, for steps that ask for some"}
+    )
     sync_steps: bool = field(
         default=False, metadata={"doc": "sync each step's result on SQLite at once instead of within 100 ms"}
     )

@@ -11,6 +11,12 @@ from noria.runs.model import Asked, Param, Run, RunState
 from noria.runs.surroundings import Surroundings
 from noria.store.database import Connection, Durability
 from noria.store.leases import Lease
+from noria.store.waking import after_commit
+
+QUEUE = "queue"
+"""The topic on which `Database.listen` hears that a run was submitted."""
+_MOST_LOOKED_AT = 32
+"""So many workers at once find a run each; the others look again."""
 
 Stop = Callable[[Connection, Context, Run, Asked], Run]
 
@@ -51,6 +57,34 @@ class Claims:
             holder.unclaim(run.id)
         return begun
 
+    def submit(self, context: Context, run: Run, given: Sequence[Param]) -> Run:
+        """Commit that a run waits to be executed; or return the run that was first with the key."""
+
+        def work(connection: Connection) -> Run:
+            known = queries.run(connection, context.project, run.id)  # there if nobody heard that it was committed
+            if known is None and not queries.insert_run(connection, run):
+                known = queries.run_of_key(connection, context.project, run.key or "")
+            if known is None:
+                queries.insert_params(connection, context.project, given)
+            after_commit(connection, QUEUE)
+            return known or run
+
+        return self._around.patience.ask(lambda _: self._around.database.write(work))
+
+    def next(self, context: Context) -> tuple[Run, Lease] | None:
+        """Take the submitted run that is next: of those with the highest priority the one that was first."""
+        database = self._around.database
+
+        def look(connection: Connection) -> list[Run]:
+            now = database.lease_time(connection)
+            return queries.waiting_runs(connection, context.project, now, limit=_MOST_LOOKED_AT)
+
+        for run in self._around.patience.ask(lambda _: database.read(look)):
+            taken = self.take(context, run, reopen=False)
+            if isinstance(taken, Lease):
+                return reopened(run), taken
+        return None
+
     def take(self, context: Context, run: Run, *, reopen: bool) -> Run | Lease | None:
         """Take the run's lease; the run instead if it has ended meanwhile, None while somebody else executes it."""
         holder = self._around.holder
@@ -63,8 +97,9 @@ class Claims:
             if now.state is RunState.SUCCEEDED or (now.state.reopens and not reopen):
                 holder.release_in(connection, lease)
                 return now
-            if now.state.reopens:
+            if now.state is not RunState.RUNNING:
                 queries.update_run(connection, reopened(now))
+            if now.state.reopens:
                 told = {"run": run.id, "pipeline": run.pipeline, "key": run.key}
                 self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run.id, payload=told)
             return lease
@@ -88,7 +123,7 @@ class Claims:
         def work(connection: Connection) -> Run:
             now = queries.run(connection, context.project, run)
             assert now is not None
-            if now.state is not RunState.RUNNING and not (asked is Asked.CANCEL and now.state is RunState.PAUSED):
+            if not now.state.is_open and not (asked is Asked.CANCEL and now.state is RunState.PAUSED):
                 return now
             lease = holder.acquire(connection, run) if is_free_here else None
             if lease is None:

@@ -65,10 +65,14 @@ class Engine:
             recorder.reset(token)
         self._raise_if_broken()
         with _Outside():
-            for node in self._drawing.nodes:
-                if node.id not in self._made and node.id not in self._failures and self._is_taken(node):
-                    self._execute(node)
+            for node in self._in_turn():
+                if not self._is_settled(node) and self._is_taken(node):
+                    self._settle([node])
             return self._ending(returned)
+
+    def _in_turn(self) -> list[Node]:
+        """Return the nodes by their priority; those of the same one as they were drawn."""
+        return sorted(self._drawing.nodes, key=lambda node: -node.step.priority)
 
     def _ending(self, returned: object) -> Value:
         if isinstance(returned, Ref):
@@ -92,12 +96,11 @@ class Engine:
         """Give `nr.value` what it asks for; the pipeline's own thread is drawing meanwhile and goes on after it."""
         self._raise_if_broken()
         with _Outside():
-            self._settle(wanted)
+            self._settle(self._unmade(wanted))
             return self._taken(wanted)
 
-    def _settle(self, wanted: object) -> None:
-        """Execute what a structure refers to, and what that needs first, however long the chain is."""
-        waiting = self._unmade(wanted)
+    def _settle(self, waiting: list[Node]) -> None:
+        """Execute these nodes, and what they need first, however long the chain is."""
         while waiting:
             node = waiting[-1]
             needed = [] if self._is_settled(node) else self._unmade([node.each and node.each.items, node.arguments])

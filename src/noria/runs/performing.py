@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from noria.core.context import Context
+from noria.core.errors import NoriaError
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
@@ -54,7 +55,7 @@ class Performer:
 
         Of a new one nothing can have been done before.
         """
-        holder, told, ended = self._around.holder, Recorder(), None
+        holder, told, ended = self._around.holder, Recorder(run=run.id), None
         holder.keep(run.id, lease)
         try:
             steps = Steps(
@@ -75,6 +76,16 @@ class Performer:
             if ended is None:
                 holder.release(lease)  # before another thread may claim the run under this process's name
             holder.unclaim(run.id)
+            self._around.database.wake(f"run/{run.id}")
+
+    def refuse(self, context: Context, run: Run, lease: Lease, problem: NoriaError) -> Run:
+        """End a claimed run that cannot be executed here, with the reason in words."""
+        steps = Steps(run, lease, self._around, finished=Finished(), allow_changed_code=False)
+        how = Ended(error=f"{rules.sentence(problem)} ({problem.hint})", cause=problem)
+        try:
+            return self._end(context, run, lease, how, steps, Recorder())
+        finally:
+            self._around.holder.unclaim(run.id)
             self._around.database.wake(f"run/{run.id}")
 
     def stop(self, connection: Connection, context: Context, run: Run, asked: Asked) -> Run:
@@ -100,12 +111,13 @@ class Performer:
             queries.drop_metrics(connection, run.id, attempt=0)
             queries.insert_metrics(connection, run.project, metrics)
             queries.insert_params(connection, run.project, params)
-            cpu_seconds, taken_seconds, wall_seconds = queries.spent(connection, run.id)
+            spent = queries.spent(connection, run.id)
             so_far = replace(
                 run,
-                cpu_seconds=cpu_seconds,
-                charged_cpu_seconds=cpu_seconds + taken_seconds,
-                wall_seconds=wall_seconds,
+                cpu_seconds=spent.cpu_seconds,
+                charged_cpu_seconds=spent.cpu_seconds + spent.taken_cpu_seconds,
+                wall_seconds=spent.wall_seconds,
+                usd=spent.usd,
             )
             self._around.holder.release_in(connection, lease)
             if isinstance(how, Asked):

@@ -28,7 +28,7 @@ from noria.runs.tables import attempts, cached_results, hits, logs, metrics, par
 from noria.store.database import Database
 from noria.store.leases import FencedInsert, Lease
 from noria.store.statements import Statement
-from noria.store.tables import UtcTime
+from noria.store.tables import UtcTime, leases
 
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
 _INSERT_ATTEMPT = FencedInsert(attempts)
@@ -115,6 +115,15 @@ def list_runs(
     return [_run(row) for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))]
 
 
+def waiting_runs(connection: Connection, project: str, now: datetime, *, limit: int) -> list[Run]:
+    """Return submitted runs that nobody executes: the highest priority first, then the oldest."""
+    held = select(leases.c.name).where(leases.c.name == "run/" + runs.c.id, leases.c.expires_at > now).exists()
+    here = (runs.c.project == project, runs.c.priority.is_not(None))
+    is_open = runs.c.state.in_([state.value for state in RunState if state.is_open])
+    query = select(runs).where(*here, is_open, ~held).order_by(runs.c.priority.desc(), runs.c.id).limit(limit)
+    return [_run(row) for row in connection.execute(query)]
+
+
 def insert_attempts(connection: Connection, project: str, ended: Sequence[Attempt]) -> None:
     """Store how tries ended; raises `Conflict` if a step has a result already."""
     if ended:
@@ -162,6 +171,7 @@ def _attempt_row(project: str, attempt: Attempt) -> dict[str, Any]:
         "wall_seconds": attempt.wall_seconds,
         "cpu_seconds": attempt.cpu_seconds,
         "peak_bytes": attempt.peak_bytes,
+        "usd": attempt.usd,
         "error": attempt.error,
         **_artifact_row(attempt.artifact),
     }
@@ -183,6 +193,7 @@ def attempts_of(connection: Connection, project: str, run_id: str) -> list[Attem
             wall_seconds=row.wall_seconds,
             cpu_seconds=row.cpu_seconds,
             peak_bytes=row.peak_bytes,
+            usd=row.usd,
             artifact=_artifact(row),
             error=row.error,
         )
@@ -347,12 +358,24 @@ def metrics_of(connection: Connection, project: str, run_id: str) -> list[Metric
     ]
 
 
-def spent(connection: Connection, run_id: str) -> tuple[float, float, float]:
-    """Return a run's CPU seconds, those of the results it took from the cache, and its attempts' wall seconds."""
-    made = select(func.sum(attempts.c.cpu_seconds), func.sum(attempts.c.wall_seconds)).where(attempts.c.run == run_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a run's attempts have used, and what the results that it took from the cache had used."""
+
+    cpu_seconds: float
+    taken_cpu_seconds: float
+    wall_seconds: float
+    usd: float | None
+
+
+def spent(connection: Connection, run_id: str) -> Spent:
+    """Add up what a run has used so far."""
+    used = (attempts.c.cpu_seconds, attempts.c.wall_seconds, attempts.c.usd)
     taken = select(func.sum(hits.c.cpu_seconds)).where(hits.c.run == run_id).scalar_subquery()
-    cpu, wall, taken_cpu = connection.execute(made.add_columns(taken)).one()
-    return float(cpu or 0.0), float(taken_cpu or 0.0), float(wall or 0.0)
+    query = select(*(func.sum(column) for column in used), taken).where(attempts.c.run == run_id)
+    found: tuple[float | None, ...] = tuple(connection.execute(query).one())
+    cpu, wall, usd, taken_cpu = found
+    return Spent(cpu_seconds=cpu or 0.0, taken_cpu_seconds=taken_cpu or 0.0, wall_seconds=wall or 0.0, usd=usd)
 
 
 def _fields(thing: LogPart | Progress) -> dict[str, Any]:

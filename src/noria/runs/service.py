@@ -21,8 +21,9 @@ from noria.runs.claiming import Claims, reopened
 from noria.runs.executors import Executor
 from noria.runs.holding import Holder
 from noria.runs.inprocess import InProcess
-from noria.runs.model import Asked, Param, Run, RunState
+from noria.runs.model import Asked, Param, Prices, Run, RunState
 from noria.runs.performing import Performer
+from noria.runs.recorder import recorder
 from noria.runs.records import Records
 from noria.runs.surroundings import Surroundings
 from noria.runs.values import Value, Values, words
@@ -64,6 +65,7 @@ class Runs(Records):
         chance: random.Random | None = None,
         holder: str | None = None,
         executor: Executor | None = None,
+        prices: Prices | None = None,
     ) -> None:
         super().__init__(database, Values(codecs, blobs), access)
         self._clock = clock
@@ -81,6 +83,7 @@ class Runs(Records):
             stopwatch=watch,
             sleep=sleep,
             chance=chance or random.Random(),  # noqa: S311 - it spreads retries in time
+            prices=prices or Prices(),
         )
         self._performer = Performer(around, ledger, readable=self._readable)
         self._claims = Claims(around, ledger, stop=self._performer.stop)
@@ -107,21 +110,47 @@ class Runs(Records):
             LeaseLost: this process was too slow, and another one has taken the run.
 
         """
-        self._access.require(context, Permission.RUN_START)
-        if not isinstance(cast("object", pipeline), Pipeline):
-            raise BadPipeline(f"{pipeline!r} is no pipeline", hint="put @nr.pipeline above the function")
-        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
-            raise Invalid(f"a key of {len(key)} characters", hint=f"use 1 to {_LONGEST_KEY}")
-        arguments = pipeline.bind(params or {})
-        given = self._given(pipeline, arguments)
-        self._known[pipeline.reference] = pipeline
-        fresh = self._new(context, pipeline, given, key)
-        spelled = {name: words(value) for name, value in arguments.items()}
-        found = self._of_key(context, key) or self._claims.begin(context, fresh, _as_params(fresh, spelled, given))
+        fresh, given, stored = self._asked_for(context, pipeline, params or {}, key)
+        found = self._of_key(context, key) or self._claims.begin(context, fresh, stored)
         if isinstance(found, Lease):
             return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
         rules.must_be_same(found, fresh.arguments)
         return self._join(context, pipeline, found, given)
+
+    def submit(
+        self,
+        context: Context,
+        pipeline: AnyPipeline,
+        *,
+        params: Mapping[str, object] | None = None,
+        key: str | None = None,
+        priority: int = 0,
+    ) -> Run:
+        """Let a run wait for a worker (`noria work`), and return it at once; a higher priority goes first, then age.
+
+        With the `key` of a run that is there, that run is returned. Raises as `run` does.
+        """
+        fresh, _, stored = self._asked_for(context, pipeline, params or {}, key)
+        found = self._claims.submit(context, replace(fresh, state=RunState.QUEUED, priority=priority), stored)
+        rules.must_be_same(found, fresh.arguments)
+        return self._readable(found)
+
+    def run_next(self, context: Context) -> Run | None:
+        """Execute the submitted run that is next, also one whose worker was lost; None when none waits.
+
+        One whose pipeline cannot be found here has failed, with the reason.
+        """
+        self._access.require(context, Permission.RUN_START)
+        taken = self._claims.next(context)
+        if taken is None:
+            return None
+        run, lease = taken
+        try:
+            pipeline = self._pipeline_of(run, None)
+            given = self._given_again(context, run, pipeline, {})
+        except NoriaError as problem:
+            return self._performer.refuse(context, run, lease, problem)
+        return self._performer.perform(context, pipeline, replace(run, code=pipeline.code()), given, lease=lease)
 
     def resume(
         self,
@@ -201,6 +230,22 @@ class Runs(Records):
         """Let go of the executor's processes, if it has any; calling it twice is fine."""
         self._executor.close()
 
+    def _asked_for(
+        self, context: Context, pipeline: AnyPipeline, params: Mapping[str, object], key: str | None
+    ) -> tuple[Run, dict[str, Value], list[Param]]:
+        """Return the run that somebody asks for, with what it is given, as values and as they are stored."""
+        self._access.require(context, Permission.RUN_START)
+        if not isinstance(cast("object", pipeline), Pipeline):
+            raise BadPipeline(f"{pipeline!r} is no pipeline", hint="put @nr.pipeline above the function")
+        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
+            raise Invalid(f"a key of {len(key)} characters", hint=f"use 1 to {_LONGEST_KEY}")
+        arguments = pipeline.bind(params)
+        given = self._given(pipeline, arguments)
+        self._known[pipeline.reference] = pipeline
+        fresh = self._new(context, pipeline, given, key)
+        spelled = {name: words(value) for name, value in arguments.items()}
+        return fresh, given, _as_params(fresh, spelled, given)
+
     def _given(self, pipeline: AnyPipeline, arguments: Mapping[str, object]) -> dict[str, Value]:
         given: dict[str, Value] = {}
         for name, value in arguments.items():
@@ -227,6 +272,7 @@ class Runs(Records):
         return given
 
     def _new(self, context: Context, pipeline: AnyPipeline, given: Mapping[str, Value], key: str | None) -> Run:
+        around = recorder.get()
         return Run(
             id=self._ids.new("run"),
             project=context.project,
@@ -238,6 +284,7 @@ class Runs(Records):
             state=RunState.RUNNING,
             created_at=self._clock.now(),
             created_by=str(context.actor),
+            started_in=None if around is None else around.run,
         )
 
     def _join(
@@ -252,7 +299,7 @@ class Runs(Records):
     ) -> Run:
         """Return what the run has come to; take it over when nobody executes it."""
         with self._database.listen(f"run/{run.id}") as ear:
-            while run.state is RunState.RUNNING or (reopen and run.state.reopens):
+            while run.state.is_open or (reopen and run.state.reopens):
                 taken = self._claims.take(context, run, reopen=reopen)
                 if isinstance(taken, Run):
                     return self._readable(taken)

@@ -195,6 +195,8 @@ class Steps:
         step = done.task.id
         self._number += 1
         self._tries[step] = self._tries.get(step, 0) + 1
+        wall_seconds, cpu_seconds = done.outcome.wall_seconds, done.outcome.cpu_seconds
+        gpus = done.task.step.needs.gpus
         return Attempt(
             run=self._run.id,
             number=self._number,
@@ -204,9 +206,10 @@ class Steps:
             inputs=done.task.inputs,
             code=self._known.code(done.task.step),
             started_at=done.started_at,
-            wall_seconds=done.outcome.wall_seconds,
-            cpu_seconds=done.outcome.cpu_seconds,
+            wall_seconds=wall_seconds,
+            cpu_seconds=cpu_seconds,
             peak_bytes=done.outcome.peak_bytes,
+            usd=rules.usd(self._around.prices, cpu_seconds=cpu_seconds, wall_seconds=wall_seconds, gpus=gpus),
             artifact=None if done.made is None else done.made.artifact,
             error=None if done.problem is None else rules.traceback_of(done.problem.cause),
         )

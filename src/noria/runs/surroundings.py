@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from noria.core.clock import Clock, Stopwatch
 from noria.runs.executors import Executor
 from noria.runs.holding import Holder
+from noria.runs.model import Prices
 from noria.runs.values import Values
 from noria.store.database import Database
 from noria.store.patience import Patience
@@ -25,3 +26,4 @@ class Surroundings:
     stopwatch: Stopwatch
     sleep: Callable[[float], None]
     chance: random.Random
+    prices: Prices
