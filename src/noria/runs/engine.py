@@ -1,6 +1,6 @@
 """Executes one run: draws its pipeline, takes each step in turn, and commits each result before the next one starts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -67,12 +67,22 @@ class Engine:
         with _Outside():
             for node in self._in_turn():
                 if not self._is_settled(node) and self._is_taken(node):
-                    self._settle([node])
+                    self._execute(node)
             return self._ending(returned)
 
-    def _in_turn(self) -> list[Node]:
-        """Return the nodes by their priority; those of the same one as they were drawn."""
-        return sorted(self._drawing.nodes, key=lambda node: -node.step.priority)
+    def _in_turn(self) -> Iterator[Node]:
+        """Yield the nodes by their priority, each after what it needs; those of the same one as they were drawn."""
+        nodes = self._drawing.nodes
+        if not any(node.step.priority for node in nodes):
+            yield from nodes
+            return
+        for node in sorted(nodes, key=lambda node: -node.step.priority):
+            if self._is_taken(node):
+                self._settle(self._needed_by(node))
+            yield node
+
+    def _needed_by(self, node: Node) -> list[Node]:
+        return self._unmade([node.each and node.each.items, node.arguments])
 
     def _ending(self, returned: object) -> Value:
         if isinstance(returned, Ref):
@@ -103,7 +113,7 @@ class Engine:
         """Execute these nodes, and what they need first, however long the chain is."""
         while waiting:
             node = waiting[-1]
-            needed = [] if self._is_settled(node) else self._unmade([node.each and node.each.items, node.arguments])
+            needed = [] if self._is_settled(node) else self._needed_by(node)
             if needed:
                 waiting += needed
             else:

@@ -1,8 +1,7 @@
 """All SQL of runs."""
 
 import math
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -126,15 +125,19 @@ def waiting_runs(connection: Connection, project: str, now: datetime, *, limit: 
 
 def insert_attempts(connection: Connection, project: str, ended: Sequence[Attempt]) -> None:
     """Store how tries ended; raises `Conflict` if a step has a result already."""
-    if ended:
-        with _one_result(ended[0]):
+    try:
+        if ended:
             _INSERT_ATTEMPT.insert.write_all(connection, [_attempt_row(project, attempt) for attempt in ended])
+    except IntegrityError as problem:
+        raise _has_result(ended[0]) from problem
 
 
 def commit_attempt(database: Database, lease: Lease, project: str, ended: Attempt) -> str | None:
     """Store how one try ended, in a transaction of its own; raises and returns as `Database.put` does."""
-    with _one_result(ended):
+    try:
         return database.put(_INSERT_ATTEMPT, lease, _attempt_row(project, ended))
+    except IntegrityError as problem:
+        raise _has_result(ended) from problem
 
 
 def has_attempt(connection: Connection, attempt: Attempt) -> bool:
@@ -149,12 +152,8 @@ def has_hit(connection: Connection, hit: Hit) -> bool:
     return connection.execute(select(hits.c.step).where(*here)).one_or_none() is not None
 
 
-@contextmanager
-def _one_result(attempt: Attempt) -> Generator[None]:
-    try:
-        yield
-    except IntegrityError as problem:
-        raise Conflict(f"a step of run {attempt.run} has a result already: {attempt.step!r}") from problem
+def _has_result(attempt: Attempt) -> Conflict:
+    return Conflict(f"a step of run {attempt.run} has a result already: {attempt.step!r}")
 
 
 def _attempt_row(project: str, attempt: Attempt) -> dict[str, Any]:
