@@ -41,7 +41,7 @@ bench-peers: $(SETTLED) ## a chain of steps in other engines; makes their enviro
 	$(BIN)/python benchmarks/peers/run.py
 
 crash: $(SETTLED) ## kill a run at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)
-	$(BIN)/pytest -v -m "soak or not soak" tests/runs/test_crash_certificate.py
+	$(BIN)/pytest -v -s -m "soak or not soak" tests/runs/test_crash_certificate.py
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak

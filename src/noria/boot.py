@@ -27,7 +27,7 @@ from noria.ledger.service import Ledger
 from noria.pipelines import Pipeline
 from noria.runs.executors import Executor, Offers
 from noria.runs.inprocess import InProcess
-from noria.runs.model import Run
+from noria.runs.model import Prices, Run
 from noria.runs.service import Runs
 from noria.runs.values import Values
 from noria.settings import Settings, read_settings
@@ -89,6 +89,7 @@ class Platform(AbstractContextManager["Platform"]):
             stopwatch=MachineStopwatch(),
             lease_seconds=settings.lease_seconds,
             executor=_executor(settings, Values(self.codecs, self.blobs), self.ids),
+            prices=Prices(usd_per_cpu_hour=settings.usd_per_cpu_hour, usd_per_gpu_hour=settings.usd_per_gpu_hour),
             **self._shared,
         )
 

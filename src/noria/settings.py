@@ -66,6 +66,12 @@ class Settings:
     kubernetes_pending_seconds: float = field(
         default=600.0, metadata={"doc": "seconds that a pod may wait for a node and its image"}
     )
+    usd_per_cpu_hour: float = field(
+        default=0.0, metadata={"doc": "USD for an hour of a CPU's work, by which attempts are priced; 0: they are not"}
+    )
+    usd_per_gpu_hour: float = field(
+        default=0.0, metadata={"doc": "USD for an hour with a GPU, for steps that ask for some"}
+    )
     sync_steps: bool = field(
         default=False, metadata={"doc": "sync each step's result on SQLite at once instead of within 100 ms"}
     )

@@ -1,6 +1,6 @@
 """Executes one run: draws its pipeline, takes each step in turn, and commits each result before the next one starts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -66,10 +66,24 @@ class Engine:
             recorder.reset(token)
         self._raise_if_broken()
         with _Outside():
-            for node in self._drawing.nodes:
-                if node.id not in self._made and node.id not in self._failures and self._is_taken(node):
+            for node in self._in_turn():
+                if not self._is_settled(node) and self._is_taken(node):
                     self._execute(node)
             return self._ending(returned)
+
+    def _in_turn(self) -> Iterator[Node]:
+        """Yield the nodes by their priority, each after what it needs; those of the same one as they were drawn."""
+        nodes = self._drawing.nodes
+        if not any(node.step.priority for node in nodes):
+            yield from nodes
+            return
+        for node in sorted(nodes, key=lambda node: -node.step.priority):
+            if self._is_taken(node):
+                self._settle(self._needed_by(node))
+            yield node
+
+    def _needed_by(self, node: Node) -> list[Node]:
+        return self._unmade([node.each and node.each.items, node.arguments])
 
     def _ending(self, returned: object) -> Value:
         if isinstance(returned, Ref):
@@ -93,15 +107,14 @@ class Engine:
         """Give `nr.value` what it asks for; the pipeline's own thread is drawing meanwhile and goes on after it."""
         self._raise_if_broken()
         with _Outside():
-            self._settle(wanted)
+            self._settle(self._unmade(wanted))
             return self._taken(wanted)
 
-    def _settle(self, wanted: object) -> None:
-        """Execute what a structure refers to, and what that needs first, however long the chain is."""
-        waiting = self._unmade(wanted)
+    def _settle(self, waiting: list[Node]) -> None:
+        """Execute these nodes, and what they need first, however long the chain is."""
         while waiting:
             node = waiting[-1]
-            needed = [] if self._is_settled(node) else self._unmade([node.each and node.each.items, node.arguments])
+            needed = [] if self._is_settled(node) else self._needed_by(node)
             if needed:
                 waiting += needed
             else:

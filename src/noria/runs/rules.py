@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, NoriaError
 from noria.pipelines.model import Cached, Retry
-from noria.runs.model import Run
+from noria.runs.model import Prices, Run
 
 _LONGEST_WAIT_SECONDS = 300.0
 _MOST_LOST = 3
@@ -72,6 +72,17 @@ def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
             f"step {step!r} finished in run {run} with other code, or constants that it reads, than it has now",
             hint="bring them back, start a new run, or keep the result: runs.resume(context, id, allow_changed_code=True)",
         )
+
+
+def usd(prices: Prices, *, cpu_seconds: float, wall_seconds: float, gpus: float) -> float | None:
+    """Return what a try has cost: the CPU it used and the GPUs it kept; None where nobody has said a price.
+
+    >>> usd(Prices(usd_per_cpu_hour=0.5, usd_per_gpu_hour=2.0), cpu_seconds=3600, wall_seconds=1800, gpus=2)
+    2.5
+    """
+    if not (prices.usd_per_cpu_hour or prices.usd_per_gpu_hour):
+        return None
+    return (cpu_seconds * prices.usd_per_cpu_hour + wall_seconds * gpus * prices.usd_per_gpu_hour) / 3600
 
 
 def is_part_of(step: str, whole: str) -> bool:
