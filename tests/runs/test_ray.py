@@ -7,7 +7,15 @@ import threading
 from pathlib import Path
 
 import pytest
-from executed_steps import begins, holds_the_interpreter, needs_together, on_tape, runs_for_long, twice_used
+from executed_steps import (
+    begins,
+    holds_the_interpreter,
+    needs_together,
+    on_tape,
+    runs_for_long,
+    side_by_side,
+    twice_used,
+)
 from test_executors import SCRIPT, is_running, only, until
 
 from noria.adapters.executors.ray import Ray
@@ -66,6 +74,13 @@ def test_what_no_node_has_together_is_refused_and_not_waited_for(house, ann, ray
     run = house.runs(executor=ray).run(ann, only(needs_together))
 
     assert "found no place: no node of the Ray cluster has CPU 2, fast-disk 0.001 together" in run.error
+
+
+def test_steps_that_need_all_cores_of_a_node_are_not_executed_side_by_side(house, ann, ray, tmp_path):
+    run = house.runs(executor=ray).run(ann, side_by_side, params={"file": str(tmp_path / "file"), "n": 3})
+
+    assert run.error is None
+    assert (tmp_path / "file").read_text() == "+-" * 3
 
 
 def test_a_large_result_is_in_the_object_store_already_when_the_next_step_wants_it(house, ann, ray, monkeypatch):
