@@ -78,10 +78,12 @@ class Performer:
             holder.unclaim(run.id)
             self._around.database.wake(f"run/{run.id}")
 
-    def refuse(self, context: Context, run: Run, lease: Lease, problem: NoriaError) -> Run:
+    def refuse(self, context: Context, run: Run, lease: Lease, problem: Exception) -> Run:
         """End a claimed run that cannot be executed here, with the reason in words."""
         steps = Steps(run, lease, self._around, finished=Finished(), allow_changed_code=False)
-        how = Ended(error=f"{rules.sentence(problem)} ({problem.hint})", cause=problem)
+        hint = problem.hint if isinstance(problem, NoriaError) else None
+        said = rules.sentence(problem)
+        how = Ended(error=f"{said} ({hint})" if hint else said, cause=problem)
         try:
             return self._end(context, run, lease, how, steps, Recorder())
         finally:
