@@ -35,6 +35,7 @@ from noria.store.opening import open_database
 if TYPE_CHECKING:
     import polars as pl
 
+    from noria.adapters.model_process import ModelProcesses
     from noria.datasets.model import Dataset, Snapshot
     from noria.datasets.reading import Reading
     from noria.datasets.service import Datasets
@@ -144,11 +145,17 @@ class Platform(AbstractContextManager["Platform"]):
     @cached_property
     def runtime(self) -> "Runtime":
         """Return what runs served versions: ONNX in this process, any other in one of its own."""
-        from noria.adapters.model_process import open_process  # noqa: PLC0415 - see the module
         from noria.adapters.onnx import OnnxScorer  # noqa: PLC0415 - see the module
         from noria.serving.loading import Runtime  # noqa: PLC0415 - see the module
 
-        return Runtime(self.blobs, self._folder / "bundles", onnx=OnnxScorer, process=open_process)
+        return Runtime(self.blobs, self._folder / "bundles", onnx=OnnxScorer, process=self.model_processes.open)
+
+    @cached_property
+    def model_processes(self) -> "ModelProcesses":
+        """Return what runs a version in a process of its own."""
+        from noria.adapters.model_process import ModelProcesses  # noqa: PLC0415 - see the module
+
+        return ModelProcesses(self.settings.model_preload.replace(",", " ").split())
 
     @cached_property
     def rollouts(self) -> "Rollouts":
@@ -210,6 +217,8 @@ class Platform(AbstractContextManager["Platform"]):
         """Seal and sign what was told, and let go of the database; calling it twice is fine."""
         if "log" in vars(self):
             self.log.close()
+        if "model_processes" in vars(self):
+            self.model_processes.close()
         self.runs.close()
         self.ledger.checkpoint()
         self.database.close()

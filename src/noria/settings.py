@@ -38,6 +38,10 @@ class Settings:
         default=30.0, metadata={"doc": "seconds without a word of the database after which a gateway says it is stale"}
     )
     refuse_when_stale: bool = field(default=False, metadata={"doc": "whether a stale gateway answers no predictions"})
+    model_preload: str = field(
+        default="skops.io, sklearn.ensemble",
+        metadata={"doc": "modules that a gateway imports once for all its model processes, if they are installed"},
+    )
     most_body_bytes: int = field(default=8 * 2**20, metadata={"doc": "bytes of the largest body a gateway reads"})
     executor: str = field(
         default="in-process", metadata={"doc": "what executes steps: in-process, or processes beside it"}

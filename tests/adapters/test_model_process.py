@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from concurrent.futures import wait
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -15,10 +16,11 @@ from sklearn.linear_model import Ridge
 
 import noria as nr
 from noria.adapters.codecs import standard
-from noria.adapters.model_process import Order, ProcessScorer
+from noria.adapters.model_process import ModelProcesses, Order
 from noria.core.errors import Invalid, ModelFailed, NotFound, Unavailable
 from noria.pipelines.bundles import bundle_of
 from noria.serving.bundles import unpacked
+from noria.settings import Settings
 
 SOURCE = """
 import os, time
@@ -58,8 +60,15 @@ def order(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def scorer(order):
-    made = ProcessScorer(order)
+def processes():
+    made = ModelProcesses(["sklearn.linear_model", "a_module_that_nobody_has"])
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def scorer(order, processes):
+    made = processes.start(order)
     yield made
     made.close()
 
@@ -162,8 +171,8 @@ def test_many_who_ask_at_once_get_each_their_own(scorer):
     assert wrong == []
 
 
-def test_closing_answers_what_was_submitted_and_ends_the_process(order, tmp_path):
-    scorer = ProcessScorer(order)
+def test_closing_answers_what_was_submitted_and_ends_the_process(order, processes, tmp_path):
+    scorer = processes.start(order)
     process, gate = scorer.process, tmp_path / "gate"
     held = [score(scorer, 7, gate=str(gate)), score(scorer, 8)]
     gate.touch()
@@ -177,11 +186,11 @@ def test_closing_answers_what_was_submitted_and_ends_the_process(order, tmp_path
         score(scorer, 1)
 
 
-def test_a_version_without_its_bundle_says_what_is_missing(order):
+def test_a_version_without_its_bundle_says_what_is_missing(order, processes):
     lost = Order(version="m@1", codec="model", payload=order.payload, bundle=None, inputs=INPUTS)
 
     with pytest.raises(NotFound, match="no bundle named 'm@1'") as caught:
-        ProcessScorer(lost)
+        processes.start(lost)
 
     assert "unlucky:table" in caught.value.hint
 
@@ -193,9 +202,42 @@ def test_a_bundle_that_is_no_longer_stored_says_so(blobs, tmp_path):
     assert "train the version again" in caught.value.hint
 
 
-def test_bytes_that_are_no_model_are_refused_when_it_is_loaded(order):
+def test_bytes_that_are_no_model_are_refused_when_it_is_loaded(processes):
     with pytest.raises(Invalid, match="m@1 cannot be loaded: these bytes are no model"):
-        ProcessScorer(Order(version="m@1", codec="model", payload=b"", bundle=None, inputs={}))
+        processes.start(Order(version="m@1", codec="model", payload=b"", bundle=None, inputs={}))
+
+
+@pytest.fixture
+def server_and_scorer(order):
+    """A fork server with the modules that are preloaded without a word, and a version of it."""
+    processes = ModelProcesses(Settings().model_preload.replace(",", " ").split())
+    processes.warm()
+    scorer = processes.start(order)
+    yield processes, processes._forks._process, scorer
+    scorer.close()
+    processes.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_versions_are_forked_from_a_process_of_one_thread_that_has_the_modules(server_and_scorer):
+    _, server, scorer = server_and_scorer
+
+    maps = Path(f"/proc/{scorer.process}/maps").read_text()
+
+    assert len(list(Path(f"/proc/{server.pid}/task").iterdir())) == 1
+    assert "/sklearn/ensemble/" in maps
+
+
+def test_versions_outlive_the_process_that_they_were_forked_from(server_and_scorer, order):
+    processes, server, scorer = server_and_scorer
+
+    server.kill()
+    server.wait()
+    other = processes.start(order)
+    answers = [score(one, 5).result() for one in (scorer, other)]
+    other.close()
+
+    assert answers == [[1_001_005.0], [1_001_005.0]]
 
 
 def test_rows_become_a_frame_of_the_kinds_that_the_version_reads():

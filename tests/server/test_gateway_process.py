@@ -205,7 +205,8 @@ def test_a_model_process_that_is_killed_costs_no_request(home):
         answered = []
         stop = loads(process, 4, lambda client, number: answered.append(number) or ask(client, number))
         for _ in range(2):
-            (child,) = children(process.popen.pid)
+            (server,) = children(process.popen.pid)  # the fork server
+            (child,) = children(server)
             os.kill(child, signal.SIGKILL)
             after = len(answered) + 12  # each client has had answers of the new process
             while len(answered) < after:

@@ -1,11 +1,20 @@
-"""A model process: one version with its own modules; `python -m noria.adapters.model_child DESCRIPTOR`.
+"""Model processes and what they are forked from; `python -m noria.adapters.model_child DESCRIPTOR MODULE...`.
 
-It is told what to load by its first message and answers rows with scores until the other end is gone. It has no way
-to the database, and its home is what the gateway gave it.
+The fork server imports the modules once, and forks a process for each socket that it is sent: in milliseconds, and in
+memory that they share. It has one thread, so that a fork of it is safe, and ends when the gateway is gone.
+
+A model process is told what to load by its first message and answers rows with scores until the other end is gone. It
+has no way to the database, and its home is what the gateway gave it.
 """
 
+import contextlib
+import gc
+import importlib
+import os
+import signal
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -19,8 +28,36 @@ from noria.serving import asking
 
 
 def main() -> None:
-    """Serve until the gateway is gone."""
-    link = socket.socket(fileno=int(sys.argv[1]))
+    """Load what was named, then fork until the gateway is gone."""
+    asked = socket.socket(fileno=int(sys.argv[1]))
+    for module in sys.argv[2:]:
+        with contextlib.suppress(ImportError):  # nobody has to have it
+            importlib.import_module(module)
+    gc.collect()
+    gc.freeze()  # what is never collected stays shared
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here: the system lets go of the dead
+    while links := socket.recv_fds(asked, 1, 1)[1]:
+        if os.fork() == 0:
+            asked.close()
+            _live(socket.socket(fileno=links[0]))
+        os.close(links[0])
+
+
+def _live(link: socket.socket) -> None:
+    """Be a model process to the end; what the fork server had on its stack is not for this process."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        np.random.seed()  # noqa: NPY002 - what users' code draws from differs between processes
+        serve(link)
+    except BaseException:  # noqa: BLE001 - it goes nowhere but to standard error
+        traceback.print_exc()
+    finally:
+        os._exit(0)
+
+
+def serve(link: socket.socket) -> None:
+    """Load a version, and answer until the other end is gone."""
+    messages.send(link, {"process": os.getpid()})
     order = messages.receive(link)
     try:
         model = _load(order)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -21,10 +22,13 @@ from noria.serving.running import Row, Scores
 _MOST_ROWS = 256
 _PATIENCE_SECONDS = 30.0
 _LOADING_SECONDS = 120.0
+_ENDING_SECONDS = 10.0
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
 )
 """More compute threads than cores make the slowest answers a hundred times slower."""
+_NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
+"""Arrow's memory allocator starts a thread when it is imported; a fork is safe only of a process that has one thread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +59,11 @@ class ProcessScorer:
     that is in a process when it dies twice fails.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, forks: "_ForkServer") -> None:
         self._order = order
+        self._forks = forks
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
-        self._child: _Child | None = _Child(order)
+        self._child: _Child | None = _Child(order, forks)
         self._closing = threading.Lock()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f"noria-{order.version}", daemon=True)
@@ -153,7 +158,7 @@ class ProcessScorer:
 
     def _replaced(self) -> "_Child":
         try:
-            self._child = _Child(self._order)
+            self._child = _Child(self._order, self._forks)
         except (Invalid, NotFound) as problem:
             raise Unavailable(
                 f"the process of {self._order.version} could not be started again: {problem.sentence}",
@@ -162,40 +167,113 @@ class ProcessScorer:
         return self._child
 
 
-def open_process(
-    version: ModelVersion, payload: bytes, bundle: Path | None, inputs: Mapping[str, str]
-) -> ProcessScorer:
-    """Start a version's process and wait until it is ready; see `ProcessOpener`."""
-    order = Order(
-        version=str(version),
-        codec=version.artifact.codec,
-        payload=payload,
-        bundle=None if bundle is None else str(bundle),
-        inputs=inputs,
-    )
-    return ProcessScorer(order)
+class ModelProcesses:
+    """Opens versions in processes of their own, all forked from one that has imported `modules` before."""
+
+    def __init__(self, modules: Sequence[str] = ()) -> None:
+        self._forks = _ForkServer(modules)
+
+    def warm(self) -> None:
+        """Begin to import the modules, and do not wait for it: the first version is then ready much sooner."""
+        self._forks.start()
+
+    def open(
+        self, version: ModelVersion, payload: bytes, bundle: Path | None, inputs: Mapping[str, str]
+    ) -> ProcessScorer:
+        """Start a version's process and wait until it is ready; see `ProcessOpener`."""
+        order = Order(
+            version=str(version),
+            codec=version.artifact.codec,
+            payload=payload,
+            bundle=None if bundle is None else str(bundle),
+            inputs=inputs,
+        )
+        return self.start(order)
+
+    def start(self, order: Order) -> ProcessScorer:
+        """Start a process with what it is to load, and wait until it is ready.
+
+        Raises:
+            Invalid: it cannot be loaded.
+            NotFound: its bundle is not there.
+
+        """
+        return ProcessScorer(order, self._forks)
+
+    def close(self) -> None:
+        """Fork no more; processes that still answer live on until they are closed. Calling it twice is fine."""
+        self._forks.close()
 
 
 class _DiedError(Exception):
     """The process died with rows in its hands."""
 
 
-class _Child:
-    """One process, ready when it is made."""
+class _ForkServer:
+    """The process that all model processes are forked from; started when it is first needed, and again if it died."""
 
-    def __init__(self, order: Order) -> None:
-        self._link, theirs = socket.socketpair()
-        self._link.settimeout(_LOADING_SECONDS)
+    def __init__(self, modules: Sequence[str]) -> None:
+        self._modules = modules
+        self._lock = threading.Lock()
+        self._link: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it unless it runs."""
+        with self._lock:
+            if self._link is None:
+                self._link = self._begin()
+
+    def fork(self) -> socket.socket:
+        """Return the way to a new process; what is sent waits there until the process has come."""
+        mine, theirs = socket.socketpair()
+        with theirs, self._lock:
+            try:
+                self._send(theirs)
+            except OSError:  # it has died since
+                self._end()
+                self._send(theirs)
+        return mine
+
+    def close(self) -> None:
+        """End it; calling it twice is fine."""
+        with self._lock:
+            self._end()
+
+    def _send(self, link: socket.socket) -> None:
+        if self._link is None:
+            self._link = self._begin()
+        socket.send_fds(self._link, [b"."], [link.fileno()])
+
+    def _begin(self) -> socket.socket:
+        mine, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, with a module of ours
-                [sys.executable, "-m", "noria.adapters.model_child", str(theirs.fileno())],
+                [sys.executable, "-u", "-m", "noria.adapters.model_child", str(theirs.fileno()), *self._modules],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the gateway, which lets it finish
-                env={**os.environ, **_ONE_THREAD},  # noqa: TID251 - handed on as it is, not read
+                start_new_session=True,  # Ctrl-C is for the gateway, which lets them finish
+                env={**os.environ, **_ONE_THREAD, **_NO_THREADS},  # noqa: TID251 - handed on as it is, not read
             )
-        self.id = self._process.pid
+        return mine
+
+    def _end(self) -> None:
+        if self._link is not None and self._process is not None:
+            self._link.close()
+            self._process.kill()
+            self._process.wait()
+        self._link = self._process = None
+
+
+class _Child:
+    """One model process, ready when it is made."""
+
+    def __init__(self, order: Order, forks: _ForkServer) -> None:
+        self._link = forks.fork()
+        self._link.settimeout(_LOADING_SECONDS)
+        self.id: int | None = None
         try:
+            self.id = messages.receive(self._link)["process"]
             messages.send(self._link, order.message())
             reply = messages.receive(self._link)
         except (EOFError, OSError) as problem:
@@ -214,11 +292,15 @@ class _Child:
         return messages.receive(self._link)
 
     def end(self) -> None:
-        """End the process and wait for it; calling it twice is fine."""
+        """End the process, which may hang, and wait for it; calling it twice is fine."""
+        if self.id is not None:
+            with contextlib.suppress(OSError):
+                os.kill(self.id, signal.SIGKILL)
+                self._link.settimeout(_ENDING_SECONDS)
+                while self._link.recv(1 << 16):
+                    pass
+            self.id = None
         self._link.close()
-        self._process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=10)
 
 
 def _refused(order: Order, reply: Mapping[str, str]) -> Invalid | NotFound:

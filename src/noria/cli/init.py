@@ -30,7 +30,7 @@ def features(rows: pl.DataFrame):
 
 @nr.step(retries=1)
 def fit(rows: pl.DataFrame, *, learning_rate: float) -> nr.Model:
-    estimator = HistGradientBoostingClassifier(learning_rate=learning_rate, max_iter=60, random_state=0)
+    estimator = HistGradientBoostingClassifier(learning_rate=learning_rate, max_iter=60, max_leaf_nodes=6, random_state=0)
     return nr.Model(estimator.fit(features(rows), rows["failed"].to_numpy()), preprocess=features)
 
 

@@ -24,6 +24,7 @@ def gateway(home: str | None, host: str | None, port: int | None) -> None:
     listening = listen(host, settings.gateway_port if port is None else port, option="--port")
     stopwatch = MachineStopwatch()
     with open_home(home) as platform:
+        platform.model_processes.warm()
         table = Table(platform, stopwatch=stopwatch)
         try:
             table.start()

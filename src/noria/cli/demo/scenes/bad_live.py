@@ -2,10 +2,12 @@
 
 The candidate also reads how late the last flights left its airport. That makes it better on every past day: the gate
 lets it pass, and three days of shadow on the real flights of those days find nothing. A day into the canary the feed
-breaks: the model still answers, each time without its best feature. Nothing fails, and no label has come yet; that
-more is missing than at the champion is what the rollout sees first.
+breaks, in two ways, each from the same moment on. Where it falls silent the model still answers, each time without its
+best feature: that more is missing than at the champion is what the rollout sees, before the labels say anything. Where
+it tells seconds for minutes nothing is missing, and the labels, as they come, show that the candidate is worse.
 """
 
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -32,21 +34,17 @@ _DEPARTURES = nr.Dataset("flights", key="id", time="scheduled_at", label="late")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
-    """When what happens; every `every`-th flight of the past is learned from, all flights of the live days are asked about."""
+    """When what happens; every `every`-th flight of the past is learned from, all flights of the live days are asked about.
+
+    `ends` is when it is over if no rollout is taken back before.
+    """
 
     begins: datetime = datetime(2013, 4, 22, TICK_HOUR, tzinfo=UTC)
     champion: datetime = datetime(2013, 6, 3, TICK_HOUR, tzinfo=UTC)
     candidate: datetime = datetime(2013, 6, 17, TICK_HOUR, tzinfo=UTC)
     breaks: datetime = datetime(2013, 6, 21, TICK_HOUR, tzinfo=UTC)
-    ends: datetime = datetime(2013, 6, 21, 20, tzinfo=UTC)
+    ends: datetime = datetime(2013, 6, 24, TICK_HOUR, tzinfo=UTC)
     every: int = 4
-
-    def hours(self) -> Iterator[datetime]:
-        """Yield the end of each hour of the live days."""
-        moment = self.candidate + _HOUR
-        while moment <= self.ends:
-            yield moment
-            moment += _HOUR
 
 
 @nr.step(cache=True)
@@ -68,19 +66,42 @@ def train(rows: pl.DataFrame, names: list[str]):  # noqa: ANN201 - a reference t
 
 
 def play(flights: pl.DataFrame, home: str | Path, *, days: Days | None = None) -> dict[str, Any]:
-    """Play the scene in a home of its own; return what the rollout saw, did, and how soon."""
-    days = days or Days()
+    """Play the scene in homes of its own below a folder; return what the rollouts saw, did, and how soon.
+
+    What is told at first is of the feed that fell silent; `in_seconds` is of the other one.
+    """
+    days, home = days or Days(), Path(home)
     rows = _with_feed(flights, days)
-    with open_home(home, clock=SimulatedClock(days.champion)) as platform:
-        _past(platform, rows, since=days.begins, until=days.champion, every=days.every)
-        unjudged = replace(_loop(_USUAL), evaluate=nr.Evaluation(holdout=None), gate=None)
-        _turned(platform, unjudged, reason="the first model")
-        _clock(platform).advance_to(days.candidate)
-        _past(platform, rows, since=days.champion, until=days.candidate, every=days.every)
-        loop = _loop((*_USUAL, _FEED))
-        offline = _turned(platform, loop, reason="how late the last flights left, as a feature")
-        failed = _live(platform, loop, rows, days)
-        return _told(platform, offline, days) | failed
+    loop = _loop((*_USUAL, _FEED))
+    with open_home(home / "until", clock=SimulatedClock(days.champion)) as platform:
+        offline = _until_the_candidate(platform, loop, rows, days)
+        before = _live(platform, loop, rows, days, until=days.breaks)
+    silent, silent_live = _broken(home, "silent", loop, rows, days, feed=pl.lit(None, pl.Float64))
+    seconds, seconds_live = _broken(home, "seconds", loop, rows, days, feed=60.0 * pl.col(_FEED))
+    live = {name: before[name] + silent_live[name] + seconds_live[name] for name in before}
+    judged = {"verdict": offline.verdict["outcome"], "reasons": list(offline.verdict["reasons"])}
+    return {"offline": judged, **silent, "in_seconds": seconds, **live}
+
+
+def _until_the_candidate(platform: Platform, loop: nr.Loop, rows: pl.DataFrame, days: Days) -> Cycle:
+    """Let a champion learn from the past and a candidate be judged beside it; return the candidate's cycle."""
+    _past(platform, rows, since=days.begins, until=days.champion, every=days.every)
+    unjudged = replace(_loop(_USUAL), evaluate=nr.Evaluation(holdout=None), gate=None)
+    _turned(platform, unjudged, reason="the first model")
+    _clock(platform).advance_to(days.candidate)
+    _past(platform, rows, since=days.champion, until=days.candidate, every=days.every)
+    return _turned(platform, loop, reason="how late the last flights left, as a feature")
+
+
+def _broken(
+    home: Path, name: str, loop: nr.Loop, rows: pl.DataFrame, days: Days, *, feed: pl.Expr
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Go on in a copy of the home with a feed that tells something else; return what came of it, and the requests."""
+    shutil.copytree(home / "until", home / name)
+    broken = rows.with_columns(pl.when(pl.col("scheduled_at") < days.breaks).then(_FEED).otherwise(feed).alias(_FEED))
+    with open_home(home / name, clock=SimulatedClock(days.breaks)) as platform:
+        live = _live(platform, loop, broken, days, since=days.breaks, until=days.ends)
+        return _told(platform, days), live
 
 
 def _loop(names: tuple[str, ...]) -> nr.Loop:
@@ -98,7 +119,7 @@ def _loop(names: tuple[str, ...]) -> nr.Loop:
         gate=nr.Gate("log_loss", margin=0.01),
         rollout=nr.Canary(
             shadow="3d",
-            stages=(0.05, 1.0),
+            stages=(0.1, 1.0),
             abort_on=("error_rate", "missing_rate", "log_loss"),
             min_time="3d",
             look_every="1h",
@@ -107,14 +128,11 @@ def _loop(names: tuple[str, ...]) -> nr.Loop:
 
 
 def _with_feed(flights: pl.DataFrame, days: Days) -> pl.DataFrame:
-    """Return the scene's flights as they are asked about: places as numbers, and the feed until it breaks."""
+    """Return the scene's flights as they are asked about: places as numbers, and the feed."""
     scene = flights.filter((pl.col("scheduled_at") >= days.begins) & (pl.col("scheduled_at") < days.ends))
     board = tables.recent_delays(tables.folder(), months=days.ends.month)
-    is_there = pl.col("scheduled_at") < days.breaks
     return scene.join(board, on="id", how="left", maintain_order="left").with_columns(
-        _place("origin", ORIGINS),
-        _place("carrier", CARRIERS),
-        pl.when(is_there).then(pl.col(_FEED)).alias(_FEED),
+        _place("origin", ORIGINS), _place("carrier", CARRIERS)
     )
 
 
@@ -139,22 +157,35 @@ def _turned(platform: Platform, loop: nr.Loop, *, reason: str) -> Cycle:
     return platform.loops.cycles(platform.context, loop.name)[-1]
 
 
-def _live(platform: Platform, loop: nr.Loop, rows: pl.DataFrame, days: Days) -> dict[str, Any]:
-    """Ask about every flight in its hour, land labels every few hours, and let the worker look each hour."""
-    answers: list[int] = []
-    failed = 0
+def _live(
+    platform: Platform, loop: nr.Loop, rows: pl.DataFrame, days: Days, *, until: datetime, since: datetime | None = None
+) -> dict[str, int]:
+    """Ask about every flight in its hour, land labels every few hours, and let the worker look each hour, until an end.
+
+    It is over when the cycle has settled. Returns how many requests were asked, and how many of them failed.
+    """
+    requests = failed = 0
     with platform.worker(loop) as worker:
-        for moment in days.hours():
+        for moment in _hours(since or days.candidate, until):
             _clock(platform).advance_to(moment)
             asked = _within(rows, "scheduled_at", moment - _HOUR, moment).drop("late", "known_at")
             if asked.height:
                 said = platform.endpoints.predict(platform.context, loop.name, asked, key="id")
-                failed += sum(answer.score is None for answer in said)
-                answers += [answer.version for answer in said]
+                requests, failed = requests + len(said), failed + sum(answer.score is None for answer in said)
             worker.run_until_quiet()
             if (moment - days.candidate) % _DELIVERY == timedelta(0):
                 _land(platform, rows, days, until=moment)
-    return {"requests": len(answers), "failed_requests": failed}
+            if platform.loops.cycles(platform.context, loop.name)[-1].outcome is not None:
+                break
+    return {"requests": requests, "failed_requests": failed}
+
+
+def _hours(since: datetime, until: datetime) -> Iterator[datetime]:
+    """Yield the end of each hour between two moments."""
+    moment = since + _HOUR
+    while moment <= until:
+        yield moment
+        moment += _HOUR
 
 
 def _land(platform: Platform, rows: pl.DataFrame, days: Days, *, until: datetime) -> None:
@@ -168,12 +199,11 @@ def _within(rows: pl.DataFrame, column: str, since: datetime, until: datetime) -
     return rows.filter((pl.col(column) >= since) & (pl.col(column) < until))
 
 
-def _told(platform: Platform, offline: Cycle, days: Days) -> dict[str, Any]:
+def _told(platform: Platform, days: Days) -> dict[str, Any]:
     rollout = platform.rollouts.all(platform.context)[-1]
     route = platform.endpoints.route(platform.context, rollout.endpoint)
     settled = platform.loops.cycles(platform.context, rollout.endpoint)[-1]
     return {
-        "offline": {"verdict": offline.verdict["outcome"], "reasons": list(offline.verdict["reasons"])},
         "shadow": [_spoken(one["look"]) for one in rollout.passed],
         "outcome": None if settled.outcome is None else settled.outcome.value,
         "state": rollout.state.value,

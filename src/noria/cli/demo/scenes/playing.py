@@ -55,12 +55,18 @@ def _worse_candidate(told: Told) -> str:
 
 
 def _bad_live(told: Told) -> str:
+    return (
+        "Better offline and through three days of shadow; then the feed of its best feature broke. Where it fell "
+        f"silent the rollout was {_taken_back(told)}. Where it told seconds for minutes it was "
+        f"{_taken_back(told['in_seconds'])}. {told['failed_requests']} of {told['requests']:,} predictions failed."
+    )
+
+
+def _taken_back(told: Told) -> str:
     hours = (told["seconds_to_abort"] or 0) / 3600
     return (
-        f"Better offline and through three days of shadow; then the feed of its best feature broke. The rollout was "
         f"{told['state']} {hours:.0f} simulated hours later, in stage {told['stage']}, after {told['looks']} looks and "
-        f"{told['exposure']:,} answers: {'; '.join(told['reasons'])}. {told['failed_requests']} of "
-        f"{told['requests']:,} predictions failed."
+        f"{told['exposure']:,} answers: {'; '.join(told['reasons'])}"
     )
 
 
