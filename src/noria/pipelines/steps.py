@@ -149,9 +149,7 @@ def step(
     if name is not None and (not name or set("/#") & set(name)):
         raise BadPipeline(f"{name!r} is no name for a step", hint="use a text without '/' and '#'")
     errors = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
-    _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors)
-    if isinstance(priority, bool) or not isinstance(cast("object", priority), int):
-        raise BadPipeline(f"priority={priority!r} is no priority", hint="use a whole number; a higher one goes first")
+    _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors, priority=priority)
     retry = Retry(retries=retries, backoff_seconds=backoff_seconds, retry_on=errors)
     kept, needed = as_cached(cache), _needs(**needs)
 
@@ -191,13 +189,15 @@ def refuse_unless_plain(function: object, kind: str) -> None:
         )
 
 
-def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[object, ...]) -> None:
+def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[object, ...], priority: object) -> None:
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise BadPipeline(f"retries={retries!r} is no number of retries", hint="use 0, 1, 2, ...")
     if not isinstance(backoff_seconds, int | float) or not backoff_seconds >= 0:
         raise BadPipeline(f"backoff_seconds={backoff_seconds!r} is no duration", hint="use seconds, 0 or more")
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in errors):
         raise BadPipeline("retry_on takes types of exceptions", hint="for example retry_on=ConnectionError")
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise BadPipeline(f"priority={priority!r} is no priority", hint="use a whole number; a higher one goes first")
 
 
 def _needs(tags: Sequence[str] = (), **needs: Any) -> Needs:  # noqa: ANN401 - see step

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from noria.core.errors import Conflict, Invalid, StepFailed
+from noria.core.errors import Conflict, Invalid, NoriaError, StepFailed
 
 
 class RunState(StrEnum):
@@ -111,9 +111,9 @@ class Run:
 
         """
         if self.state is RunState.FAILED:
-            raise StepFailed(
-                f"run {self.id} failed: {self.error}", hint=f"mend it, then resume: runs.resume(context, {self.id!r})"
-            ) from self.cause
+            mend = self.cause.hint if isinstance(self.cause, NoriaError) else None
+            way_out = f"{mend or 'mend it'}; then resume: runs.resume(context, {self.id!r})"
+            raise StepFailed(f"run {self.id} failed: {self.error}", hint=way_out) from self.cause
         if self.state is RunState.CANCELLED or self.state is RunState.PAUSED:
             raise Conflict(f"run {self.id} was {self.state.value}", hint=f"let it go on: noria resume {self.id}")
         if self.state.is_open:

@@ -78,10 +78,12 @@ class Performer:
             holder.unclaim(run.id)
             self._around.database.wake(f"run/{run.id}")
 
-    def refuse(self, context: Context, run: Run, lease: Lease, problem: NoriaError) -> Run:
+    def refuse(self, context: Context, run: Run, lease: Lease, problem: Exception) -> Run:
         """End a claimed run that cannot be executed here, with the reason in words."""
         steps = Steps(run, lease, self._around, finished=Finished(), allow_changed_code=False)
-        how = Ended(error=f"{rules.sentence(problem)} ({problem.hint})", cause=problem)
+        hint = problem.hint if isinstance(problem, NoriaError) else None
+        said = rules.sentence(problem)
+        how = Ended(error=f"{said} ({hint})" if hint else said, cause=problem)
         try:
             return self._end(context, run, lease, how, steps, Recorder())
         finally:
@@ -102,24 +104,15 @@ class Performer:
         metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), steps.params(_PIPELINE_ITSELF, told)
 
         def work(connection: Connection, *, again: bool) -> Run:
-            if again and leases.was_last(connection, lease):
-                found = queries.run(connection, run.project, run.id)
-                if found is not None and found.state is not RunState.RUNNING:
-                    return found  # it was committed, and nobody heard the answer
+            if again and (found := self._ended_before(connection, run, lease)) is not None:
+                return found
             self._around.holder.check(connection, lease, run=run.id)
             steps.flush(connection)
             queries.drop_metrics(connection, run.id, attempt=0)
             queries.insert_metrics(connection, run.project, metrics)
             queries.insert_params(connection, run.project, params)
-            spent = queries.spent(connection, run.id)
-            so_far = replace(
-                run,
-                cpu_seconds=spent.cpu_seconds,
-                charged_cpu_seconds=spent.cpu_seconds + spent.taken_cpu_seconds,
-                wall_seconds=spent.wall_seconds,
-                usd=spent.usd,
-            )
             self._around.holder.release_in(connection, lease)
+            so_far = _with_spent(connection, run)
             if isinstance(how, Asked):
                 return self.stop(connection, context, so_far, how)
             ended = replace(
@@ -141,6 +134,12 @@ class Performer:
         if isinstance(how, Asked):
             return ended
         return replace(self._readable(ended, how.made), cause=how.cause)
+
+    @staticmethod
+    def _ended_before(connection: Connection, run: Run, lease: Lease) -> Run | None:
+        """Return the run if its end was committed, and nobody heard the answer."""
+        found = queries.run(connection, run.project, run.id) if leases.was_last(connection, lease) else None
+        return None if found is None or found.state.is_open else found
 
     def _record(self, connection: Connection, context: Context, run: Run) -> None:
         told: dict[str, Any] = {"run": run.id, "pipeline": run.pipeline, "key": run.key, "code": run.code}
@@ -184,6 +183,17 @@ def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[
         for hit in found
         if run.rerun_from is None or not rules.is_part_of(hit.step, run.rerun_from)
     }
+
+
+def _with_spent(connection: Connection, run: Run) -> Run:
+    spent = queries.spent(connection, run.id)
+    return replace(
+        run,
+        cpu_seconds=spent.cpu_seconds,
+        charged_cpu_seconds=spent.cpu_seconds + spent.taken_cpu_seconds,
+        wall_seconds=spent.wall_seconds,
+        usd=spent.usd,
+    )
 
 
 def _run(engine: Engine, told: Recorder) -> Ended | Asked:

@@ -114,6 +114,12 @@ def list_runs(
     return [_run(row) for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))]
 
 
+def runs_started_in(connection: Connection, project: str, run_id: str) -> list[Run]:
+    """Return the runs that a run has started."""
+    query = select(runs).where(runs.c.project == project, runs.c.started_in == run_id).order_by(runs.c.id)
+    return [_run(row) for row in connection.execute(query)]
+
+
 def waiting_runs(connection: Connection, project: str, now: datetime, *, limit: int) -> list[Run]:
     """Return submitted runs that nobody executes: the highest priority first, then the oldest."""
     held = select(leases.c.name).where(leases.c.name == "run/" + runs.c.id, leases.c.expires_at > now).exists()

@@ -27,6 +27,12 @@ class Records:
         self._access.require(context, Permission.RUN_READ)
         return self._found(context, run)
 
+    def started_in(self, context: Context, run: str) -> tuple[Run, ...]:
+        """Return the runs that a run's steps, or its pipeline, have started, in that order."""
+        id_ = self.get(context, run).id
+        found = self._database.read(lambda connection: queries.runs_started_in(connection, context.project, id_))
+        return tuple(self._readable(inner) for inner in found)
+
     def attempts(self, context: Context, run: str) -> tuple[Attempt, ...]:
         """Return a run's attempts, in the order in which they ended."""
         id_ = self.get(context, run).id

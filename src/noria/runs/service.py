@@ -11,7 +11,7 @@ from noria.access.service import Access
 from noria.core.clock import Clock, MachineStopwatch, Stopwatch
 from noria.core.codecs import Codecs
 from noria.core.context import Context
-from noria.core.errors import BadPipeline, Conflict, Invalid, NoriaError, NotFound
+from noria.core.errors import BadPipeline, CodeChanged, Conflict, Invalid, NoriaError, NotFound
 from noria.core.ids import Ids
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
@@ -148,9 +148,13 @@ class Runs(Records):
         try:
             pipeline = self._pipeline_of(run, None)
             given = self._given_again(context, run, pipeline, {})
-        except NoriaError as problem:
+        except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
             return self._performer.refuse(context, run, lease, problem)
-        return self._performer.perform(context, pipeline, replace(run, code=pipeline.code()), given, lease=lease)
+        try:
+            return self._performer.perform(context, pipeline, replace(run, code=pipeline.code()), given, lease=lease)
+        except CodeChanged as problem:  # it would be so for whoever comes next
+            again = self._claims.take(context, run, reopen=False)
+            return self._performer.refuse(context, run, again, problem) if isinstance(again, Lease) else None
 
     def resume(
         self,

@@ -44,6 +44,7 @@ runs = Table(
     Index(None, "project", "key", unique=True),
     Index(None, "project", "state", "id"),
     Index(None, "project", "pipeline", "id"),
+    Index(None, "started_in"),
 )
 
 attempts = Table(

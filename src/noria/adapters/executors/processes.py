@@ -183,7 +183,7 @@ def _sent(call: Call) -> bytes:
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
-        return pickle.dumps((call.step.reference, script, list(sys.path), dict(call.arguments())))
+        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, dict(call.arguments())))
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
             f"an argument cannot be sent to another process: {problem}", hint="hand in plain values, frames or arrays"
@@ -221,8 +221,8 @@ def _serve(connection: Connection) -> None:
     with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
         connection.send((_READY, None))
         while True:
-            reference, script, path, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
-            connection.send((_ENDED, _executed(executor, connection, reference, script, path, arguments)))
+            reference, script, path, run, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
+            connection.send((_ENDED, _executed(executor, connection, reference, script, path, run, arguments)))
 
 
 def _executed(
@@ -231,11 +231,12 @@ def _executed(
     reference: str,
     script: str | None,
     path: list[str],
+    run: str | None,
     arguments: Mapping[str, object],
 ) -> dict[str, Any]:
     watch = MachineStopwatch()
     log = Log(lambda text: connection.send((_WORDS, text)), watch.wall)
-    told = Recorder(log=log, on_progress=lambda said: connection.send((_PROGRESS, said)))
+    told = Recorder(run=run, log=log, on_progress=lambda said: connection.send((_PROGRESS, said)))
     sys.path[:] = path
     try:
         step = _step(reference, script)

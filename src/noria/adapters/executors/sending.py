@@ -28,6 +28,8 @@ class Try:
     step: str
     code: str
     arguments: dict[str, Packed]
+    run: str | None = None
+    """The run that it is part of, which runs that it starts itself are recorded as started in."""
     bundle: str | None = None
     """The blob of the modules that it needs, unless they are sent beside it."""
     timeout_seconds: float | None = None
@@ -70,6 +72,7 @@ class Sender:
         return Try(
             step=step.reference,
             code=self.code(step).digest,
+            run=call.run or None,
             arguments={name: pack(value, self._codecs, put) for name, value in arguments.items()},
             timeout_seconds=step.needs.timeout_seconds,
             memory_bytes=step.needs.memory_bytes,

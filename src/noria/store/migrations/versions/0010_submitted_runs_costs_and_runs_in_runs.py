@@ -15,3 +15,4 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("started_in", sa.String(length=64), nullable=True))
     op.add_column("runs", sa.Column("priority", sa.Integer(), nullable=True))
     op.add_column("runs", sa.Column("usd", sa.Float(), nullable=True))
+    op.create_index(op.f("ix_runs_started_in"), "runs", ["started_in"], unique=False)
