@@ -14,9 +14,11 @@ from noria.adapters.executors import modules
 from noria.adapters.executors.child import Child
 from noria.adapters.executors.importing import importing, refuse_while_importing
 from noria.adapters.executors.packing import pack, pack_problem, unpack, unpack_problem
-from noria.adapters.executors.sending import Sender, Try, refuse_unless_found
+from noria.adapters.executors.sending import Sender, Try, refuse_unless_found, tell
 from noria.core.errors import BadPipeline, Invalid, NotFound
 from noria.runs.executors import Problem
+from noria.runs.logs import Log
+from noria.runs.recorder import Recorder
 
 CODECS = standard()
 
@@ -145,6 +147,17 @@ def test_a_traceback_shows_the_source_of_a_bundle(entered):
         packed = pack_problem(Problem(words="", cause=problem), CODECS)
 
     assert "raise KeyError('k')  # here" in packed["error"]["traceback"]
+
+
+def test_a_step_that_says_nothing_has_no_log():
+    handed_on = []
+    told = Recorder(log=Log(handed_on.append, iter([0.0, 2.0, 4.0, 6.0]).__next__))
+
+    for said in [("words", ""), ("begun", None), ("words", ""), ("progress", [1.0, None, ""])]:
+        tell(told, said)
+
+    assert handed_on == []
+    assert told.log.take() == ""
 
 
 SOURCE = "import noria.pipelines as nr\n\n@nr.step\ndef work(x):\n    return x + {}\n"
