@@ -14,9 +14,13 @@ from noria.adapters.executors import modules
 from noria.adapters.executors.child import Child
 from noria.adapters.executors.importing import importing, refuse_while_importing
 from noria.adapters.executors.packing import pack, pack_problem, unpack, unpack_problem
-from noria.adapters.executors.sending import Sender, Try, refuse_unless_found
+from noria.adapters.executors.sending import Sender, Try, refuse_unless_found, tell
+from noria.core.codecs import Encoded
 from noria.core.errors import BadPipeline, Invalid, NotFound
 from noria.runs.executors import Problem
+from noria.runs.logs import Log
+from noria.runs.recorder import Recorder
+from noria.runs.values import Several, Values
 
 CODECS = standard()
 
@@ -58,15 +62,24 @@ def test_plain_values_cross_as_they_are(value):
     assert unpack(pack(value, CODECS, put), get) == value
 
 
-def test_what_no_codec_carries_as_a_whole_crosses_item_by_item():
-    frame, array = pl.DataFrame({"x": [1]}), np.arange(3)
+def test_what_is_kept_already_is_not_encoded_again_wherever_it_stands(blobs):
+    values = Values(CODECS, blobs)
+    frame = values.keep(pl.DataFrame({"x": [1]}))
+    sent = []
 
-    frames, arrays = unpack(pack(([frame, 1], {"a": array, 2: None}), CODECS, put), get)
+    def leave(value):
+        sent.append(value)
+        return values.put(value) if isinstance(value, Encoded) else value
 
-    assert frames[0].equals(frame)
+    packed = pack(([frame, 1], {"a": Several([frame, frame]), 2: None}, np.arange(3)), CODECS, leave)
+    frames, others, array = unpack(packed, values.read)
+
+    assert [value.codec for value in sent if isinstance(value, Encoded)] == ["plain", "plain", "plain", "plain", "npy"]
+    assert frames[0].equals(pl.DataFrame({"x": [1]}))
     assert frames[1] == 1
-    assert list(arrays) == ["a", 2]
-    assert arrays["a"].tolist() == [0, 1, 2]
+    assert [len(other) for other in others["a"]] == [1, 1]
+    assert others[2] is None
+    assert array.tolist() == [0, 1, 2]
 
 
 def test_what_no_codec_carries_at_all_is_refused():
@@ -145,6 +158,17 @@ def test_a_traceback_shows_the_source_of_a_bundle(entered):
         packed = pack_problem(Problem(words="", cause=problem), CODECS)
 
     assert "raise KeyError('k')  # here" in packed["error"]["traceback"]
+
+
+def test_a_step_that_says_nothing_has_no_log():
+    handed_on = []
+    told = Recorder(log=Log(handed_on.append, iter([0.0, 2.0, 4.0, 6.0]).__next__))
+
+    for said in [("words", ""), ("begun", None), ("words", ""), ("progress", [1.0, None, ""])]:
+        tell(told, said)
+
+    assert handed_on == []
+    assert told.log.take() == ""
 
 
 SOURCE = "import noria.pipelines as nr\n\n@nr.step\ndef work(x):\n    return x + {}\n"

@@ -17,6 +17,8 @@ _INPUT = "input"
 _INLINE_BYTES = 4096
 _LONGEST_WORDS = 200
 _GONE = object()
+_ELSEWHERE = frozenset({"file", "collection"})
+"""Values that may lead to files, which their step may have deleted: each is read back."""
 _UNCHANGING = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -97,7 +99,8 @@ class Values:
         """Encode and store a value; one that an executor has stored is as it is. Raises `Invalid` when no codec carries it."""
         if isinstance(value, Value):
             return value
-        return Value(self, self.put(self.codecs.encode(value)), held=value)
+        encoded = self.codecs.encode(value)
+        return Value(self, self.put(encoded), held=_GONE if encoded.codec in _ELSEWHERE else value)
 
     def put(self, encoded: Encoded) -> Artifact:
         """Store an encoded value."""

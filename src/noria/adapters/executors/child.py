@@ -78,8 +78,7 @@ class Child:
         except BaseException as problem:  # noqa: BLE001 - a step that exits, or a value that breaks its codec
             cause = RuntimeError(f"it ended its process: {rules.sentence(problem)}")
             ended = self._packed(Outcome(problem=Problem(words=f"was lost: {cause}", cause=cause)), Recorder())
-        words = told.log.take()
-        if words:
+        if words := told.log.take():
             said.put(("words", words))
         said.put(("ended", ended))
 

@@ -1,7 +1,7 @@
 """What crosses to another machine and back, as plain values and bytes: no pickle, so reading it runs no code.
 
-A value is encoded by its codec and left at a place (in Ray's object store, among the blobs); a list, tuple or
-dictionary that no codec carries as a whole is packed item by item. An error is packed as its type's name, its
+A value is encoded by its codec and left at a place (in Ray's object store, among the blobs). One that is kept already
+is left where it is, also inside a list, a tuple or a dictionary, which is packed item by item then. An error is packed as its type's name, its
 arguments and its attributes, as far as they are plain.
 """
 
@@ -26,19 +26,25 @@ Get = Callable[[Packed], object]
 
 
 def pack(value: object, codecs: Codecs, put: Put) -> Packed:
-    """Pack a value, or a structure of them. Raises `Invalid` when no codec carries a part of it."""
+    """Pack a value, or a structure with kept values in it. Raises `Invalid` when no codec carries a part of it."""
     if isinstance(value, Value):
         return {"at": put(value.artifact)} if value.is_stored else pack(value.take(), codecs, put)
     if isinstance(value, Several):
         return {"list": [pack(item, codecs, put) for item in value.values]}
-    if type(value) not in {list, tuple, dict}:
-        return {"at": put(codecs.encode(value))}
-    with contextlib.suppress(Invalid):  # it holds what is not plain: item by item then
+    if not _holds_kept(value):
         return {"at": put(codecs.encode(value))}
     if isinstance(value, dict):
         pairs = cast("dict[object, object]", value).items()
         return {"dict": [[pack(key, codecs, put), pack(item, codecs, put)] for key, item in pairs]}
     return {type(value).__name__: [pack(item, codecs, put) for item in cast("list[object]", value)]}
+
+
+def _holds_kept(structure: object) -> bool:
+    if isinstance(structure, Value | Several):
+        return True
+    if type(structure) is dict:
+        return any(_holds_kept(item) for item in cast("dict[object, object]", structure).values())
+    return type(structure) in {list, tuple} and any(_holds_kept(item) for item in cast("list[object]", structure))
 
 
 def unpack(packed: Packed, get: Get) -> Any:  # noqa: ANN401 - any value

@@ -106,7 +106,7 @@ def unsent(problem: Exception) -> Outcome:
 def tell(told: Recorder, said: Said) -> None:
     """Hand on what a step has said so far."""
     kind, value = said
-    if kind == "words":
+    if kind == "words" and value:
         told.log.write(value)
     elif kind == "progress" and told.on_progress is not None:
         done, total, words = value
