@@ -144,11 +144,12 @@ class FakeKubernetes:
         self.manifests.append(job)
         folder = self.folder / job["metadata"]["name"]
         folder.mkdir(parents=True)
-        pod = self.pods[job["metadata"]["name"]] = Pod(job, folder)
+        pod = Pod(job, folder)
         if self.waits is None:
             pod.start()
         else:
             pod.waiting = self.waits
+        self.pods[job["metadata"]["name"]] = pod
         return 201, job
 
     def delete(self, name):

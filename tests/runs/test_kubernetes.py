@@ -147,7 +147,7 @@ def test_a_pod_that_the_cluster_takes_away_is_no_fault_of_its_step(
     thread, ended = running(house, kubernetes, ann, tmp_path)
 
     for _ in range(4):
-        assert until(lambda: any(pod.process.poll() is None for pod in kubernetes_cluster.pods.values()))
+        assert until(lambda: any(pod.process.poll() is None for pod in tuple(kubernetes_cluster.pods.values())))
         for pod in tuple(kubernetes_cluster.pods.values()):
             pod.kill("Evicted")
     thread.join(60)
