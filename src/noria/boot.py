@@ -5,7 +5,7 @@ a fraction of the time.
 """
 
 import getpass
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
@@ -18,16 +18,19 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from noria.access.service import Access
 from noria.adapters.codecs import standard
+from noria.adapters.executors.importing import refuse_while_importing
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
 from noria.core.errors import Invalid, nearest
-from noria.core.ids import TimedIds
+from noria.core.ids import Ids, TimedIds
 from noria.ledger.notes import Signer, load_or_make_key
 from noria.ledger.service import Ledger
 from noria.pipelines import Pipeline
-from noria.runs.executors import Executor
-from noria.runs.model import Run
+from noria.runs.executors import Executor, Offers
+from noria.runs.inprocess import InProcess
+from noria.runs.model import Prices, Run
 from noria.runs.service import Runs
+from noria.runs.values import Values
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
 from noria.store.migrating import upgrade
@@ -86,7 +89,8 @@ class Platform(AbstractContextManager["Platform"]):
             self.codecs,
             stopwatch=MachineStopwatch(),
             lease_seconds=settings.lease_seconds,
-            executor=_executor(settings.executor),
+            executor=_executor(settings, Values(self.codecs, self.blobs), self.ids),
+            prices=Prices(usd_per_cpu_hour=settings.usd_per_cpu_hour, usd_per_gpu_hour=settings.usd_per_gpu_hour),
             **self._shared,
         )
 
@@ -276,21 +280,66 @@ def open_home(
         Unavailable: the database cannot be reached.
 
     """
+    refuse_while_importing()
     found = settings or read_settings()
     if home is not None:
         found = replace(found, home=str(home))
     return Platform(found, clock=clock or RealClock())
 
 
-def _executor(name: str) -> Executor | None:
-    """Return the executor of that name; None is the run's own process."""
-    if name == "in-process":
-        return None
-    if name == "processes":
-        from noria.adapters.executors.processes import Processes  # noqa: PLC0415 - see the module
+def _executor(settings: Settings, values: Values, ids: Ids) -> Executor:
+    """Return the executor that the settings name."""
+    makers: dict[str, Callable[[], Executor]] = {
+        "in-process": lambda: InProcess(MachineStopwatch(), **_has(settings)),
+        "processes": lambda: _processes(settings),
+        "ray": lambda: _ray(settings, values),
+        "kubernetes": lambda: _kubernetes(settings, values, ids),
+    }
+    if settings.executor not in makers:
+        raise Invalid(f"there is no executor {settings.executor!r}", hint=nearest(settings.executor, makers))
+    return makers[settings.executor]()
 
-        return Processes(MachineStopwatch())
-    raise Invalid(f"there is no executor {name!r}", hint=nearest(name, ["in-process", "processes"]))
+
+def _has(settings: Settings) -> dict[str, Any]:
+    """Return what this machine has for steps, by the settings."""
+    tags = frozenset(tag.strip() for tag in settings.worker_tags.split(",") if tag.strip())
+    return {"cpus": settings.worker_cpus or None, "gpus": settings.worker_gpus, "tags": tags}
+
+
+def _processes(settings: Settings) -> Executor:
+    from noria.adapters.executors.processes import Processes  # noqa: PLC0415 - see the module
+
+    return Processes(MachineStopwatch(), **_has(settings))
+
+
+def _ray(settings: Settings, values: Values) -> Executor:
+    from noria.adapters.executors.ray import Ray  # noqa: PLC0415 - see the module
+
+    return Ray(values, watch=MachineStopwatch(), address=settings.ray_address)
+
+
+def _kubernetes(settings: Settings, values: Values, ids: Ids) -> Executor:
+    from noria.adapters.executors.jobs import place_of  # noqa: PLC0415 - see the module
+    from noria.adapters.executors.kubernetes import Kubernetes, connected  # noqa: PLC0415 - see the module
+
+    place = place_of(
+        image=settings.kubernetes_image,
+        blobs=settings.blobs,
+        namespace=settings.kubernetes_namespace,
+        service_account=settings.kubernetes_service_account,
+        secret=settings.kubernetes_secret,
+        volume_claim=settings.kubernetes_volume_claim,
+    )
+    has = {name: amount for name, amount in _has(settings).items() if amount}
+    return Kubernetes(
+        values,
+        place,
+        connected(),
+        ids=ids,
+        watch=MachineStopwatch(),
+        offers=Offers(ends_steps=True, limits_memory=True, **has),
+        pending_seconds=settings.kubernetes_pending_seconds,
+    )
 
 
 def _declare_tables() -> None:

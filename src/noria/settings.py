@@ -50,7 +50,33 @@ class Settings:
     )
     most_body_bytes: int = field(default=8 * 2**20, metadata={"doc": "bytes of the largest body a gateway reads"})
     executor: str = field(
-        default="in-process", metadata={"doc": "what executes steps: in-process, or processes beside it"}
+        default="in-process", metadata={"doc": "what executes steps: in-process, processes, ray, or kubernetes"}
+    )
+    worker_cpus: float = field(
+        default=0.0, metadata={"doc": "cores that steps share here; if 0 all of them, in-process uncounted"}
+    )
+    worker_gpus: float = field(default=0.0, metadata={"doc": "GPUs that steps share here"})
+    worker_tags: str = field(default="", metadata={"doc": "what else steps find here, such as fast-disk,eu"})
+    ray_address: str = field(
+        default="", metadata={"doc": "host:port of a Ray cluster, or auto; one on this machine if empty"}
+    )
+    kubernetes_image: str = field(default="", metadata={"doc": "image of a step's pod, with noria and its packages"})
+    kubernetes_namespace: str = field(default="default", metadata={"doc": "namespace of the Jobs"})
+    kubernetes_service_account: str = field(default="", metadata={"doc": "service account of the pods; none if empty"})
+    kubernetes_secret: str = field(
+        default="", metadata={"doc": "secret whose keys are the pods' environment, such as what opens the blobs"}
+    )
+    kubernetes_volume_claim: str = field(
+        default="", metadata={"doc": "volume claim of a folder of blobs, mounted in the pods where it is here"}
+    )
+    kubernetes_pending_seconds: float = field(
+        default=600.0, metadata={"doc": "seconds that a pod may wait for a node and its image"}
+    )
+    usd_per_cpu_hour: float = field(
+        default=0.0, metadata={"doc": "USD for an hour of a CPU's work, by which attempts are priced; 0: they are not"}
+    )
+    usd_per_gpu_hour: float = field(
+        default=0.0, metadata={"doc": "USD for an hour with a GPU, for steps that ask for some"}
     )
     sync_steps: bool = field(
         default=False, metadata={"doc": "sync each step's result on SQLite at once instead of within 100 ms"}

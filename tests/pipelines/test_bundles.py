@@ -3,6 +3,7 @@
 import importlib
 import io
 import sys
+import threading
 import zipfile
 
 import polars as pl
@@ -60,3 +61,37 @@ def test_a_step_and_a_pipeline_bring_their_functions_modules(shop, monkeypatch):
 def test_what_is_installed_needs_no_bundle():
     assert bundle_of([pl.concat, nr.open, len]) is None
     assert bundle_of([]) is None
+
+
+class Cycle:
+    """Garbage whose collection takes a moment: what lets another thread in while syntax trees are made."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        for _ in range(50):
+            pass
+
+
+def test_many_threads_may_look_at_code_at_once():
+    interval, problems = sys.getswitchinterval(), []
+
+    def look():
+        try:
+            for _ in range(20):
+                for _ in range(200):
+                    Cycle()
+                bundle_of([look])
+        except SystemError as problem:
+            problems.append(problem)
+
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=look) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(interval)
+
+    assert problems == []

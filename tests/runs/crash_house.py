@@ -1,8 +1,9 @@
-"""A program that dies when told: `python crash_house.py ADDRESS FOLDER KEY [COMMIT before|after]`.
+"""A program that meets a fault when told: `python crash_house.py ADDRESS FOLDER KEY [COMMIT kill|cut before|after]`.
 
 It runs one mixed pipeline (a chain, a map, retries, cached steps, a branch, a nested pipeline, a program that waits for
 a value) under a key, and prints its result. With a number it kills itself with SIGKILL just before or just after that
-commit; it then never got to tell anybody.
+commit, and never gets to tell anybody; or it loses the connection to PostgreSQL there, before the commit was sent, or
+when it was sent and its answer is still to come.
 """
 
 import os
@@ -84,28 +85,62 @@ def mixed(n):
 EXPECTED = {"found": 0 + 1 + 4 + 9 + 4 * 2, "x": 4, "again": [0, 1, 2, 3]}
 
 
-def die_at(database, wanted, when):
-    """Arrange for SIGKILL around a commit; return how many there have been so far, as a list of one."""
-    written, count = database.write, [0]
+class Faults:
+    """Counts a database's commits, and lets one of them meet a fault."""
 
-    def write(work, **options):
-        count[0] += 1
-        if count[0] == wanted and when == "before":
-            written_too = {"done": False}
+    def __init__(self, database, wanted=0, kind="", when=""):
+        self.count = 0
+        self.wanted = wanted
+        self.fault = {"kill": self.kill, "cut": self.cut}.get(kind)
+        self.when = when
+        self.write, self.put = database.write, database.put
+        database.write = self.writes
+        if database.engine.dialect.name == "postgresql":  # on SQLite it is a write
+            database.put = self.puts
 
-            def dies(connection):
-                work(connection)
-                written_too["done"] = True
-                os.kill(os.getpid(), signal.SIGKILL)
+    def is_now(self):
+        self.count += 1
+        return self.count == self.wanted
 
-            return written(dies, **options)
-        answer = written(work, **options)
-        if count[0] == wanted:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def writes(self, work, **options):
+        if not self.is_now():
+            return self.write(work, **options)
+
+        def meets_it(connection):
+            answer = work(connection)
+            if self.when == "before":
+                self.fault(connection)
+            elif self.fault == self.cut:
+                connection.connection.driver_connection.pgconn.send_query(b"COMMIT")
+                connection.connection.driver_connection.pgconn.flush()
+                self.fault(connection)
+            return answer
+
+        answer = self.write(meets_it, **options)
+        self.fault(None)
         return answer
 
-    database.write = write
-    return count
+    def puts(self, insert, lease, row):
+        if not self.is_now():
+            return self.put(insert, lease, row)
+        faults = self
+
+        class MeetsIt:
+            def put_alone(self, connection, *told):
+                if faults.when == "after":
+                    insert.put_alone(connection, *told)
+                faults.fault(connection)
+                return insert.put_alone(connection, *told)  # on a connection that is gone
+
+        return self.put(MeetsIt(), lease, row)
+
+    @staticmethod
+    def kill(_):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @staticmethod
+    def cut(connection):
+        connection.connection.driver_connection.pgconn.finish()
 
 
 def main():
@@ -114,9 +149,9 @@ def main():
     with closing(open_database(address)) as database:
         blobs = open_blobs(str(Path(folder) / "blobs"))
         house = house_on(database, blobs, clock, TimedIds(clock), ANN, Path(folder))
-        count = die_at(database, *((int(how[0]), how[1]) if how else (0, "never")))
+        faults = Faults(database, *((int(how[0]), *how[1:]) if how else ()))
         run = house.runs(sleep=time.sleep, lease_seconds=30.0).run(ANN, mixed, params={"n": 4}, key=key)
-        print(run.id, run.state.value, run.result == EXPECTED, count[0], flush=True)
+        print(run.id, run.state.value, run.result == EXPECTED, faults.count, flush=True)
 
 
 if __name__ == "__main__":

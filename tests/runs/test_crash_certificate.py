@@ -1,8 +1,9 @@
-"""The crash certificate: a run that is killed at any of its commits ends, when gone on with, as if nothing had been.
+"""The crash certificate: a run that meets a fault at any of its commits ends as if nothing had been.
 
-Each moment of death is one process that sends itself SIGKILL inside (before) or right after a commit; a second one, or
-three at once, then go on with the run. The short version takes a sample of moments by a seed that it prints; the long
-one takes every moment.
+Each moment is a process that sends itself SIGKILL inside (before) or right after a commit; another one, or three at
+once, then go on with the run. On PostgreSQL it is, besides, a process whose connection is cut before a commit was sent,
+or before its answer came; it goes on by itself, alone or among three. The short version takes a sample of moments by
+`CRASH_SEED`, the long one takes every moment and prints how many there were.
 """
 
 import os
@@ -77,33 +78,45 @@ def commits_of(address, folder):
     return int(told[3]), steps
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def place(request, tmp_path):
-    return address_of(request.param, tmp_path, request), tmp_path
-
-
-def moments(commits, *, sample):
-    every = [(number, when) for number in range(1, commits + 1) for when in ("before", "after")]
+def moments(commits, kind, *, sample):
+    every = [(number, kind, when) for number in range(1, commits + 1) for when in ("before", "after")]
     sure = [moment for moment in every if moment[0] <= commits - SLACK]
     return every if sample is None else random.Random(SEED).sample(sure, sample)
 
 
-def try_all(place, workers, *, sample):
+def try_all(place, kind, workers, *, sample):
     address, folder = place
     house = folder / "house"
     house.mkdir()
     prepare(address, house)
     commits, steps = commits_of(address, house)
     assert commits > 8
-    for number, when in moments(commits, sample=sample):
-        key = f"killed {when} {number}"
+    tried = moments(commits, kind, sample=sample)
+    for moment in tried:
+        key = " ".join(map(str, moment))
         (house / "flaky has failed").unlink(missing_ok=True)
         forget_cache(address)
-        killed = ended(begin(address, house, key, number, when)) is None
-        assert killed or number > commits - SLACK, key
-        told = [ended(process) for process in [begin(address, house, key) for _ in range(workers)]]
-        assert len({tuple(one[:3]) for one in told if one}) == 1, key
+        {"kill": try_kill, "cut": try_cut}[kind](address, house, key, moment, workers, commits)
         certify(address, house, key, steps)
+    print(f"{kind} on {address.partition(':')[0]}, workers: {workers}, moments: {len(tried)}")
+
+
+def try_kill(address, house, key, moment, workers, commits):
+    killed = ended(begin(address, house, key, *moment)) is None
+    assert killed or moment[0] > commits - SLACK, key
+    assert_all_saw_the_same([begin(address, house, key) for _ in range(workers)], key)
+
+
+def try_cut(address, house, key, moment, workers, _):
+    assert_all_saw_the_same(
+        [begin(address, house, key, *moment), *(begin(address, house, key) for _ in range(workers - 1))], key
+    )
+
+
+def assert_all_saw_the_same(processes, key):
+    told = [ended(process) for process in processes]
+    assert None not in told, key
+    assert len({tuple(one[:3]) for one in told}) == 1, key
 
 
 def prepare(address, folder):
@@ -117,15 +130,24 @@ def forget_cache(address):
         database.write(lambda connection: connection.execute(metadata.tables["cached_results"].delete()))
 
 
+FAULTS = [("sqlite", "kill"), ("postgresql", "kill"), ("postgresql", "cut")]
+
+
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_run_that_is_killed_at_a_commit_ends_as_if_nothing_had_been(place, workers):
-    try_all(place, workers, sample=3 if workers == 1 else 1)
+@pytest.mark.parametrize(("database", "kind"), FAULTS)
+def test_a_run_that_meets_a_fault_at_a_commit_ends_as_if_nothing_had_been(database, kind, workers, tmp_path, request):
+    sample = 3 if workers == 1 and kind == "kill" else 1
+
+    try_all((address_of(database, tmp_path, request), tmp_path), kind, workers, sample=sample)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_run_that_is_killed_at_every_commit_ends_as_if_nothing_had_been(place, workers):
-    try_all(place, workers, sample=None)
+@pytest.mark.parametrize(("database", "kind"), FAULTS)
+def test_a_run_that_meets_a_fault_at_every_commit_ends_as_if_nothing_had_been(
+    database, kind, workers, tmp_path, request
+):
+    try_all((address_of(database, tmp_path, request), tmp_path), kind, workers, sample=None)
 
 
 FROZEN = """

@@ -1,97 +1,60 @@
-"""One contract for all executors that can run here, and what only some of them can do."""
+"""One contract for all executors that can run here, and what only some of them can do.
+
+Ray and Kubernetes are skipped where they are not installed: `make test-ray` and `make test-kubernetes` have them.
+"""
 
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
+from executed_steps import (
+    add,
+    both_cores,
+    dies,
+    exits,
+    fails,
+    fails_oddly,
+    fan,
+    fills,
+    frames,
+    greedy,
+    large,
+    models,
+    odd,
+    side_by_side,
+    sleeps,
+    told,
+    tried,
+    waits_too_long,
+)
 
 import noria.pipelines as nr
 from noria.adapters.executors.processes import Processes
+from noria.boot import open_home
 from noria.core.clock import MachineStopwatch
+from noria.core.errors import Invalid
 from noria.runs.inprocess import InProcess
-from noria.runs.recorder import log_metric, log_param, progress
+from noria.settings import Settings
+
+APART = ["processes", "ray", "kubernetes"]
 
 
-@nr.step
-def add(a, b=1):
-    return a + b
+def is_running(process):
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
-@nr.step
-def tells(x):
-    print(f"hello {x}")
-    log_metric("x", x)
-    log_param("p", [x])
-    progress(1, 2, "half")
-    return os.getpid()
-
-
-@nr.step(retries=1, backoff_seconds=0)
-def fails(x):
-    raise KeyError(x)
-
-
-class Own(Exception):
-    def __init__(self, one, two):
-        super().__init__(f"{one} {two}")
-
-
-@nr.step
-def fails_oddly():
-    raise Own(1, 2)
-
-
-@nr.step
-def double(rows, factors):
-    return rows.with_columns(x=pl.col("x") * float(factors.sum()))
-
-
-@nr.step
-def odd():
-    return object()
-
-
-@nr.step(timeout_seconds=0.5)
-def sleeps(seconds):
-    time.sleep(seconds)
-    return "slept"
-
-
-@nr.step(memory_bytes=300_000_000)
-def fills(megabytes):
-    kept = bytearray(megabytes * 1_000_000)
-    kept[::4096] = b"x" * len(kept[::4096])
-    time.sleep(5 if megabytes > 300 else 0)
-    return len(kept)
-
-
-@nr.step
-def dies():
-    os._exit(3)
-
-
-@nr.step(gpus=1, tags=["fast-disk"])
-def greedy():
-    return 1
-
-
-@nr.pipeline
-def fan(n):
-    return add.map(list(range(n)), b=2, concurrency=3)
-
-
-@nr.pipeline
-def told(x):
-    return tells(x)
-
-
-@nr.pipeline
-def frames(rows):
-    return double(rows, np.array([1.0, 2.0]))
+def until(is_so, *, seconds=20):
+    ends = time.perf_counter() + seconds
+    while not is_so() and time.perf_counter() < ends:
+        time.sleep(0.02)
+    return is_so()
 
 
 def only(step, *args):
@@ -102,23 +65,14 @@ def only(step, *args):
     return one
 
 
-@pytest.fixture(scope="module")
-def processes():
-    executor = Processes(MachineStopwatch(), most=2)
-    yield executor
-    executor.close()
-
-
-@pytest.fixture(params=["in-process", "processes"])
+@pytest.fixture(params=["in_process", *APART])
 def runs(request, house):
-    if request.param == "in-process":
-        return house.runs(executor=InProcess(MachineStopwatch()))
-    return house.runs(executor=request.getfixturevalue("processes"))
+    return house.runs(executor=request.getfixturevalue(request.param))
 
 
-@pytest.fixture
-def apart(house, processes):
-    return house.runs(executor=processes)
+@pytest.fixture(params=APART)
+def apart(request, house):
+    return house.runs(executor=request.getfixturevalue(request.param))
 
 
 def test_steps_are_executed_with_their_arguments(runs, ann):
@@ -129,10 +83,23 @@ def test_items_of_a_map_are_executed_several_at_a_time(runs, ann):
     assert runs.run(ann, fan, params={"n": 20}).result == [x + 2 for x in range(20)]
 
 
+def test_large_frames_go_from_step_to_step_also_inside_lists_and_dictionaries(runs, ann):
+    rows = 200_000
+
+    assert runs.run(ann, large, params={"rows": rows}).result == 3 * rows * (rows - 1) // 2
+
+
 def test_frames_and_arrays_come_through(runs, ann):
     run = runs.run(ann, frames, params={"rows": pl.DataFrame({"x": [1.0, 2.0]})})
 
     assert run.result.equals(pl.DataFrame({"x": [3.0, 6.0]}))
+
+
+def test_models_go_from_step_to_step_with_their_preprocess(runs, ann):
+    pytest.importorskip("sklearn")
+    rows = pl.DataFrame({"x": [1.0, 2.0, 3.0], "y": [2.0, 4.0, 6.0]})
+
+    assert runs.run(ann, models, params={"rows": rows}).result == [2.0, 4.0, 6.0]
 
 
 def test_what_a_step_tells_arrives(runs, ann):
@@ -156,6 +123,14 @@ def test_what_a_step_raises_is_its_failure_with_its_traceback(runs, ann):
 
 def test_an_error_that_cannot_be_sent_says_the_same(runs, ann):
     assert "Own: 1 2" in runs.run(ann, only(fails_oddly)).error
+
+
+def test_only_errors_of_the_named_types_are_tried_again(runs, ann, tmp_path):
+    assert isinstance(runs.run(ann, only(tried, str(tmp_path / "right"), "right")).cause, ConnectionError)
+    assert isinstance(runs.run(ann, only(tried, str(tmp_path / "wrong"), "wrong")).cause, ValueError)
+
+    assert (tmp_path / "right").read_text() == "xxx"
+    assert (tmp_path / "wrong").read_text() == "x"
 
 
 def test_a_value_that_nobody_can_keep_fails_its_step(runs, ann):
@@ -183,6 +158,13 @@ def test_a_step_that_takes_too_long_is_ended(apart, ann):
     assert apart.run(ann, only(sleeps, 0)).result == "slept"
 
 
+def test_nothing_of_a_step_that_was_ended_runs_on(apart, ann, tmp_path):
+    assert "TimeoutError" in apart.run(ann, only(waits_too_long, str(tmp_path / "process"))).error
+
+    process = int((tmp_path / "process").read_text())
+    assert until(lambda: not is_running(process))
+
+
 def test_a_step_that_takes_too_much_memory_is_ended(apart, ann):
     assert apart.run(ann, only(fills, 10)).result == 10_000_000
     assert apart.run(ann, only(fills, 400)).error == (
@@ -190,9 +172,41 @@ def test_a_step_that_takes_too_much_memory_is_ended(apart, ann):
     )
 
 
+def test_a_step_that_exits_fails_and_hangs_nothing(apart, ann):
+    assert "step 'exits' was lost: " in apart.run(ann, only(exits)).error
+
+
 def test_a_process_that_dies_fails_its_step_and_no_other(apart, ann):
-    assert apart.run(ann, only(dies)).error == "step 'dies' was lost: its process died (exit status 3)"
+    assert apart.run(ann, only(dies)).error.startswith("step 'dies' was lost: its process died")
     assert apart.run(ann, only(add, 1)).result == 2
+
+
+@pytest.mark.parametrize("kind", [InProcess, Processes])
+def test_steps_that_need_all_cores_are_not_executed_side_by_side(house, ann, tmp_path, kind):
+    executor = kind(MachineStopwatch(), cpus=2)
+
+    run = house.runs(executor=executor).run(ann, side_by_side, params={"file": str(tmp_path / "file"), "n": 4})
+    executor.close()
+
+    assert run.error is None
+    assert (tmp_path / "file").read_text() == "+-" * 4
+
+
+def test_what_a_step_starts_itself_runs_on_the_cores_that_it_holds(house, ann, tmp_path):
+    runs = house.runs(executor=InProcess(MachineStopwatch(), cpus=2))
+
+    @nr.step(cpus=2)
+    def outer(n):
+        return runs.run(ann, fan, params={"n": n}).result
+
+    assert runs.run(ann, only(outer, 4)).result == [2, 3, 4, 5]
+
+
+def test_a_step_that_needs_more_cores_than_there_are_is_told_which_setting_says_so(house, ann):
+    run = house.runs(executor=InProcess(MachineStopwatch(), cpus=1)).run(ann, only(both_cores, "file"))
+
+    assert "cpus=2: it has 1" in run.error
+    assert "worker_cpus" in run.cause.hint
 
 
 def test_what_this_process_cannot_do_is_refused_before_it_is_tried(house, ann):
@@ -210,6 +224,19 @@ def test_a_step_that_no_other_process_can_find_is_refused_in_words(apart, ann):
         return 1
 
     assert "step 'local' is local to a function" in apart.run(ann, only(local)).error
+
+
+def test_an_executor_that_cannot_be_made_says_what_to_set(tmp_path):
+    def open_with(**settings):
+        return open_home(tmp_path / "home", settings=Settings(**settings))
+
+    with pytest.raises(Invalid) as unknown:
+        open_with(executor="kubernets")
+    with pytest.raises(Invalid) as imageless:
+        open_with(executor="kubernetes")
+
+    assert unknown.value.hint == "did you mean 'kubernetes'?"
+    assert imageless.value.hint == "set kubernetes_image in noria.toml"
 
 
 SCRIPT = """

@@ -79,7 +79,7 @@ def test_a_step_that_writes_a_hundred_megabytes_is_cut_with_a_sentence(house, an
 
     assert run.result == 1
     assert len(text) < MOST_CHARACTERS + 200
-    assert text.endswith("and the rest was not kept\n")
+    assert text.endswith("and the rest was not kept; return what is large\n")
 
 
 def test_words_and_progress_are_seen_while_the_step_runs(any_house, ann):

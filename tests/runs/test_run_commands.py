@@ -1,6 +1,7 @@
 """Laws of the commands about runs, on a script as a person would have it."""
 
 import json
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -88,3 +89,88 @@ def test_garbage_is_counted_and_nothing_young_is_taken(noria_here):
     assert home["garbage"] == 0
     assert home["kept"] >= 1
     assert told(noria_here("gc", "--older-than", "0s", "--json"))["garbage"] == 0
+
+
+def test_a_run_is_shown_with_what_its_steps_used_and_cost(noria_here, monkeypatch):
+    monkeypatch.setenv("NORIA_USD_PER_CPU_HOUR", "3600")
+    noria_here("run", "script_of_commands.py")
+    (row,) = told(noria_here("runs", "--json"))
+    run = row["run"]
+
+    shown = told(noria_here("runs", "show", run, "--json"))
+
+    assert [attempt["step"] for attempt in shown["attempts"]] == ["load", "fit"]
+    assert shown["usd"] == pytest.approx(shown["cpu_seconds"])
+    assert sum(attempt["usd"] for attempt in shown["attempts"]) == pytest.approx(shown["usd"])
+    assert "usd" in noria_here("runs", "show", run)
+
+
+def test_what_is_submitted_waits_for_a_worker(noria_here, monkeypatch):
+    monkeypatch.setattr("noria.cli.queue.on_signals", threading.Event)
+    waiting = told(noria_here("submit", "script_of_commands.py", "--priority", "2", "--json"))
+    assert (waiting["state"], waiting["priority"]) == ("queued", 2)
+    assert waiting["run"] in noria_here("runs", "--state", "queued")
+
+    said = noria_here("work", "--once")
+
+    assert said == f"loading 3\nrun {waiting['run']} of train succeeded\n"
+    assert told(noria_here("runs", "show", waiting["run"], "--json"))["state"] == "succeeded"
+    assert noria_here("work", "--once") == ""
+
+
+BAD = """
+import noria as nr
+
+@nr.step
+def one(x):
+    return 1
+
+@nr.step
+def odd():
+    return object()
+
+@nr.pipeline
+def asks(x=1):
+    return 1 if one(x) else 2
+
+@nr.pipeline
+def makes():
+    return odd()
+
+@nr.pipeline
+def over_nothing():
+    return one.map([])
+
+@nr.pipeline
+def given(x=1):
+    return one(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "hint"),
+    [
+        (["bad.py:asks"], "is not known yet and cannot be used as a condition", "use nr.branch("),
+        (["bad.py:makes"], "returned what cannot be kept: no codec carries a builtins.object", "return plain values"),
+        (["bad.py:given", "-p", "x=2", "--key", "k"], "of pipeline 'given' with other arguments", "use another key"),
+        (["bad.py:givn"], "no pipeline named 'givn'", "did you mean 'given'?"),
+        (["lambda.py"], "a lambda cannot be a step", "write a def with @step above it"),
+    ],
+)
+def test_bad_input_is_told_in_a_sentence_with_a_way_out(noria_here, tmp_path, words, sentence, hint):
+    (tmp_path / "bad.py").write_text(BAD)
+    (tmp_path / "lambda.py").write_text("import noria as nr\nsquare = nr.step(lambda x: x * x)\n")
+    noria_here("run", "bad.py:given", "--key", "k")
+
+    done = CliRunner().invoke(noria, ["run", *words])
+
+    said = done.output + (f"{done.exception.sentence} {done.exception.hint}" if hasattr(done.exception, "hint") else "")
+    assert done.exit_code == 1
+    assert sentence in said
+    assert hint in said
+
+
+def test_a_map_over_nothing_is_an_empty_list_and_no_step_needs_annotations(noria_here, tmp_path):
+    (tmp_path / "bad.py").write_text(BAD)
+
+    assert "result       []" in noria_here("run", "bad.py:over_nothing")

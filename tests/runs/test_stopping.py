@@ -164,6 +164,24 @@ def test_a_running_run_is_stopped_before_its_next_step_and_resume_goes_on_from_t
     assert [kind for kind, _ in any_house.facts()] == [f"run.{state}", "run.resumed", "run.succeeded"]
 
 
+def test_a_step_that_waits_for_its_next_try_is_stopped_before_it(house, ann):
+    runs, waits = house.runs(sleep=lambda seconds: waits.append(seconds)), []
+
+    @nr.step(retries=5)
+    def breaks():
+        (run,) = runs.list(ann)
+        runs.cancel(ann, run.id)
+        raise ConnectionError("once more")
+
+    @nr.pipeline
+    def whole():
+        return breaks()
+
+    run = runs.run(ann, whole)
+
+    assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [])
+
+
 def test_a_map_is_stopped_between_its_items(house, ann):
     runs = house.runs()
 

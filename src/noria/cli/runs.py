@@ -13,9 +13,9 @@ from noria.boot import Platform
 from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show, show_one
 from noria.cli.watching import follow
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
-from noria.runs.model import Run, RunState
+from noria.runs.model import Attempt, Run, RunState
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -42,7 +42,7 @@ def run(target: str, params: tuple[str, ...], key: str | None, watch: bool, home
     """Run the pipeline of FILE (or the one named) and print how it went."""
     path, name = files.split(target)
     pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
-    given = _params(params)
+    given = params_of(params)
     with opened(home) as platform:
         known = {row.id for row in platform.runs.list(platform.context, limit=1)}
         _told(
@@ -54,14 +54,24 @@ def run(target: str, params: tuple[str, ...], key: str | None, watch: bool, home
         )
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--pipeline", help="Only those of a pipeline.")
 @click.option("--state", type=click.Choice([state.value for state in RunState]), help="Only those in a state.")
 @click.option("--limit", default=50, show_default=True, help="At most so many, the newest first.")
 @home_option
 @json_option
-def runs(pipeline: str | None, state: str | None, limit: int, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """List runs, the newest first."""
+@click.pass_context
+def runs(
+    click_context: click.Context,
+    pipeline: str | None,
+    state: str | None,
+    limit: int,
+    home: str | None,
+    as_json: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """List runs, the newest first; `noria runs show RUN` shows one."""
+    if click_context.invoked_subcommand is not None:
+        return
     with opened(home) as platform:
         found = platform.runs.list(platform.context, pipeline=pipeline, state=state, limit=limit)
     rows = [
@@ -72,12 +82,69 @@ def runs(pipeline: str | None, state: str | None, limit: int, home: str | None, 
             "created": row.created_at,
             "wall_seconds": row.wall_seconds,
             "cpu_seconds": row.cpu_seconds,
+            "usd": row.usd,
+            "priority": row.priority,
             "parent": row.parent,
+            "started_in": row.started_in,
             "error": row.error,
         }
         for row in found
     ]
     show(rows, as_json=as_json, empty="no such runs yet: noria run FILE makes one")
+
+
+@runs.command(name="show")
+@click.argument("run_id", metavar="RUN")
+@home_option
+@json_option
+def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
+    """Show RUN: where it came from, what each try of a step used and cost, which runs its steps started."""
+    with opened(home) as platform:
+        rooms, context = platform.runs, platform.context
+        found = rooms.get(context, run_id)
+        attempts = [_attempt_row(attempt) for attempt in rooms.attempts(context, run_id)]
+        hits = [{"step": hit.step, "made_in": hit.source_run} for hit in rooms.hits(context, run_id)]
+        inside = [inner.id for inner in rooms.started_in(context, run_id)]
+    whole = {
+        "run": found.id,
+        "pipeline": found.pipeline,
+        "state": found.state.value,
+        "created": found.created_at,
+        "created_by": found.created_by,
+        "ended": found.ended_at,
+        "rerun_of": found.parent,
+        "started_in": found.started_in,
+        "started": inside,
+        "priority": found.priority,
+        "wall_seconds": found.wall_seconds,
+        "cpu_seconds": found.cpu_seconds,
+        "charged_cpu_seconds": found.charged_cpu_seconds,
+        "usd": found.usd,
+        "error": found.error,
+    }
+    if as_json:
+        show_one(whole | {"attempts": attempts, "hits": hits}, as_json=True)
+        return
+    show_one({name: value for name, value in whole.items() if value not in (None, [])}, as_json=False)
+    if attempts:
+        click.echo()
+        show(attempts, as_json=False, empty="")
+    if hits:
+        click.echo()
+        show(hits, as_json=False, empty="")
+
+
+def _attempt_row(attempt: Attempt) -> dict[str, object]:
+    return {
+        "step": attempt.step,
+        "attempt": attempt.attempt,
+        "state": attempt.state.value,
+        "wall_seconds": attempt.wall_seconds,
+        "cpu_seconds": attempt.cpu_seconds,
+        "peak_mb": None if attempt.peak_bytes is None else attempt.peak_bytes / 2**20,
+        "usd": attempt.usd,
+        "error": None if attempt.error is None else attempt.error.strip().splitlines()[-1],
+    }
 
 
 @click.command()
@@ -119,8 +186,8 @@ def rerun(
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """Run the pipeline of RUN again, as a new run; what is the same as before is not executed."""
-    given = _params(params)
-    _find_here()
+    given = params_of(params)
+    find_here()
     with opened(home) as platform:
         _told(
             platform,
@@ -138,7 +205,7 @@ def rerun(
 @json_option
 def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Let a failed, cancelled, paused or interrupted RUN go on from what is finished."""
-    _find_here()
+    find_here()
     with opened(home) as platform:
         _told(
             platform,
@@ -202,17 +269,19 @@ def _row(done: Run) -> Mapping[str, object]:
         "cpu_seconds": done.cpu_seconds,
         "result": repr(done.result) if done.state is RunState.SUCCEEDED else None,
         "error": done.error,
+        "hint": done.cause.hint if isinstance(done.cause, NoriaError) else None,
     }
 
 
-def _find_here() -> None:
+def find_here() -> None:
     """Let pipelines of the present folder be imported, as `python FILE` does."""
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
 
 
-def _params(texts: tuple[str, ...]) -> dict[str, object]:
+def params_of(texts: tuple[str, ...]) -> dict[str, object]:
+    """Read `-p NAME=VALUE`."""
     return dict(_pair(text) for text in texts)
 
 

@@ -2,15 +2,16 @@
 
 import ast
 import dis
-import inspect
 import linecache
-import textwrap
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
 _FUTURES = 0x1FF0000
 """The bits of `co_flags` that tell of `from __future__` imports."""
@@ -89,20 +90,32 @@ def _source(function: FunctionType) -> str | None:
     return None if definition is None else ast.unparse(_Plain().visit(definition))
 
 
-def _definition(function: FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | None:
+def _definition(function: FunctionType) -> Definition | None:
     code = function.__code__
-    lines = linecache.getlines(code.co_filename, function.__globals__)
-    if not 0 < code.co_firstlineno <= len(lines) or code.co_name == "<lambda>":
+    source = "".join(linecache.getlines(code.co_filename, function.__globals__))
+    found = _definitions(source).get((code.co_firstlineno, code.co_name))
+    if found is None:
         return None
+    definition = deepcopy(found)
+    definition.decorator_list = []
     try:
-        tree = ast.parse(textwrap.dedent("".join(inspect.getblock(lines[code.co_firstlineno - 1 :]))))
-        definition = tree.body[0] if tree.body else None
-        if not isinstance(definition, ast.FunctionDef | ast.AsyncFunctionDef):
-            return None
-        definition.decorator_list = []
         return definition if _is_same(_compiled(definition, code), code) else None  # a file edited since is no source
-    except (SyntaxError, ValueError, IndexError, StopIteration):
+    except (SyntaxError, ValueError, StopIteration):
         return None
+
+
+@lru_cache(maxsize=64)
+def _definitions(source: str) -> Mapping[tuple[int, str], Definition]:
+    """Return a module's functions by the line they begin in, decorators included, and by name."""
+    try:
+        nodes = list(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError):
+        return {}
+    return {(_first_line(node), node.name): node for node in nodes if isinstance(node, Definition)}
+
+
+def _first_line(node: Definition) -> int:
+    return min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
 
 
 class _Plain(ast.NodeTransformer):
@@ -128,7 +141,7 @@ class _Plain(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _compiled(definition: ast.FunctionDef | ast.AsyncFunctionDef, code: CodeType) -> CodeType:
+def _compiled(definition: Definition, code: CodeType) -> CodeType:
     """Compile a definition inside a function that has its free names, so that it comes out as it did in its place."""
     around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass")
     outer = cast("ast.FunctionDef", around.body[0])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from noria.pipelines.ownership import is_own
+from noria.pipelines.parsing import parsing
 from noria.pipelines.references import module_name
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -26,7 +27,8 @@ def bundle_of(functions: Iterable[Callable[..., Any]]) -> bytes | None:
 
     Functions of installed packages need no bundle, and neither do objects that are no functions.
     """
-    sources = _sources(function.__module__ for function in functions if hasattr(function, "__module__"))
+    with parsing:
+        sources = _sources(function.__module__ for function in functions if hasattr(function, "__module__"))
     if not sources:
         return None
     buffer = io.BytesIO()

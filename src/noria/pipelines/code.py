@@ -18,6 +18,7 @@ from typing import Any, cast
 from noria.core import digests
 from noria.pipelines.bodies import Body, assignment_of, body_of
 from noria.pipelines.ownership import is_own, version_of
+from noria.pipelines.parsing import parsing
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
 _MADE_BY_PYTHON = frozenset(
@@ -50,7 +51,8 @@ def code_digest(function: Callable[..., Any]) -> str:
     Comments, formatting, docstrings, annotations and decorators do not matter. Names are looked up anew each time,
     so a helper that a notebook redefines counts as it is now.
     """
-    return _Walk(function).digest()
+    with parsing:
+        return _Walk(function).digest()
 
 
 class _Walk:

@@ -43,6 +43,8 @@ def bind_named(what: str, signature: Signature, params: Mapping[str, object]) ->
 
 def call(function: Callable[..., Any], signature: Signature, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what a user's function returns
     """Call the function with arguments by parameter, as `bind_call` or `bind_named` returned them."""
+    if takes_only_names(signature):
+        return function(**arguments)
     bound = inspect.BoundArguments(signature, dict(arguments))  # type: ignore[arg-type]  # the stubs ask for OrderedDict; a dict keeps its order
     return function(*bound.args, **bound.kwargs)
 

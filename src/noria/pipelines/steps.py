@@ -34,6 +34,7 @@ class Step(Generic[Params, Result]):
         name: str | None,
         needs: Needs | None = None,
         environment: Mapping[str, str] | None = None,
+        priority: int = 0,
     ) -> None:
         refuse_unless_plain(function, "step")
         functools.update_wrapper(self, function)
@@ -43,6 +44,7 @@ class Step(Generic[Params, Result]):
         self.cache = cache
         self.needs = needs or Needs()
         self.environment = dict(environment or {})
+        self.priority = priority
         self.signature = inspect.signature(function)
         self.what = f"step {self.name!r}"
 
@@ -112,6 +114,7 @@ def step(
     gpus: float = 0.0,
     tags: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    priority: int = 0,
 ) -> Callable[[Callable[Params, Result]], Step[Params, Result]]: ...
 
 
@@ -125,6 +128,7 @@ def step(
     cache: bool | str | None = None,
     name: str | None = None,
     environment: Mapping[str, str] | None = None,
+    priority: int = 0,
     **needs: Any,
 ) -> Any:
     """Make a function a step of pipelines: `@step`, or `@step(retries=2, cache=True)`.
@@ -132,7 +136,8 @@ def step(
     A step that raises one of `retry_on` is tried `retries` times more, after `backoff_seconds` and then twice as long
     each time, give or take a half. With `cache=True` a result is reused wherever the same code meets the same inputs,
     with `cache="12h"` while it is no older than that; without a word it is as the pipeline says, else not at all.
-    `environment` are texts that belong to the inputs, such as the version of a container image.
+    `environment` are texts that belong to the inputs, such as the version of a container image. Of the steps that wait
+    in a run, those of a higher `priority` are executed first, with what they need; else the order is that of the calls.
 
     A try takes at most `timeout_seconds` and `memory_bytes`, and needs `cpus`, `gpus` and whatever is under `tags`; an
     executor that cannot give that refuses the step. The one in this process cannot end a step: use processes.
@@ -144,12 +149,13 @@ def step(
     if name is not None and (not name or set("/#") & set(name)):
         raise BadPipeline(f"{name!r} is no name for a step", hint="use a text without '/' and '#'")
     errors = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
-    _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors)
+    _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors, priority=priority)
     retry = Retry(retries=retries, backoff_seconds=backoff_seconds, retry_on=errors)
     kept, needed = as_cached(cache), _needs(**needs)
 
     def decorate(inner: Callable[..., Any]) -> Step[..., Any]:
-        return Step(inner, retry=retry, cache=kept, name=name, needs=needed, environment=environment)
+        how: dict[str, Any] = {"needs": needed, "environment": environment, "priority": priority}
+        return Step(inner, retry=retry, cache=kept, name=name, **how)
 
     return decorate if function is None else decorate(function)
 
@@ -183,13 +189,15 @@ def refuse_unless_plain(function: object, kind: str) -> None:
         )
 
 
-def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[object, ...]) -> None:
+def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[object, ...], priority: object) -> None:
     if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
         raise BadPipeline(f"retries={retries!r} is no number of retries", hint="use 0, 1, 2, ...")
     if not isinstance(backoff_seconds, int | float) or not backoff_seconds >= 0:
         raise BadPipeline(f"backoff_seconds={backoff_seconds!r} is no duration", hint="use seconds, 0 or more")
     if not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in errors):
         raise BadPipeline("retry_on takes types of exceptions", hint="for example retry_on=ConnectionError")
+    if isinstance(priority, bool) or not isinstance(priority, int):
+        raise BadPipeline(f"priority={priority!r} is no priority", hint="use a whole number; a higher one goes first")
 
 
 def _needs(tags: Sequence[str] = (), **needs: Any) -> Needs:  # noqa: ANN401 - see step
@@ -198,7 +206,7 @@ def _needs(tags: Sequence[str] = (), **needs: Any) -> Needs:  # noqa: ANN401 - s
     except TypeError:
         raise BadPipeline(
             f"@step has no setting {next(iter(needs))!r}",
-            hint="known: retries, backoff_seconds, retry_on, cache, name, environment, timeout_seconds, memory_bytes, cpus, gpus, tags",
+            hint="known: retries, backoff_seconds, retry_on, cache, name, environment, priority, timeout_seconds, memory_bytes, cpus, gpus, tags",
         ) from None
     for name in ("timeout_seconds", "memory_bytes", "cpus"):
         amount = getattr(found, name)

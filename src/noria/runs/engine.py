@@ -1,7 +1,8 @@
 """Executes one run: draws its pipeline, takes each step in turn, and commits each result before the next one starts."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from noria.core.errors import BadPipeline, NoriaError, StepFailed
@@ -12,7 +13,7 @@ from noria.pipelines.nodes import Choice, Each, Given, Node
 from noria.runs import rules
 from noria.runs.recorder import Recorder, recorder
 from noria.runs.steps import Steps, Task
-from noria.runs.values import Several, Value, Values, of_structure
+from noria.runs.values import Several, Taking, Value, Values, of_structure, take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +66,24 @@ class Engine:
             recorder.reset(token)
         self._raise_if_broken()
         with _Outside():
-            for node in self._drawing.nodes:
-                if node.id not in self._made and node.id not in self._failures and self._is_taken(node):
+            for node in self._in_turn():
+                if not self._is_settled(node) and self._is_taken(node):
                     self._execute(node)
             return self._ending(returned)
+
+    def _in_turn(self) -> Iterator[Node]:
+        """Yield the nodes by their priority, each after what it needs; those of the same one as they were drawn."""
+        nodes = self._drawing.nodes
+        if not any(node.step.priority for node in nodes):
+            yield from nodes
+            return
+        for node in sorted(nodes, key=lambda node: -node.step.priority):
+            if self._is_taken(node):
+                self._settle(self._needed_by(node))
+            yield node
+
+    def _needed_by(self, node: Node) -> list[Node]:
+        return self._unmade([node.each and node.each.items, node.arguments])
 
     def _ending(self, returned: object) -> Value:
         if isinstance(returned, Ref):
@@ -92,15 +107,14 @@ class Engine:
         """Give `nr.value` what it asks for; the pipeline's own thread is drawing meanwhile and goes on after it."""
         self._raise_if_broken()
         with _Outside():
-            self._settle(wanted)
+            self._settle(self._unmade(wanted))
             return self._taken(wanted)
 
-    def _settle(self, wanted: object) -> None:
-        """Execute what a structure refers to, and what that needs first, however long the chain is."""
-        waiting = self._unmade(wanted)
+    def _settle(self, waiting: list[Node]) -> None:
+        """Execute these nodes, and what they need first, however long the chain is."""
         while waiting:
             node = waiting[-1]
-            needed = [] if self._is_settled(node) else self._unmade([node.each and node.each.items, node.arguments])
+            needed = [] if self._is_settled(node) else self._needed_by(node)
             if needed:
                 waiting += needed
             else:
@@ -169,7 +183,7 @@ class Engine:
         each = node.each
         if each is None:
             inputs = rules.inputs_digest(digests)
-            return [Task(id=node.id, step=node.step, inputs=inputs, arguments=lambda: self._arguments(node))]
+            return [Task(id=node.id, step=node.step, inputs=inputs, arguments=partial(self._arguments, node))]
         return [self._item(node, each, digests, place, item) for place, item in enumerate(self._items(node, each))]
 
     def _items(self, node: Node, each: Each) -> Sequence[object]:
@@ -188,9 +202,9 @@ class Engine:
     def _item(self, node: Node, each: Each, shared: Mapping[str, str], place: int, item: object) -> Task:
         digest = item.digest if isinstance(item, Value) else self._digest(item)
 
-        def arguments() -> dict[str, object]:
-            taken = item.take() if isinstance(item, Value) else self._taken(item)
-            return {each.over: taken, **self._arguments(node)}
+        def arguments(take: Taking = take) -> dict[str, object]:
+            taken = take(item) if isinstance(item, Value) else self._taken(item, take)
+            return {each.over: taken, **self._arguments(node, take)}
 
         return Task(
             id=f"{node.id}[{place}]",
@@ -207,8 +221,8 @@ class Engine:
         self._failed_steps[node.id] = step or node.id
         return failure
 
-    def _arguments(self, node: Node) -> dict[str, object]:
-        return {name: self._taken(argument) for name, argument in node.arguments.items()}
+    def _arguments(self, node: Node, take: Taking = take) -> dict[str, object]:
+        return {name: self._taken(argument, take) for name, argument in node.arguments.items()}
 
     def _is_taken(self, node: Node) -> bool:
         return all(self._side(self._drawing.choices[name]) is side for name, side in node.guards)
@@ -232,12 +246,12 @@ class Engine:
         origin = found.origin
         return self._given[origin.name] if isinstance(origin, Given) else self._execute(cast("Node", origin))
 
-    def _taken(self, structure: object) -> object:
-        """Return the structure with every reference replaced by a value of its own."""
+    def _taken(self, structure: object, take: Taking = take) -> object:
+        """Return the structure with every reference replaced by what is taken of its value: one of its own."""
         if isinstance(structure, Ref):
             found = self._resolved(structure)
-            return self._value_of(found).take() if isinstance(found, Ref) else self._taken(found)
-        return _mapped(structure, self._taken)
+            return take(self._value_of(found)) if isinstance(found, Ref) else self._taken(found, take)
+        return _mapped(structure, partial(self._taken, take=take))
 
     def _digest(self, structure: object) -> str:
         if isinstance(structure, Ref):

@@ -1,13 +1,14 @@
 """The port to what executes steps: this process, others beside it, or a cluster."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, Unavailable
 from noria.pipelines.model import Needs
 from noria.pipelines.steps import Step
 from noria.runs.recorder import Recorder
+from noria.runs.values import Taking, take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +19,29 @@ class Problem:
     cause: Exception
     may_pass: bool = True
     """Whether another try could end otherwise."""
+    is_lost: bool = False
+    """Whether what executed the try was lost: no fault of the step, which is tried again though it has no retries."""
+
+
+class Arguments(Protocol):
+    """The arguments of a try."""
+
+    def __call__(self, take: Taking = take, /) -> Mapping[str, object]:
+        """Fetch them, fresh ones each time; an executor may take something else in the place of a kept value."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One try of a step. `arguments` fetches their values, fresh ones each time; `told` takes what it tells of itself."""
+    """One try of a step; `told` takes what it tells of itself."""
 
     step: Step[..., Any]
-    arguments: Callable[[], Mapping[str, object]]
+    arguments: Arguments
     told: Recorder
+    run: str = ""
+    id: str = ""
+    """What the step is called in the run, such as `fit[3]`."""
+    attempt: int = 1
     is_alone: bool = True
     """Whether no other step runs in this process meanwhile, so that the process's CPU time is this one's."""
 
@@ -50,7 +65,10 @@ class Offers:
     limits_memory: bool = False
     cpus: float = float("inf")
     gpus: float = 0.0
+    memory_bytes: float = float("inf")
     tags: frozenset[str] = field(default_factory=frozenset[str])
+    more: str = "set worker_cpus, worker_gpus or worker_tags in noria.toml to what this machine has"
+    """How people come by what is missing."""
 
 
 class Executor(Protocol):
@@ -90,6 +108,9 @@ def refusal(needs: Needs, executor: Executor) -> Problem | None:
         lacks.append(f"timeout_seconds={needs.timeout_seconds:g}: it cannot end a step")
     if needs.memory_bytes is not None and not offers.limits_memory:
         lacks.append(f"memory_bytes={needs.memory_bytes:,}: it cannot limit memory")
+    hint = 'say executor = "processes" in noria.toml, or take the need away' if lacks else offers.more
+    if (needs.memory_bytes or 0) > offers.memory_bytes:
+        lacks.append(f"memory_bytes={needs.memory_bytes:,}: it has {offers.memory_bytes:,.0f}")
     if needs.cpus > offers.cpus:
         lacks.append(f"cpus={needs.cpus:g}: it has {offers.cpus:g}")
     if needs.gpus > offers.gpus:
@@ -98,5 +119,9 @@ def refusal(needs: Needs, executor: Executor) -> Problem | None:
     if not lacks:
         return None
     words = f"needs what the executor {executor.name!r} cannot give: {'; '.join(lacks)}"
-    cause = Invalid(words, hint='say executor = "processes" in noria.toml, or take the need away')
-    return Problem(words=words, cause=cause, may_pass=False)
+    return Problem(words=words, cause=Invalid(words, hint=hint), may_pass=False)
+
+
+def closed() -> Unavailable:
+    """Return what an executor raises that was closed while somebody wanted a try of it."""
+    return Unavailable("the executor is closed", hint="open the home again")

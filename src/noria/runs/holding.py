@@ -68,7 +68,10 @@ class Holder:
 
     def check(self, connection: Connection, lease: Lease, *, run: str) -> None:
         """Raise `LeaseLost` unless the lease is held; called in every transaction that commits something of a run."""
-        asked = leases.check(connection, lease, self._database.lease_time(connection))
+        self.hear(run, leases.check(connection, lease, self._database.lease_time(connection)))
+
+    def hear(self, run: str, asked: str | None) -> None:
+        """Take in what somebody asked of the run, as its lease says."""
         if asked is not None:
             self._asked[run] = Asked(asked)
 

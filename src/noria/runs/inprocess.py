@@ -9,6 +9,7 @@ from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.logs import log
 from noria.runs.recorder import recorder
+from noria.runs.slots import Slots
 
 if sys.platform != "win32":
     import resource
@@ -17,16 +18,34 @@ _PEAK_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 class InProcess:
-    """Calls functions where the run is; it costs nothing, and can neither end a step nor limit its memory."""
+    """Calls functions where the run is; it costs nothing, and can neither end a step nor limit its memory.
+
+    Unless it is told how many cores there are, it does not count them: a map then has all its items at a time that it
+    asks for, which wait for a network more often than for a core.
+    """
 
     name = "in-process"
-    offers = Offers()
 
-    def __init__(self, stopwatch: Stopwatch) -> None:
+    def __init__(
+        self, stopwatch: Stopwatch, *, cpus: float | None = None, gpus: float = 0.0, tags: frozenset[str] = frozenset()
+    ) -> None:
         self._watch = stopwatch
+        self.offers = Offers(cpus=cpus or float("inf"), gpus=gpus, tags=tags)
+        self._slots = Slots(self.offers) if cpus or gpus else None
 
     def execute(self, call: Call) -> Outcome:
-        """Call the function in this thread."""
+        """Call the function in this thread, as soon as there is room."""
+        if self._slots is None:
+            return self._execute(call)
+        with self._slots.taken(call.step.needs):
+            return self._execute(call)
+
+    def close(self) -> None:
+        """Let nobody wait for room any more."""
+        if self._slots is not None:
+            self._slots.close()
+
+    def _execute(self, call: Call) -> Outcome:
         watch = self._watch
         used = watch.cpu if call.is_alone else watch.thread_cpu
         tokens = recorder.set(call.told), log.set(call.told.log)
@@ -38,9 +57,6 @@ class InProcess:
             recorder.reset(tokens[0])
             log.reset(tokens[1])
         return Outcome(returned=returned, problem=problem, wall_seconds=wall, cpu_seconds=cpu, peak_bytes=peak_bytes())
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
 
 
 def peak_bytes() -> int | None:

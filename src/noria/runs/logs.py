@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from typing import Any, TextIO, cast
 
 MOST_CHARACTERS = 1 << 20
-_CUT = f"\n... cut: this attempt wrote more than {MOST_CHARACTERS:,} characters, and the rest was not kept\n"
+_CUT = f"\n... cut: this attempt wrote more than {MOST_CHARACTERS:,} characters, and the rest was not kept; return what is large\n"
 _FLUSH_CHARACTERS = 1 << 16
 _FLUSH_SECONDS = 1.0
 

@@ -5,17 +5,23 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from noria.core.errors import Conflict, Invalid, StepFailed
+from noria.core.errors import Conflict, Invalid, NoriaError, StepFailed
 
 
 class RunState(StrEnum):
     """Where a run is; a run whose process died stays `running` until somebody goes on with it."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether such a run has not ended and does not rest."""
+        return self in {RunState.QUEUED, RunState.RUNNING}
 
     @property
     def reopens(self) -> bool:
@@ -70,7 +76,9 @@ class Run:
 
     `cpu_seconds` were used by its own attempts, failed ones included; `charged_cpu_seconds` count, besides, what the
     results it took from the cache had cost where they were made. `error` is one sentence, None unless the run failed.
-    `parent` is the run that this one is a rerun of, whose finished steps it reuses, up to the step `rerun_from`.
+    `parent` is the run that this one is a rerun of, whose finished steps it reuses, up to the step `rerun_from`;
+    `started_in` the run whose step started this one. `priority` orders the runs that were submitted, None for one that
+    was not. `usd` is what its own attempts have cost, None where nobody has said a price.
     """
 
     id: str
@@ -92,6 +100,9 @@ class Run:
     wall_seconds: float = 0.0
     parent: str | None = None
     rerun_from: str | None = None
+    started_in: str | None = None
+    priority: int | None = None
+    usd: float | None = None
     read: Callable[[], object] = field(default=_no_result, repr=False, compare=False)
     cause: Exception | None = field(default=None, repr=False, compare=False)
 
@@ -105,13 +116,13 @@ class Run:
 
         """
         if self.state is RunState.FAILED:
-            raise StepFailed(
-                f"run {self.id} failed: {self.error}", hint=f"mend it, then resume: runs.resume(context, {self.id!r})"
-            ) from self.cause
+            mend = self.cause.hint if isinstance(self.cause, NoriaError) else None
+            way_out = f"{mend or 'mend it'}; then resume: runs.resume(context, {self.id!r})"
+            raise StepFailed(f"run {self.id} failed: {self.error}", hint=way_out) from self.cause
         if self.state is RunState.CANCELLED or self.state is RunState.PAUSED:
             raise Conflict(f"run {self.id} was {self.state.value}", hint=f"let it go on: noria resume {self.id}")
-        if self.state is RunState.RUNNING:
-            raise Conflict(f"run {self.id} is still running", hint="look again later: runs.get(context, id)")
+        if self.state.is_open:
+            raise Conflict(f"run {self.id} is still {self.state.value}", hint="look again later: runs.get(context, id)")
         return self.read()
 
 
@@ -130,8 +141,17 @@ class Attempt:
     wall_seconds: float
     cpu_seconds: float
     peak_bytes: int | None = None
+    usd: float | None = None
     artifact: Artifact | None = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prices:
+    """What an hour of a CPU's work and an hour with a GPU cost; nothing is priced where both are 0."""
+
+    usd_per_cpu_hour: float = 0.0
+    usd_per_gpu_hour: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,18 +5,22 @@ from dataclasses import replace
 from typing import Any
 
 from noria.core.context import Context
+from noria.core.errors import NoriaError
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
 from noria.runs import queries, rules
 from noria.runs.engine import Ended, Engine
 from noria.runs.holding import Stopped
+from noria.runs.known import Finished
 from noria.runs.logs import kept
 from noria.runs.model import Asked, AttemptState, Hit, Run, RunState
 from noria.runs.recorder import Recorder
-from noria.runs.steps import Finished, Steps, Surroundings
+from noria.runs.steps import Steps
+from noria.runs.surroundings import Surroundings
 from noria.runs.values import Value
-from noria.store.database import Connection, Durability
+from noria.store import leases
+from noria.store.database import Connection
 from noria.store.leases import Lease
 
 _PIPELINE_ITSELF = "/"
@@ -44,17 +48,21 @@ class Performer:
         given: Mapping[str, Value],
         *,
         lease: Lease,
+        is_new: bool = False,
         allow_changed_code: bool = False,
     ) -> Run:
-        """Perform a claimed run whose lease is held, and let go of both, however it ends."""
-        holder, told, ended = self._around.holder, Recorder(), None
+        """Perform a claimed run whose lease is held, and let go of both, however it ends.
+
+        Of a new one nothing can have been done before.
+        """
+        holder, told, ended = self._around.holder, Recorder(run=run.id), None
         holder.keep(run.id, lease)
         try:
             steps = Steps(
                 run,
                 lease,
                 self._around,
-                finished=self._finished(context, run),
+                finished=Finished() if is_new else self._finished(context, run),
                 allow_changed_code=allow_changed_code,
                 cache=pipeline.cache,
             )
@@ -70,6 +78,18 @@ class Performer:
             holder.unclaim(run.id)
             self._around.database.wake(f"run/{run.id}")
 
+    def refuse(self, context: Context, run: Run, lease: Lease, problem: Exception) -> Run:
+        """End a claimed run that cannot be executed here, with the reason in words."""
+        steps = Steps(run, lease, self._around, finished=Finished(), allow_changed_code=False)
+        hint = problem.hint if isinstance(problem, NoriaError) else None
+        said = rules.sentence(problem)
+        how = Ended(error=f"{said} ({hint})" if hint else said, cause=problem)
+        try:
+            return self._end(context, run, lease, how, steps, Recorder())
+        finally:
+            self._around.holder.unclaim(run.id)
+            self._around.database.wake(f"run/{run.id}")
+
     def stop(self, connection: Connection, context: Context, run: Run, asked: Asked) -> Run:
         """Leave a run that nobody executes as somebody asked for; a cancelled one has ended, a paused one rests."""
         state = asked.ends_as
@@ -83,20 +103,16 @@ class Performer:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
         metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), steps.params(_PIPELINE_ITSELF, told)
 
-        def work(connection: Connection) -> Run:
+        def work(connection: Connection, *, again: bool) -> Run:
+            if again and (found := self._ended_before(connection, run, lease)) is not None:
+                return found
             self._around.holder.check(connection, lease, run=run.id)
             steps.flush(connection)
             queries.drop_metrics(connection, run.id, attempt=0)
             queries.insert_metrics(connection, run.project, metrics)
             queries.insert_params(connection, run.project, params)
-            cpu_seconds, taken_seconds, wall_seconds = queries.spent(connection, run.id)
-            so_far = replace(
-                run,
-                cpu_seconds=cpu_seconds,
-                charged_cpu_seconds=cpu_seconds + taken_seconds,
-                wall_seconds=wall_seconds,
-            )
             self._around.holder.release_in(connection, lease)
+            so_far = _with_spent(connection, run)
             if isinstance(how, Asked):
                 return self.stop(connection, context, so_far, how)
             ended = replace(
@@ -111,10 +127,19 @@ class Performer:
             self._record(connection, context, ended)
             return ended
 
-        ended = self._around.database.write(work, durability=Durability.DECISION)
+        def commit(again: bool) -> Run:  # noqa: FBT001 - see Patience
+            return self._around.database.write(lambda connection: work(connection, again=again))
+
+        ended = self._around.patience.ask(commit)
         if isinstance(how, Asked):
             return ended
         return replace(self._readable(ended, how.made), cause=how.cause)
+
+    @staticmethod
+    def _ended_before(connection: Connection, run: Run, lease: Lease) -> Run | None:
+        """Return the run if its end was committed, and nobody heard the answer."""
+        found = queries.run(connection, run.project, run.id) if leases.was_last(connection, lease) else None
+        return None if found is None or found.state.is_open else found
 
     def _record(self, connection: Connection, context: Context, run: Run) -> None:
         told: dict[str, Any] = {"run": run.id, "pipeline": run.pipeline, "key": run.key, "code": run.code}
@@ -132,7 +157,7 @@ class Performer:
                 inherited=inherited(connection, context, run) if run.parent else {},
             )
 
-        return self._around.database.read(look)
+        return self._around.patience.ask(lambda _: self._around.database.read(look))
 
 
 def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[str, str], Hit]:
@@ -158,6 +183,17 @@ def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[
         for hit in found
         if run.rerun_from is None or not rules.is_part_of(hit.step, run.rerun_from)
     }
+
+
+def _with_spent(connection: Connection, run: Run) -> Run:
+    spent = queries.spent(connection, run.id)
+    return replace(
+        run,
+        cpu_seconds=spent.cpu_seconds,
+        charged_cpu_seconds=spent.cpu_seconds + spent.taken_cpu_seconds,
+        wall_seconds=spent.wall_seconds,
+        usd=spent.usd,
+    )
 
 
 def _run(engine: Engine, told: Recorder) -> Ended | Asked:

@@ -25,15 +25,19 @@ from sqlalchemy.exc import IntegrityError
 from noria.core.errors import Conflict
 from noria.runs.model import Artifact, Attempt, AttemptState, Hit, LogPart, Metric, Param, Progress, Run, RunState
 from noria.runs.tables import attempts, cached_results, hits, logs, metrics, params, progress, runs
+from noria.store.database import Database
+from noria.store.leases import FencedInsert, Lease
 from noria.store.statements import Statement
-from noria.store.tables import UtcTime
+from noria.store.tables import UtcTime, leases
 
 _AT_ONCE = 500
 _KEEPING = (runs, attempts, hits, cached_results, params)
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
-_INSERT_ATTEMPT, _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (
-    Statement(insert(table)) for table in (attempts, hits, params, metrics)
-)
+_INSERT_ATTEMPT = FencedInsert(attempts)
+_INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (Statement(insert(table)) for table in (hits, params, metrics))
+
+Cacheable = tuple[str, datetime, Attempt]
+"""A key for the cache, the time before which a result under it is replaced, and the attempt that made the new one."""
 
 
 def _upsert(table: Table, *, when: ColumnElement[bool] | None = None) -> Statement:
@@ -113,31 +117,72 @@ def list_runs(
     return [_run(row) for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))]
 
 
+def runs_started_in(connection: Connection, project: str, run_id: str) -> list[Run]:
+    """Return the runs that a run has started."""
+    query = select(runs).where(runs.c.project == project, runs.c.started_in == run_id).order_by(runs.c.id)
+    return [_run(row) for row in connection.execute(query)]
+
+
+def waiting_runs(connection: Connection, project: str, now: datetime, *, limit: int) -> list[Run]:
+    """Return submitted runs that nobody executes: the highest priority first, then the oldest."""
+    held = select(leases.c.name).where(leases.c.name == "run/" + runs.c.id, leases.c.expires_at > now).exists()
+    here = (runs.c.project == project, runs.c.priority.is_not(None))
+    is_open = runs.c.state.in_([state.value for state in RunState if state.is_open])
+    query = select(runs).where(*here, is_open, ~held).order_by(runs.c.priority.desc(), runs.c.id).limit(limit)
+    return [_run(row) for row in connection.execute(query)]
+
+
 def insert_attempts(connection: Connection, project: str, ended: Sequence[Attempt]) -> None:
     """Store how tries ended; raises `Conflict` if a step has a result already."""
-    rows = [
-        {
-            "run": attempt.run,
-            "number": attempt.number,
-            "project": project,
-            "step": attempt.step,
-            "attempt": attempt.attempt,
-            "state": attempt.state.value,
-            "inputs": attempt.inputs,
-            "code": attempt.code,
-            "started_at": attempt.started_at,
-            "wall_seconds": attempt.wall_seconds,
-            "cpu_seconds": attempt.cpu_seconds,
-            "peak_bytes": attempt.peak_bytes,
-            "error": attempt.error,
-            **_artifact_row(attempt.artifact),
-        }
-        for attempt in ended
-    ]
     try:
-        _INSERT_ATTEMPT.write_all(connection, rows)
+        if ended:
+            _INSERT_ATTEMPT.insert.write_all(connection, [_attempt_row(project, attempt) for attempt in ended])
     except IntegrityError as problem:
-        raise Conflict(f"a step of run {ended[0].run} has a result already: {ended[0].step!r}") from problem
+        raise _has_result(ended[0]) from problem
+
+
+def commit_attempt(database: Database, lease: Lease, project: str, ended: Attempt) -> str | None:
+    """Store how one try ended, in a transaction of its own; raises and returns as `Database.put` does."""
+    try:
+        return database.put(_INSERT_ATTEMPT, lease, _attempt_row(project, ended))
+    except IntegrityError as problem:
+        raise _has_result(ended) from problem
+
+
+def has_attempt(connection: Connection, attempt: Attempt) -> bool:
+    """Say whether a try's end is stored."""
+    here = (attempts.c.run == attempt.run, attempts.c.number == attempt.number)
+    return connection.execute(select(attempts.c.number).where(*here)).one_or_none() is not None
+
+
+def has_hit(connection: Connection, hit: Hit) -> bool:
+    """Say whether it is stored that a result came from the cache."""
+    here = (hits.c.run == hit.run, hits.c.step == hit.step, hits.c.inputs == hit.inputs)
+    return connection.execute(select(hits.c.step).where(*here)).one_or_none() is not None
+
+
+def _has_result(attempt: Attempt) -> Conflict:
+    return Conflict(f"a step of run {attempt.run} has a result already: {attempt.step!r}")
+
+
+def _attempt_row(project: str, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "run": attempt.run,
+        "number": attempt.number,
+        "project": project,
+        "step": attempt.step,
+        "attempt": attempt.attempt,
+        "state": attempt.state.value,
+        "inputs": attempt.inputs,
+        "code": attempt.code,
+        "started_at": attempt.started_at,
+        "wall_seconds": attempt.wall_seconds,
+        "cpu_seconds": attempt.cpu_seconds,
+        "peak_bytes": attempt.peak_bytes,
+        "usd": attempt.usd,
+        "error": attempt.error,
+        **_artifact_row(attempt.artifact),
+    }
 
 
 def attempts_of(connection: Connection, project: str, run_id: str) -> list[Attempt]:
@@ -156,6 +201,7 @@ def attempts_of(connection: Connection, project: str, run_id: str) -> list[Attem
             wall_seconds=row.wall_seconds,
             cpu_seconds=row.cpu_seconds,
             peak_bytes=row.peak_bytes,
+            usd=row.usd,
             artifact=_artifact(row),
             error=row.error,
         )
@@ -210,7 +256,7 @@ def cached(connection: Connection, project: str, key: str) -> Kept | None:
     return Kept(run=run_id, number=number, cpu_seconds=cpu_seconds, made_at=made_at, artifact=artifact)
 
 
-def put_cached(connection: Connection, project: str, made: Sequence[tuple[str, datetime, Attempt]]) -> None:
+def put_cached(connection: Connection, project: str, made: Sequence[Cacheable]) -> None:
     """Let later runs find results by their keys; one that is there stays, unless it is from before the given time."""
     rows = [
         {
@@ -320,15 +366,24 @@ def metrics_of(connection: Connection, project: str, run_id: str) -> list[Metric
     ]
 
 
-def spent(connection: Connection, run_id: str) -> tuple[float, float, float]:
-    """Return a run's CPU seconds, those of the results it took from the cache, and its attempts' wall seconds."""
-    columns = (
-        func.coalesce(func.sum(attempts.c.cpu_seconds), 0.0),
-        func.coalesce(func.sum(attempts.c.wall_seconds), 0.0),
-    )
-    cpu, wall = connection.execute(select(*columns).where(attempts.c.run == run_id)).one()
-    taken = select(func.coalesce(func.sum(hits.c.cpu_seconds), 0.0)).where(hits.c.run == run_id)
-    return float(cpu), float(connection.execute(taken).scalar_one()), float(wall)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What a run's attempts have used, and what the results that it took from the cache had used."""
+
+    cpu_seconds: float
+    taken_cpu_seconds: float
+    wall_seconds: float
+    usd: float | None
+
+
+def spent(connection: Connection, run_id: str) -> Spent:
+    """Add up what a run has used so far."""
+    used = (attempts.c.cpu_seconds, attempts.c.wall_seconds, attempts.c.usd)
+    taken = select(func.sum(hits.c.cpu_seconds)).where(hits.c.run == run_id).scalar_subquery()
+    query = select(*(func.sum(column) for column in used), taken).where(attempts.c.run == run_id)
+    found: tuple[float | None, ...] = tuple(connection.execute(query).one())
+    cpu, wall, usd, taken_cpu = found
+    return Spent(cpu_seconds=cpu or 0.0, taken_cpu_seconds=taken_cpu or 0.0, wall_seconds=wall or 0.0, usd=usd)
 
 
 def _fields(thing: LogPart | Progress) -> dict[str, Any]:

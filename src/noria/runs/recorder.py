@@ -12,8 +12,9 @@ Told = tuple[float, float | None, str]
 
 @dataclass(slots=True)
 class Recorder:
-    """What one attempt has told so far."""
+    """What one attempt has told so far; `run` is the run that it belongs to."""
 
+    run: str | None = None
     metrics: dict[tuple[str, int], float] = field(default_factory=dict[tuple[str, int], float])
     params: dict[str, object] = field(default_factory=dict[str, object])
     counts: dict[str, int] = field(default_factory=dict[str, int])

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, NoriaError
 from noria.pipelines.model import Cached, Retry
-from noria.runs.model import Run
+from noria.runs.model import Prices, Run
 
 _LONGEST_WAIT_SECONDS = 300.0
+_MOST_LOST = 3
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
 _ENGINE = {"noria.runs.inprocess", "noria.pipelines.signatures"}
@@ -41,9 +42,9 @@ def cache_key(step: str, *, code: str, inputs: str, environment: Mapping[str, st
     return digests.of_parts([step.encode(), code.encode(), inputs.encode(), *declared])
 
 
-def tries_again(retry: Retry, *, tried: int, problem: Exception) -> bool:
-    """Say whether a step that raised in its `tried`th try gets another one."""
-    return tried <= retry.retries and isinstance(problem, retry.retry_on)
+def tries_again(retry: Retry, *, tried: int, problem: Exception, is_lost: bool = False) -> bool:
+    """Say whether a step that raised in its `tried`th try, or was lost with its machine, gets another one."""
+    return (tried <= retry.retries and isinstance(problem, retry.retry_on)) or (is_lost and tried <= _MOST_LOST)
 
 
 def wait_seconds(retry: Retry, *, tried: int, chance: float) -> float:
@@ -71,6 +72,17 @@ def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
             f"step {step!r} finished in run {run} with other code, or constants that it reads, than it has now",
             hint="bring them back, start a new run, or keep the result: runs.resume(context, id, allow_changed_code=True)",
         )
+
+
+def usd(prices: Prices, *, cpu_seconds: float, wall_seconds: float, gpus: float) -> float | None:
+    """Return what a try has cost: the CPU it used and the GPUs it kept; None where nobody has said a price.
+
+    >>> usd(Prices(usd_per_cpu_hour=0.5, usd_per_gpu_hour=2.0), cpu_seconds=3600, wall_seconds=1800, gpus=2)
+    2.5
+    """
+    if not (prices.usd_per_cpu_hour or prices.usd_per_gpu_hour):
+        return None
+    return (cpu_seconds * prices.usd_per_cpu_hour + wall_seconds * gpus * prices.usd_per_gpu_hour) / 3600
 
 
 def is_part_of(step: str, whole: str) -> bool:

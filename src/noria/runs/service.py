@@ -2,9 +2,8 @@
 
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from functools import cache
 from typing import Any, cast
 
 from noria.access.model import Permission
@@ -12,26 +11,31 @@ from noria.access.service import Access
 from noria.core.clock import Clock, MachineStopwatch, Stopwatch
 from noria.core.codecs import Codecs
 from noria.core.context import Context
-from noria.core.errors import BadPipeline, Conflict, Invalid, NoriaError, NotFound
+from noria.core.errors import BadPipeline, CodeChanged, Conflict, Invalid, NoriaError, NotFound
 from noria.core.ids import Ids
-from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
 from noria.pipelines.references import find
 from noria.runs import queries, rules
+from noria.runs.claiming import Claims, reopened
 from noria.runs.erasing import RunEraser
 from noria.runs.executors import Executor
 from noria.runs.holding import Holder
 from noria.runs.inprocess import InProcess
-from noria.runs.model import Asked, Attempt, Hit, LogPart, Metric, Param, Progress, Run, RunState
+from noria.runs.model import Asked, Param, Prices, Run, RunState
 from noria.runs.performing import Performer
-from noria.runs.steps import Surroundings
+from noria.runs.recorder import recorder
+from noria.runs.records import Records
+from noria.runs.surroundings import Surroundings
 from noria.runs.values import Value, Values, words
 from noria.store.blobs import Blobs
-from noria.store.database import Connection, Database, Durability
+from noria.store.database import Database
 from noria.store.holders import this_process
 from noria.store.leases import Lease
+from noria.store.patience import Patience
 
+_PATIENCE_SECONDS = 300.0
+"""A run waits so long for a database that does not answer, such as one that is started again, before it gives up."""
 _SAFETY_SECONDS = 1.0
 """Who waits for a run is woken when it ends; should that get lost, or its holder die, it looks again after so long."""
 _LONGEST_KEY = 255
@@ -39,7 +43,7 @@ _LONGEST_KEY = 255
 AnyPipeline = Pipeline[..., Any]
 
 
-class Runs:
+class Runs(Records):
     """Executes pipelines: each step at least once, each result committed exactly once.
 
     A result is committed before the next step starts. Whoever executes a run holds its lease, which every commit
@@ -62,27 +66,28 @@ class Runs:
         chance: random.Random | None = None,
         holder: str | None = None,
         executor: Executor | None = None,
+        prices: Prices | None = None,
     ) -> None:
-        self._database = database
-        self._values = Values(codecs, blobs)
-        self._ledger = ledger
-        self._access = access
+        super().__init__(database, Values(codecs, blobs), access)
         self._clock = clock
         self._ids = ids
-        self._holder = Holder(database, name=holder or this_process(), seconds=lease_seconds)
         watch = stopwatch or MachineStopwatch()
         self._executor = executor or InProcess(watch)
+        self._patience = Patience(seconds=_PATIENCE_SECONDS, sleep=sleep, stopwatch=watch)
         around = Surroundings(
             database=database,
+            patience=self._patience,
             values=self._values,
-            holder=self._holder,
+            holder=Holder(database, name=holder or this_process(), seconds=lease_seconds),
             executor=self._executor,
             clock=clock,
             stopwatch=watch,
             sleep=sleep,
             chance=chance or random.Random(),  # noqa: S311 - it spreads retries in time
+            prices=prices or Prices(),
         )
         self._performer = Performer(around, ledger, readable=self._readable)
+        self._claims = Claims(around, ledger, stop=self._performer.stop)
         self._known: dict[str, AnyPipeline] = {}
 
     def run(
@@ -106,21 +111,51 @@ class Runs:
             LeaseLost: this process was too slow, and another one has taken the run.
 
         """
-        self._access.require(context, Permission.RUN_START)
-        if not isinstance(cast("object", pipeline), Pipeline):
-            raise BadPipeline(f"{pipeline!r} is no pipeline", hint="put @nr.pipeline above the function")
-        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
-            raise Invalid(f"a key of {len(key)} characters", hint=f"use 1 to {_LONGEST_KEY}")
-        arguments = pipeline.bind(params or {})
-        given = self._given(pipeline, arguments)
-        self._known[pipeline.reference] = pipeline
-        fresh = self._new(context, pipeline, given, key)
-        spelled = {name: words(value) for name, value in arguments.items()}
-        found = self._of_key(context, key) or self._begin(context, fresh, spelled, given)
+        fresh, given, stored = self._asked_for(context, pipeline, params or {}, key)
+        found = self._of_key(context, key) or self._claims.begin(context, fresh, stored)
         if isinstance(found, Lease):
-            return self._performer.perform(context, pipeline, fresh, given, lease=found)
+            return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
         rules.must_be_same(found, fresh.arguments)
         return self._join(context, pipeline, found, given)
+
+    def submit(
+        self,
+        context: Context,
+        pipeline: AnyPipeline,
+        *,
+        params: Mapping[str, object] | None = None,
+        key: str | None = None,
+        priority: int = 0,
+    ) -> Run:
+        """Let a run wait for a worker (`noria work`), and return it at once; a higher priority goes first, then age.
+
+        With the `key` of a run that is there, that run is returned. Raises as `run` does.
+        """
+        fresh, _, stored = self._asked_for(context, pipeline, params or {}, key)
+        found = self._claims.submit(context, replace(fresh, state=RunState.QUEUED, priority=priority), stored)
+        rules.must_be_same(found, fresh.arguments)
+        return self._readable(found)
+
+    def run_next(self, context: Context) -> Run | None:
+        """Execute the submitted run that is next, also one whose worker was lost; None when none waits.
+
+        One whose pipeline cannot be found here has failed, with the reason.
+        """
+        self._access.require(context, Permission.RUN_START)
+        taken = self._claims.next(context)
+        if taken is None:
+            return None
+        run, lease = taken
+        try:
+            pipeline = self._pipeline_of(run, None)
+            given = self._given_again(context, run, pipeline, {})
+        except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
+            return self._performer.refuse(context, run, lease, problem)
+        try:
+            return self._performer.perform(context, pipeline, replace(run, code=pipeline.code()), given, lease=lease)
+        except CodeChanged as problem:  # it would be so for whoever comes next
+            again = self._claims.take(context, run, reopen=False)
+            return self._performer.refuse(context, run, again, problem) if isinstance(again, Lease) else None
 
     def resume(
         self,
@@ -181,7 +216,7 @@ class Runs:
         spelled = {name: param.words for name, param in stored.items()}
         spelled |= {name: words(value) for name, value in (params or {}).items()}
         fresh = replace(self._new(context, again, given, None), parent=parent.id, rerun_from=from_step)
-        lease = self._begin(context, fresh, spelled, given)
+        lease = self._claims.begin(context, fresh, _as_params(fresh, spelled, given))
         assert isinstance(lease, Lease)
         return self._performer.perform(context, again, fresh, given, lease=lease)
 
@@ -200,55 +235,21 @@ class Runs:
         """Let go of the executor's processes, if it has any; calling it twice is fine."""
         self._executor.close()
 
-    def get(self, context: Context, run: str) -> Run:
-        """Return a run. Raises `NotFound`."""
-        self._access.require(context, Permission.RUN_READ)
-        return self._found(context, run)
-
-    def attempts(self, context: Context, run: str) -> tuple[Attempt, ...]:
-        """Return a run's attempts, in the order in which they ended."""
-        id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.attempts_of(connection, context.project, id_)))
-
-    def hits(self, context: Context, run: str) -> tuple[Hit, ...]:
-        """Return which of a run's results came from the cache."""
-        id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.hits_of(connection, context.project, id_)))
-
-    def params(self, context: Context, run: str) -> tuple[Param, ...]:
-        """Return what a run was given, and what its steps logged."""
-        id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.params_of(connection, context.project, id_)))
-
-    def logs(self, context: Context, run: str, *, step: str | None = None) -> tuple[LogPart, ...]:
-        """Return what a run's attempts, or those of one step, wrote so far, in the order in which it came."""
-        id_ = self.get(context, run).id
-        return tuple(
-            self._database.read(lambda connection: queries.logs_of(connection, context.project, id_, step=step))
-        )
-
-    def progress(self, context: Context, run: str) -> tuple[Progress, ...]:
-        """Return how far a run's steps say that they are."""
-        id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.progress_of(connection, context.project, id_)))
-
-    def metrics(self, context: Context, run: str) -> tuple[Metric, ...]:
-        """Return a run's metrics, in the order of attempts, names and positions."""
-        id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.metrics_of(connection, context.project, id_)))
-
-    def list(
-        self, context: Context, *, pipeline: str | None = None, state: RunState | str | None = None, limit: int = 50
-    ) -> tuple[Run, ...]:
-        """Return runs, the newest first."""
-        self._access.require(context, Permission.RUN_READ)
-        wanted = None if state is None else RunState(state)
-        found = self._database.read(
-            lambda connection: queries.list_runs(
-                connection, context.project, pipeline=pipeline, state=wanted, limit=limit
-            )
-        )
-        return tuple(self._readable(run) for run in found)
+    def _asked_for(
+        self, context: Context, pipeline: AnyPipeline, params: Mapping[str, object], key: str | None
+    ) -> tuple[Run, dict[str, Value], list[Param]]:
+        """Return the run that somebody asks for, with what it is given, as values and as they are stored."""
+        self._access.require(context, Permission.RUN_START)
+        if not isinstance(cast("object", pipeline), Pipeline):
+            raise BadPipeline(f"{pipeline!r} is no pipeline", hint="put @nr.pipeline above the function")
+        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
+            raise Invalid(f"a key of {len(key)} characters", hint=f"use 1 to {_LONGEST_KEY}")
+        arguments = pipeline.bind(params)
+        given = self._given(pipeline, arguments)
+        self._known[pipeline.reference] = pipeline
+        fresh = self._new(context, pipeline, given, key)
+        spelled = {name: words(value) for name, value in arguments.items()}
+        return fresh, given, _as_params(fresh, spelled, given)
 
     def _given(self, pipeline: AnyPipeline, arguments: Mapping[str, object]) -> dict[str, Value]:
         given: dict[str, Value] = {}
@@ -276,6 +277,7 @@ class Runs:
         return given
 
     def _new(self, context: Context, pipeline: AnyPipeline, given: Mapping[str, Value], key: str | None) -> Run:
+        around = recorder.get()
         return Run(
             id=self._ids.new("run"),
             project=context.project,
@@ -287,34 +289,8 @@ class Runs:
             state=RunState.RUNNING,
             created_at=self._clock.now(),
             created_by=str(context.actor),
+            started_in=None if around is None else around.run,
         )
-
-    def _begin(self, context: Context, run: Run, spelled: Mapping[str, str], given: Mapping[str, Value]) -> Run | Lease:
-        """Commit that a run begins, and take its lease; or return the run that was first with the key."""
-        stored = [
-            Param(run=run.id, step="", name=name, words=rules.storable(spelled[name]), artifact=kept.artifact)
-            for name, kept in given.items()
-        ]
-
-        def work(connection: Connection) -> Run | Lease:
-            if not queries.insert_run(connection, run):
-                first = queries.run_of_key(connection, context.project, run.key or "")
-                assert first is not None
-                return self._readable(first)
-            queries.insert_params(connection, context.project, stored)
-            lease = self._holder.acquire(connection, run.id)
-            assert lease is not None
-            return lease
-
-        self._holder.claim(run.id)
-        try:
-            begun = self._database.write(work, durability=Durability.STEP)
-        except BaseException:
-            self._holder.unclaim(run.id)
-            raise
-        if isinstance(begun, Run):
-            self._holder.unclaim(run.id)
-        return begun
 
     def _join(
         self,
@@ -328,46 +304,19 @@ class Runs:
     ) -> Run:
         """Return what the run has come to; take it over when nobody executes it."""
         with self._database.listen(f"run/{run.id}") as ear:
-            while run.state is RunState.RUNNING or (reopen and run.state.reopens):
-                taken = self._take(context, run, reopen=reopen)
+            while run.state.is_open or (reopen and run.state.reopens):
+                taken = self._claims.take(context, run, reopen=reopen)
                 if isinstance(taken, Run):
-                    return taken
+                    return self._readable(taken)
                 if taken is not None:
-                    now = replace(_reopened(run), code=pipeline.code())
+                    now = replace(reopened(run), code=pipeline.code())
                     return self._performer.perform(
                         context, pipeline, now, given, lease=taken, allow_changed_code=allow_changed_code
                     )
                 reopen = False  # somebody else executes it: what it comes to now is the answer
                 ear.wait(_SAFETY_SECONDS)
-                run = self._found(context, run.id)
-        return run
-
-    def _take(self, context: Context, run: Run, *, reopen: bool) -> Run | Lease | None:
-        """Take the run's lease; the run instead if it has ended meanwhile, None while somebody else executes it."""
-
-        def work(connection: Connection) -> Run | Lease | None:
-            lease = self._holder.acquire(connection, run.id)
-            now = queries.run(connection, context.project, run.id)
-            if lease is None or now is None:
-                return None
-            if now.state is RunState.SUCCEEDED or (now.state.reopens and not reopen):
-                self._holder.release_in(connection, lease)
-                return self._readable(now)
-            if now.state.reopens:
-                queries.update_run(connection, _reopened(now))
-                told = {"run": run.id, "pipeline": run.pipeline, "key": run.key}
-                self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run.id, payload=told)
-            return lease
-
-        if not self._holder.claim(run.id):
-            return None
-        taken = None
-        try:
-            taken = self._database.write(work, durability=Durability.DECISION if reopen else Durability.STEP)
-        finally:
-            if not isinstance(taken, Lease):
-                self._holder.unclaim(run.id)
-        return taken
+                run = self._patience.ask(lambda _, id_=run.id: self._found(context, id_))
+        return self._readable(run)
 
     def erase(self, context: Context, keys: Collection[str], *, column: str, dry_run: bool = False) -> int:
         """Drop the kept results that hold one of some keys, in a `column` or in any text; return how many they are."""
@@ -375,56 +324,20 @@ class Runs:
         eraser = RunEraser(self._database, self._values)
         return len(eraser.find(context, keys, column=column)) if dry_run else eraser.erase(context, keys, column=column)
 
-    def _found(self, context: Context, run: str) -> Run:
-        found = self._database.read(lambda connection: queries.run(connection, context.project, run))
-        if found is None:
-            raise NotFound("run", run, hint="runs.list(context) shows the newest ones")
-        return self._readable(found)
-
     def _of_key(self, context: Context, key: str | None) -> Run | None:
         if key is None:
             return None
-        found = self._database.read(lambda connection: queries.run_of_key(connection, context.project, key))
-        return None if found is None else self._readable(found)
-
-    def _readable(self, run: Run, made: Value | None = None) -> Run:
-        """Return the run with a reader for its result, which reads it once."""
-        if run.artifact is None:
-            return run
-        return replace(run, read=cache((made or self._values.stored(run.artifact)).take))
+        project = context.project
+        return self._patience.ask(lambda _: self._database.read(lambda c: queries.run_of_key(c, project, key)))
 
     def _ask(self, context: Context, run: str, asked: Asked) -> Run:
-        """Leave a run as asked for if nobody executes it, else tell whoever does."""
         self._access.require(context, Permission.RUN_START)
-        id_ = self._found(context, run).id
-        is_free_here = self._holder.claim(id_)
-
-        def work(connection: Connection) -> Run:
-            now = queries.run(connection, context.project, id_)
-            assert now is not None
-            if now.state is not RunState.RUNNING and not (asked is Asked.CANCEL and now.state is RunState.PAUSED):
-                return self._readable(now)
-            lease = self._holder.acquire(connection, id_) if is_free_here else None
-            if lease is None:
-                self._holder.ask(connection, id_, asked)
-                return now
-            self._holder.release_in(connection, lease)
-            return self._performer.stop(connection, context, now, asked)
-
-        try:
-            return self._database.write(work)
-        finally:
-            if is_free_here:
-                self._holder.unclaim(id_)
-            self._database.wake(f"run/{id_}")
+        return self._readable(self._claims.ask(context, self._found(context, run).id, asked))
 
     def _must_have_step(self, context: Context, run: Run, step: str) -> None:
         known = {done.step for done in (*self.attempts(context, run.id), *self.hits(context, run.id))}
         if not any(rules.is_part_of(name, step) for name in known):
             raise NotFound("step", step, known=sorted(known))
-
-    def _params_of(self, context: Context, run: Run) -> Sequence[Param]:
-        return self._database.read(lambda connection: queries.params_of(connection, context.project, run.id))
 
     def _pipeline_of(self, run: Run, given: AnyPipeline | None) -> AnyPipeline:
         return given or self._known.get(run.reference) or self._import(run)
@@ -443,5 +356,8 @@ def _digests(given: Mapping[str, Value]) -> dict[str, str]:
     return {name: made.digest for name, made in given.items()}
 
 
-def _reopened(run: Run) -> Run:
-    return replace(run, state=RunState.RUNNING, error=None, failed_step=None, ended_at=None)
+def _as_params(run: Run, spelled: Mapping[str, str], given: Mapping[str, Value]) -> list[Param]:
+    return [
+        Param(run=run.id, step="", name=name, words=rules.storable(spelled[name]), artifact=kept.artifact)
+        for name, kept in given.items()
+    ]

@@ -38,9 +38,13 @@ runs = Table(
     Column("wall_seconds", Float, nullable=False),
     Column("parent", String(_ID)),
     Column("rerun_from", Text),
+    Column("started_in", String(_ID)),
+    Column("priority", Integer),  # of those that were submitted
+    Column("usd", Float),
     Index(None, "project", "key", unique=True),
     Index(None, "project", "state", "id"),
     Index(None, "project", "pipeline", "id"),
+    Index(None, "started_in"),
 )
 
 attempts = Table(
@@ -58,6 +62,7 @@ attempts = Table(
     Column("wall_seconds", Float, nullable=False),
     Column("cpu_seconds", Float, nullable=False),
     Column("peak_bytes", Counter),
+    Column("usd", Float),
     *_artifact(always=False),
     Column("error", Text),
     Index(

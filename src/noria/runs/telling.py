@@ -1,32 +1,23 @@
 """What an attempt tells while it runs, handed on to whoever watches: its words, and how far it is."""
 
 from collections.abc import Callable
-from typing import Protocol
 
-from noria.core.clock import Clock, Stopwatch
+from noria.core.errors import Unavailable
 from noria.runs import queries, rules
 from noria.runs.logs import Log
 from noria.runs.model import LogPart, Progress, Run
 from noria.runs.recorder import Recorder, Told
-from noria.store.database import Connection, Database, Durability
+from noria.runs.surroundings import Surroundings
+from noria.store.database import Connection, Durability
 
 _SECONDS_BETWEEN = 1.0
-
-
-class _Around(Protocol):
-    @property
-    def database(self) -> Database: ...
-    @property
-    def clock(self) -> Clock: ...
-    @property
-    def stopwatch(self) -> Stopwatch: ...
 
 
 class Telling:
     """One attempt's recorder, and the parts of its log that were handed on so far."""
 
     def __init__(
-        self, run: Run, step: str, attempt: int, around: _Around, check: Callable[[Connection], object]
+        self, run: Run, step: str, attempt: int, around: Surroundings, check: Callable[[Connection], object]
     ) -> None:
         self._run = run
         self._step = step
@@ -34,13 +25,14 @@ class Telling:
         self._around = around
         self._check = check
         self._parts = 0
+        self._unheard: list[LogPart] = []
         self._told_at: float | None = None
-        self.recorder = Recorder(log=Log(self._hand_on, around.stopwatch.wall), on_progress=self._progress)
+        self.recorder = Recorder(run=run.id, log=Log(self._hand_on, around.stopwatch.wall), on_progress=self._progress)
 
     def rest(self) -> list[LogPart]:
-        """Return the last part of the log, to be committed with the attempt's end."""
+        """Return what of the log nobody has yet, to be committed with the attempt's end."""
         text = self.recorder.log.take()
-        return [self._part(text)] if text else []
+        return [*self._unheard, self._part(text)] if text else self._unheard
 
     def _part(self, text: str) -> LogPart:
         self._parts += 1
@@ -54,8 +46,9 @@ class Telling:
         )
 
     def _hand_on(self, text: str) -> None:
-        part = self._part(text)
-        self._write(lambda connection: queries.insert_logs(connection, self._run.project, [part]))
+        parts = [*self._unheard, self._part(text)]
+        is_told = self._write(lambda connection: queries.insert_logs(connection, self._run.project, parts))
+        self._unheard = [] if is_told else parts
 
     def _progress(self, told: Told) -> None:
         done, total, words = told
@@ -68,10 +61,16 @@ class Telling:
         shown = Progress(run=self._run.id, step=self._step, done=done, total=total, words=rules.storable(words), at=at)
         self._write(lambda connection: queries.put_progress(connection, self._run.project, shown))
 
-    def _write(self, work: Callable[[Connection], None]) -> None:
+    def _write(self, work: Callable[[Connection], None]) -> bool:
+        """Commit what is told, and say whether it was: no step stands still for a database that does not answer."""
+
         def whole(connection: Connection) -> None:
             self._check(connection)
             work(connection)
 
-        self._around.database.write(whole, durability=Durability.STEP)
+        try:
+            self._around.database.write(whole, durability=Durability.STEP)
+        except Unavailable:
+            return False
         self._around.database.wake(f"run/{self._run.id}")
+        return True

@@ -1,11 +1,12 @@
 """Values as artifacts: encoded, stored inline when small and else as blobs, and read back when needed."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from reprlib import Repr
 from typing import Any, cast
 
 from noria.core import digests
-from noria.core.codecs import Codecs
+from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import Invalid
 from noria.pipelines.model import Input
 from noria.runs.model import Artifact
@@ -44,6 +45,11 @@ class Value:
         """Say whether the value is a plain one, which a pipeline is handed as it is."""
         return self.artifact.codec == _PLAIN
 
+    @property
+    def is_stored(self) -> bool:
+        """Say whether its bytes are kept, so that others can read them; of an `Input` only the digest is."""
+        return self.artifact.codec != _INPUT
+
     def take(self) -> object:
         """Return the value: the very one that was made to the first taker, and a fresh copy to each later one.
 
@@ -73,6 +79,15 @@ class Several:
         return [value.take() for value in self.values]
 
 
+Taking = Callable[[Value | Several], object]
+"""What an executor wants of the values that a step is given: themselves, or whatever leads another machine to them."""
+
+
+def take(made: Value | Several) -> object:
+    """Return what an argument is made of, for a step that is called in this process."""
+    return made.take()
+
+
 @dataclass(frozen=True, slots=True)
 class Values:
     """The codecs and the blobs together."""
@@ -81,13 +96,17 @@ class Values:
     blobs: Blobs
 
     def keep(self, value: object) -> Value:
-        """Encode and store a value. Raises `Invalid` when no codec carries it."""
+        """Encode and store a value; one that an executor has stored is as it is. Raises `Invalid` when no codec carries it."""
+        if isinstance(value, Value):
+            return value
         encoded = self.codecs.encode(value)
+        return Value(self, self.put(encoded), held=_GONE if encoded.codec in _ELSEWHERE else value)
+
+    def put(self, encoded: Encoded) -> Artifact:
+        """Store an encoded value."""
         if encoded.codec == _PLAIN and len(encoded.payload) <= _INLINE_BYTES:
-            artifact = Artifact(codec=encoded.codec, digest=encoded.digest, inline=encoded.payload.decode())
-        else:
-            artifact = Artifact(codec=encoded.codec, digest=encoded.digest, blob=self.blobs.put(encoded.payload))
-        return Value(self, artifact, held=_GONE if encoded.codec in _ELSEWHERE else value)
+            return Artifact(codec=encoded.codec, digest=encoded.digest, inline=encoded.payload.decode())
+        return Artifact(codec=encoded.codec, digest=encoded.digest, blob=self.blobs.put(encoded.payload))
 
     def given(self, value: object) -> Value:
         """Keep a parameter of a run: an `Input` by its digest alone, anything else with its content."""
@@ -110,8 +129,11 @@ class Values:
                 f"the value with the digest {artifact.digest[:12]} was given by reference and not stored",
                 hint='hand it in again: runs.resume(context, id, params={"name": ...})',
             )
-        payload = artifact.inline.encode() if artifact.inline is not None else self.blobs.get(artifact.blob)
-        return self.codecs.decode(artifact.codec, payload)
+        return self.codecs.decode(artifact.codec, self.payload(artifact))
+
+    def payload(self, artifact: Artifact) -> bytes:
+        """Return the bytes of a stored value."""
+        return artifact.inline.encode() if artifact.inline is not None else self.blobs.get(artifact.blob)
 
 
 def words(value: object) -> str:

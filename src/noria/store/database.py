@@ -1,12 +1,13 @@
 """The port to the metadata database: closures go in, committed answers come out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import IntEnum
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 
+from noria.store.leases import FencedInsert, Lease
 from noria.store.waking import Ear
 
 __all__ = ["Answer", "Connection", "Database", "Durability"]
@@ -38,7 +39,20 @@ class Database(Protocol):
         with those of other threads. It does nothing but database work, and never calls `write`.
 
         Raises:
-            Unavailable: the database stayed locked, or could not be reached; nothing was committed.
+            Unavailable: the database stayed locked, or could not be reached. Nothing was committed, unless the
+                connection broke in the commit itself: then nobody can say.
+
+        """
+        ...
+
+    def put(self, insert: FencedInsert, lease: Lease, row: Mapping[str, Any]) -> str | None:
+        """Put one row where a lease is held and commit it, as `write` does a step; return what the holder was asked.
+
+        It is worth one round trip. What breaks a constraint is SQLAlchemy's `IntegrityError`.
+
+        Raises:
+            LeaseLost: the lease is somebody else's now, or has run out; nothing was committed.
+            Unavailable: as `write`.
 
         """
         ...

@@ -5,22 +5,27 @@ checks its lease in the transaction that makes it: a holder that was frozen and 
 (The recipe: Kleppmann, "How to do distributed locking", 2016.)
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Table, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import LeaseLost
 from noria.store.holders import is_dead
 from noria.store.statements import Statement
-from noria.store.tables import leases
+from noria.store.tables import UtcTime, leases
 
 _HELD = Statement(
     select(leases.c.token, leases.c.holder, leases.c.expires_at, leases.c.asked)
     .where(leases.c.name == bindparam("name"))
     .with_for_update()
 )
+
+
+_Row = tuple[int, str, datetime, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +70,13 @@ def check(connection: Connection, lease: Lease, now: datetime) -> str | None:
 
     Returns what the holder was asked to do meanwhile, such as to stop.
     """
+    return _judged(lease, _HELD.rows(connection, {"name": lease.name}), now)
+
+
+def was_last(connection: Connection, lease: Lease) -> bool:
+    """Say whether nobody has taken the lease since; it may have run out or been let go."""
     rows = _HELD.rows(connection, {"name": lease.name})
-    token, holder, expires_at, asked = rows[0] if rows else (0, "nobody", now, None)
-    if token != lease.token or holder != lease.holder or expires_at <= now:
-        raise LeaseLost(
-            f"the lease on {lease.name!r} was lost to {holder}",
-            hint="another worker goes on with it; nothing of this one was committed",
-        )
-    return asked
+    return bool(rows) and rows[0][0] == lease.token
 
 
 def renew(connection: Connection, lease: Lease, now: datetime, *, seconds: float) -> Lease:
@@ -110,3 +114,59 @@ def _first(connection: Connection, lease: Lease) -> Lease | None:
     except IntegrityError:  # another one was first
         return None
     return lease
+
+
+class FencedInsert:
+    """Puts a row into a table where a lease is held: a transaction of one statement, for what happens most often."""
+
+    def __init__(self, table: Table) -> None:
+        self.insert = Statement(insert(table))
+        self._columns = [column.name for column in table.columns]
+        self._alone = Statement(_fenced(table))
+
+    def put(self, connection: Connection, lease: Lease, row: Mapping[str, Any], now: datetime) -> str | None:
+        """Put the row, in the caller's transaction; raises and returns as `check` does."""
+        asked = check(connection, lease, now)
+        self.insert.write(connection, row)
+        return asked
+
+    def put_alone(
+        self, connection: Connection, lease: Lease, row: Mapping[str, Any], now: datetime | None
+    ) -> str | None:
+        """Put the row by one statement, by PostgreSQL's own time unless one is given; as `put` otherwise."""
+        values = {name: row[name] for name in self._columns}
+        values |= {"lease": lease.name, "lease_token": lease.token, "lease_holder": lease.holder, "lease_now": now}
+        rows = self._alone.rows(connection, values)
+        return _judged(lease, [row[:-1] for row in rows], rows[0][-1] if rows else lease.expires_at)
+
+
+def _fenced(table: Table) -> Executable:
+    now = func.coalesce(bindparam("lease_now", type_=UtcTime), func.clock_timestamp()).label("now")
+    held = (
+        select(leases.c.token, leases.c.holder, leases.c.expires_at, leases.c.asked, now)
+        .where(leases.c.name == bindparam("lease"))
+        .with_for_update()
+        .cte("held")
+    )
+    ours = (
+        held.c.token == bindparam("lease_token"),
+        held.c.holder == bindparam("lease_holder"),
+        held.c.expires_at > held.c.now,
+    )
+    row = (
+        select(*(bindparam(column.name, type_=column.type) for column in table.columns)).select_from(held).where(*ours)
+    )
+    put = insert(table).from_select([column.name for column in table.columns], row).cte("put")
+    return select(held).add_cte(put)
+
+
+def _judged(lease: Lease, rows: list[tuple[Any, ...]], now: datetime) -> str | None:
+    """Raise `LeaseLost` unless the row says that the lease is ours; return what its holder is asked."""
+    nobody: _Row = (0, "nobody", now, None)
+    token, holder, expires_at, asked = rows[0] if rows else nobody
+    if token != lease.token or holder != lease.holder or expires_at <= now:
+        raise LeaseLost(
+            f"the lease on {lease.name!r} was lost to {holder}",
+            hint="another worker goes on with it; nothing of this one was committed",
+        )
+    return asked

@@ -1,22 +1,27 @@
-"""PostgreSQL as the metadata database: for teams, and for several machines."""
+"""PostgreSQL as the metadata database: for teams, and for several machines.
+
+A transaction costs what its statements cost and two words more: it begins with a question for the server's time, which
+finds out, too, whether a connection that was kept is still there.
+"""
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from noria.core.clock import Clock
 from noria.core.errors import NotInstalled, Unavailable
 from noria.store.database import Answer, Durability
-from noria.store.statements import Statement
+from noria.store.leases import FencedInsert, Lease
 from noria.store.waking import Ear, Ears, said
 
 _CHANNEL = "noria"
-_TIME = Statement(text("SELECT clock_timestamp()"))
+_TIME = "noria_time"
 _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 1.0
 _NOTIFIES_SECONDS = 60.0
@@ -33,7 +38,7 @@ class PostgresDatabase:
         self._thread: threading.Thread | None = None
         driver_address = "postgresql+psycopg://" + address.partition("://")[2]
         try:
-            self._engine = create_engine(driver_address, pool_size=8, max_overflow=24, pool_pre_ping=True)
+            self._engine = create_engine(driver_address, pool_size=8, max_overflow=24, isolation_level="AUTOCOMMIT")
         except ModuleNotFoundError as problem:
             raise NotInstalled("the PostgreSQL driver (psycopg)", "postgres") from problem
 
@@ -44,32 +49,30 @@ class PostgresDatabase:
 
     def write(self, work: Callable[[Connection], Answer], *, durability: Durability = Durability.DECISION) -> Answer:  # noqa: ARG002 - the strictest is what PostgreSQL does anyway
         """Commit the closure in a transaction of its own."""
-        try:
-            with self._engine.connect() as connection:
-                said(connection)  # what a transaction that failed has left on it
-                with connection.begin():
-                    answer = work(connection)
-                topics = said(connection)
-        except (OperationalError, InterfaceError) as problem:
-            raise _unavailable(problem) from problem
+        with self._transaction("BEGIN") as connection:
+            answer = work(connection)
+            _say(connection, "COMMIT")
+            topics = said(connection)
         for topic in topics:
             self.wake(topic)
         return answer
 
+    def put(self, insert: FencedInsert, lease: Lease, row: Mapping[str, Any]) -> str | None:
+        """Put the row by one statement, which is a transaction by itself."""
+        now = None if self._lease_clock is None else self._lease_clock.now()
+        with self._lent(self._engine.connect) as connection:
+            return insert.put_alone(connection, lease, row, now)
+
     def read(self, query: Callable[[Connection], Answer]) -> Answer:
         """Run the closure on one consistent view."""
-        try:
-            with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-                return query(connection)
-        except (OperationalError, InterfaceError) as problem:
-            raise _unavailable(problem) from problem
+        with self._transaction("BEGIN ISOLATION LEVEL REPEATABLE READ") as connection:
+            return query(connection)
 
     def lease_time(self, connection: Connection) -> datetime:
-        """Return the server's time, or the simulated one that tests handed in."""
+        """Return the server's time when the transaction began, or the simulated one that tests handed in."""
         if self._lease_clock is not None:
             return self._lease_clock.now()
-        ((moment,),) = _TIME.rows(connection, {})
-        return moment.astimezone(UTC)
+        return connection.info[_TIME]
 
     def listen(self, topic: str) -> Ear:
         """Return an ear; a connection of its own listens for this process."""
@@ -83,10 +86,9 @@ class PostgresDatabase:
     def wake(self, topic: str) -> None:
         """Notify after the commit: inside a transaction it would make commits wait for each other."""
         self._ears.hear(topic)
-        with contextlib.suppress(Unavailable):  # who waits looks again anyway
-            self.write(
-                lambda c: c.execute(text("SELECT pg_notify(:channel, :topic)"), {"channel": _CHANNEL, "topic": topic})
-            )
+        told = {"channel": _CHANNEL, "topic": topic}
+        with contextlib.suppress(Unavailable), self._lent(self._engine.connect) as connection:
+            connection.execute(text("SELECT pg_notify(:channel, :topic)"), told)  # if it is lost: who waits looks again
 
     def _hear(self) -> None:
         """Hear other processes, by a connection that is made anew when it breaks."""
@@ -96,9 +98,10 @@ class PostgresDatabase:
             self._closing.wait(_RECONNECT_SECONDS)
 
     def _hear_until_broken(self) -> None:
-        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with self._engine.connect() as connection:
             connection.execute(text(f"LISTEN {_CHANNEL}"))
             self._listening.set()
+            self._ears.hear_all()  # what was said while nobody listened
             raw: Any = connection.connection.driver_connection
             try:
                 while not self._closing.is_set():
@@ -108,6 +111,48 @@ class PostgresDatabase:
                         self._ears.hear(said.payload)
             finally:
                 connection.invalidate()  # nobody else gets a connection that listens
+
+    def _transaction(self, begin: str) -> AbstractContextManager[Connection]:
+        """Begin a transaction; unless the closure commits it, nothing of it stays."""
+        return self._lent(lambda: self._begun(begin))
+
+    @contextmanager
+    def _lent(self, connect: Callable[[], Connection]) -> Generator[Connection]:
+        """Lend a connection, and translate what breaks it."""
+        try:
+            connection = connect()
+            try:
+                yield connection
+            except (OperationalError, InterfaceError):
+                self._drop(connection)
+                raise
+            except BaseException:
+                said(connection)  # nothing was committed that anybody could be woken for
+                raise
+            finally:
+                connection.close()  # the pool rolls back what was not committed
+        except (OperationalError, InterfaceError) as problem:
+            raise _unavailable(problem) from problem
+
+    def _begun(self, begin: str, *, is_second_try: bool = False) -> Connection:
+        """Return a connection whose transaction has begun; a kept one that the server has let go of is left aside."""
+        connection = self._engine.connect()
+        try:
+            cursor = _say(connection, f"{begin}; SELECT clock_timestamp()")
+        except (OperationalError, InterfaceError):
+            self._drop(connection)
+            if is_second_try:
+                raise
+            return self._begun(begin, is_second_try=True)
+        cursor.nextset()
+        connection.info[_TIME] = cursor.fetchone()[0].astimezone(UTC)
+        return connection
+
+    def _drop(self, connection: Connection) -> None:
+        """Let go of a broken connection, and of those that are kept: one thing broke them all."""
+        connection.invalidate()
+        connection.close()
+        self._engine.dispose()
 
     def close(self) -> None:
         """Let go of all connections."""
@@ -125,3 +170,12 @@ def _unavailable(problem: Exception) -> Unavailable:
         f"the metadata database did not answer: {first_line}",
         hint="check the address, and that the server runs and accepts connections",
     )
+
+
+def _say(connection: Connection, words: str) -> Any:  # noqa: ANN401 - a driver's cursor
+    """Say it to the driver itself: beginning and ending a transaction is paid for by every step."""
+    driver = connection.dialect.loaded_dbapi
+    try:
+        return cast("Any", connection.connection.driver_connection).execute(words)
+    except driver.Error as problem:
+        raise DBAPIError.instance(words, None, problem, driver.Error, dialect=connection.dialect) from problem

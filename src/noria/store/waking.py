@@ -81,6 +81,13 @@ class Ears:
         for ear in ears:
             ear.hear()
 
+    def hear_all(self) -> None:
+        """Wake all who wait here: something may have been missed."""
+        with self._lock:
+            topics = tuple(self._ears)
+        for topic in topics:
+            self.hear(topic)
+
     def _close(self, topic: str, ear: Ear) -> None:
         with self._lock:
             ears = self._ears.get(topic, set())

@@ -17,6 +17,7 @@ _MARK = "$"
 _MAX_BYTES = 1 << 20
 _AS_JSON = frozenset({type(None), bool, int, str})
 COLLECTIONS = frozenset({list, tuple, dict})
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 _REASONABLE_DEPTH = "is it inside itself?"
 
 
@@ -46,7 +47,7 @@ class Plain:
     def encode(self, value: object) -> bytes:
         """Return the value's JSON; raises `Invalid` with the place of whatever is not plain."""
         try:
-            return json.dumps(_spell(value, ""), separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+            return _ENCODER.encode(_spell(value, "")).encode()
         except RecursionError:
             raise Invalid("a value too deep to be stored", hint=_REASONABLE_DEPTH) from None
         except UnicodeEncodeError as problem:

@@ -18,8 +18,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
+from noria.adapters.executors.importing import GUARD, refuse_while_importing
+from noria.adapters.executors.sending import Said, refuse_unless_found, tell, unsent
 from noria.core.clock import MachineStopwatch, Stopwatch
-from noria.core.errors import BadPipeline, Invalid, NoriaError, Unavailable
+from noria.core.errors import BadPipeline, Invalid
 from noria.pipelines.references import find
 from noria.pipelines.steps import Step
 from noria.runs import rules
@@ -27,40 +29,57 @@ from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.inprocess import InProcess
 from noria.runs.logs import Log, kept
 from noria.runs.recorder import Recorder
+from noria.runs.slots import Slots
+from noria.runs.values import Taking
 
 _LOOKS_A_SECOND = 20
 _PATIENCE_SECONDS = 60.0
 
-_READY, _OUTCOME, _WORDS, _PROGRESS = "ready", "outcome", "words", "progress"
+_READY, _WORDS, _PROGRESS, _ENDED = "begun", "words", "progress", "ended"
 
 
 class Processes:
-    """Executes tries in up to `most` processes; the number of cores if not given."""
+    """Executes tries in processes, as many at a time as their needs leave room for on this machine."""
 
     name = "processes"
 
-    def __init__(self, stopwatch: Stopwatch, *, most: int | None = None, tags: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, stopwatch: Stopwatch, *, cpus: float | None = None, gpus: float = 0.0, tags: frozenset[str] = frozenset()
+    ) -> None:
+        refuse_while_importing()
         self._watch = stopwatch
-        self._most = most or os.cpu_count() or 1
         self._free: deque[_Worker] = deque()
         self._all: set[_Worker] = set()
-        self._lock = threading.Condition()
-        self._is_closed = False
-        _refuse_while_starting()
-        self.offers = Offers(ends_steps=True, limits_memory=Path("/proc").exists(), cpus=float(self._most), tags=tags)
+        self._lock = threading.Lock()
+        self.offers = Offers(
+            ends_steps=True,
+            limits_memory=Path("/proc").exists(),
+            cpus=cpus or float(os.cpu_count() or 1),
+            gpus=gpus,
+            memory_bytes=_memory_bytes(),
+            tags=tags,
+        )
+        self._slots = Slots(self.offers)
 
     def execute(self, call: Call) -> Outcome:
-        """Execute the try in a free process, as soon as there is one; end the process if the try needs too much."""
-        try:
-            sent = _sent(call)
-        except NoriaError as problem:
-            if problem.retriable:
-                raise
-            return Outcome(problem=Problem(words=f"cannot be sent to a process: {problem.sentence}", cause=problem))
-        except Exception as problem:  # noqa: BLE001 - whatever fetching a user's arguments raises
-            return Outcome(
-                problem=Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
-            )
+        """Execute the try in a free process, as soon as there is room; end the process if the try needs too much."""
+        with self._slots.taken(call.step.needs):
+            try:
+                sent = _sent(call)
+            except Exception as problem:  # noqa: BLE001 - whatever fetching a user's arguments raises
+                return unsent(problem)
+            return self._execute(call, sent)
+
+    def close(self) -> None:
+        """End all processes."""
+        self._slots.close()
+        with self._lock:
+            workers, self._all = tuple(self._all), set()
+            self._free.clear()
+        for worker in workers:
+            worker.end()
+
+    def _execute(self, call: Call, sent: bytes) -> Outcome:
         worker = self._take()
         begun = self._watch.wall()
         try:
@@ -71,40 +90,22 @@ class Processes:
         if outcome is None:
             self._drop(worker)
             return Outcome(problem=worker.problem, wall_seconds=self._watch.wall() - begun)
-        self._give_back(worker)
-        return outcome
-
-    def close(self) -> None:
-        """End all processes."""
         with self._lock:
-            self._is_closed = True
-            workers, self._all = tuple(self._all), set()
-            self._free.clear()
-        for worker in workers:
-            worker.end()
+            self._free.append(worker)
+        return outcome
 
     def _take(self) -> "_Worker":
         with self._lock:
-            while not self._free and len(self._all) >= self._most:
-                self._lock.wait()
-            if self._is_closed:
-                raise Unavailable("the executor is closed", hint="open the home again")
             if self._free:
                 return self._free.pop()
             worker = _Worker()
             self._all.add(worker)
         return worker
 
-    def _give_back(self, worker: "_Worker") -> None:
-        with self._lock:
-            self._free.append(worker)
-            self._lock.notify()
-
     def _drop(self, worker: "_Worker") -> None:
         worker.end()
         with self._lock:
             self._all.discard(worker)
-            self._lock.notify()
 
 
 class _Worker:
@@ -133,10 +134,10 @@ class _Worker:
                 if told is None:
                     return None
                 kind, value = told
-                if kind == _OUTCOME:
+                if kind == _ENDED:
                     return _received(call, value)
                 self._is_ready = True
-                _tell(call.told, kind, value)
+                tell(call.told, (kind, value))
             if ends_at is not None and watch.wall() >= ends_at:
                 return self._give_up(TimeoutError(f"it took longer than {needs.timeout_seconds:g} s and was ended"))
             if needs.memory_bytes is not None and self._used_bytes() > needs.memory_bytes:
@@ -149,9 +150,9 @@ class _Worker:
         self._connection.close()
         self._process.close()
 
-    def _receive(self) -> tuple[str, Any] | None:
+    def _receive(self) -> Said | None:
         try:
-            return cast("tuple[str, Any]", self._connection.recv())
+            return cast("Said", self._connection.recv())
         except (EOFError, ConnectionError):
             self._process.join()
             if not self._is_ready:
@@ -178,16 +179,11 @@ def _sent(call: Call) -> bytes:
 
     It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
     """
-    reference = call.step.reference
-    if "<" in reference:
-        raise BadPipeline(
-            f"step {call.step.name!r} is local to a function, and no other process can find it",
-            hint="define it at the top of a module",
-        )
+    refuse_unless_found(call.step)
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
-        return pickle.dumps((reference, script, list(sys.path), dict(call.arguments())))
+        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, dict(call.arguments())))
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
             f"an argument cannot be sent to another process: {problem}", hint="hand in plain values, frames or arrays"
@@ -202,27 +198,19 @@ def _received(call: Call, value: Mapping[str, Any]) -> Outcome:
     return value["outcome"]
 
 
-def _tell(told: Recorder, kind: str, value: Any) -> None:  # noqa: ANN401 - words, or progress
-    if kind == _WORDS:
-        told.log.write(value)
-    elif kind == _PROGRESS and told.on_progress is not None:
-        told.on_progress(value)
-
-
-def _refuse_while_starting() -> None:
-    """Raise instead of starting processes from a module that a starting process imports: it would never end."""
-    if getattr(multiprocessing.current_process(), "_inheriting", False):
-        raise BadPipeline(
-            "a script starts a run while a process that executes its steps is importing it",
-            hint='put what runs the pipeline under `if __name__ == "__main__":`',
-        )
+def _memory_bytes() -> float:
+    """Return how much memory this machine has; without end where the system does not tell."""
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PAGE_SIZE", "SC_PHYS_PAGES"} <= set(names):
+        return float("inf")
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def _not_started() -> Problem:
     script = getattr(sys.modules["__main__"], "__file__", None) or "the program"
     cause = BadPipeline(
         f"a process for steps died while it imported {script}",
-        hint=f'put what runs the pipeline under `if __name__ == "__main__":`, for {script} is imported by each process',
+        hint=f"{GUARD}, for {script} is imported by each process",
     )
     return Problem(words=f"could not be executed: {cause.sentence}; {cause.hint}", cause=cause, may_pass=False)
 
@@ -233,8 +221,8 @@ def _serve(connection: Connection) -> None:
     with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
         connection.send((_READY, None))
         while True:
-            reference, script, path, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
-            connection.send((_OUTCOME, _executed(executor, connection, reference, script, path, arguments)))
+            reference, script, path, run, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
+            connection.send((_ENDED, _executed(executor, connection, reference, script, path, run, arguments)))
 
 
 def _executed(
@@ -243,11 +231,12 @@ def _executed(
     reference: str,
     script: str | None,
     path: list[str],
+    run: str | None,
     arguments: Mapping[str, object],
 ) -> dict[str, Any]:
     watch = MachineStopwatch()
     log = Log(lambda text: connection.send((_WORDS, text)), watch.wall)
-    told = Recorder(log=log, on_progress=lambda said: connection.send((_PROGRESS, said)))
+    told = Recorder(run=run, log=log, on_progress=lambda said: connection.send((_PROGRESS, said)))
     sys.path[:] = path
     try:
         step = _step(reference, script)
@@ -255,7 +244,11 @@ def _executed(
         words = f"cannot be found by its process: {rules.sentence(problem)}"
         outcome = Outcome(problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
     else:
-        outcome = executor.execute(Call(step=step, arguments=lambda: arguments, told=told))
+
+        def given(*_: Taking) -> Mapping[str, object]:
+            return arguments
+
+        outcome = executor.execute(Call(step=step, arguments=given, told=told))
     outcome = _sendable_outcome(outcome)
     return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
 

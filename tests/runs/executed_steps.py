@@ -1,0 +1,218 @@
+"""Steps that the executors' tests execute; a module of its own, which is what other machines are sent."""
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+import noria.pipelines as nr
+from noria.registry.model import Model
+from noria.runs.recorder import log_metric, log_param, progress
+
+
+@nr.step
+def add(a, b=1):
+    return a + b
+
+
+@nr.step
+def tells(x):
+    print(f"hello {x}")
+    log_metric("x", x)
+    log_param("p", [x])
+    progress(1, 2, "half")
+    return os.getpid()
+
+
+@nr.step(retries=1, backoff_seconds=0)
+def fails(x):
+    raise KeyError(x)
+
+
+class Own(Exception):
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
+@nr.step
+def fails_oddly():
+    raise Own(1, 2)
+
+
+@nr.step
+def double(rows, factors):
+    return rows.with_columns(x=pl.col("x") * float(factors.sum()))
+
+
+@nr.step
+def odd():
+    return object()
+
+
+@nr.step(timeout_seconds=0.5)
+def sleeps(seconds):
+    time.sleep(seconds)
+    return "slept"
+
+
+@nr.step(memory_bytes=300_000_000)
+def fills(megabytes):
+    kept = bytearray(megabytes * 1_000_000)
+    kept[::4096] = b"x" * len(kept[::4096])
+    time.sleep(5 if megabytes > 300 else 0)
+    return len(kept)
+
+
+@nr.step
+def dies():
+    os._exit(3)
+
+
+@nr.step(gpus=1, tags=["fast-disk"])
+def greedy():
+    return 1
+
+
+@nr.pipeline
+def fan(n):
+    return add.map(list(range(n)), b=2, concurrency=3)
+
+
+@nr.pipeline
+def told(x):
+    return tells(x)
+
+
+@nr.pipeline
+def frames(rows):
+    return double(rows, np.array([1.0, 2.0]))
+
+
+@nr.step
+def make(rows):
+    return pl.DataFrame({"x": np.arange(rows, dtype=np.int64)})
+
+
+@nr.step
+def total(frames, more):
+    return sum(int(frame["x"].sum()) for frame in [*frames, *more.values()])
+
+
+@nr.step
+def waits(file, seconds):
+    Path(file).write_text("begun")
+    time.sleep(seconds)
+    Path(file).write_text("went on")
+
+
+@nr.step(timeout_seconds=0.5)
+def waits_too_long(file):
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(60)
+
+
+@nr.step(retries=2, retry_on=ConnectionError, backoff_seconds=0)
+def tried(file, kind):
+    with Path(file).open("a") as out:
+        out.write("x")
+    raise {"right": ConnectionError, "wrong": ValueError}[kind]("again")
+
+
+@nr.step(cpus=2)
+def both_cores(file):
+    with Path(file).open("a") as out:
+        out.write("+")
+        out.flush()
+        time.sleep(0.05)
+        out.write("-")
+
+
+@nr.pipeline
+def large(rows):
+    made = make(rows)
+    return total([made, make(rows)], {"more": made})
+
+
+@nr.pipeline
+def side_by_side(file, n):
+    return both_cores.map([file] * n, concurrency=n)
+
+
+@nr.step
+def exits():
+    sys.exit("enough")
+
+
+@nr.step(tags=["fast-disk"])
+def begins(folder):
+    """Wait on the first node that it is on, and end at once on any other."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    before = [file.name for file in Path(folder).iterdir()]
+    (Path(folder) / node).touch()
+    while not before:
+        time.sleep(0.05)
+    return node
+
+
+@nr.step(cpus=2, tags=["fast-disk"])
+def needs_together():
+    return 1
+
+
+@nr.step(tags=["tape"])
+def on_tape():
+    return 1
+
+
+@nr.step(timeout_seconds=0.5)
+def holds_the_interpreter():
+    return re.match(r"(a+)+$", "a" * 60 + "b")
+
+
+@nr.step
+def runs_for_long(file):
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
+@nr.step
+def size_of(frame):
+    return frame.height
+
+
+@nr.pipeline
+def twice_used(rows):
+    made = make(rows)
+    return [size_of(made), size_of(make(rows + 1)), size_of(made)]
+
+
+@nr.step(timeout_seconds=30.5, memory_bytes=2_000_000_000, cpus=1.5, gpus=1, tags=["fast-disk"])
+def demanding():
+    return 1
+
+
+def slope_only(rows):
+    return rows.select("x")
+
+
+@nr.step
+def fit(rows):
+    from sklearn.linear_model import LinearRegression
+
+    return Model(LinearRegression().fit(slope_only(rows), rows["y"].to_list()), preprocess=slope_only)
+
+
+@nr.step
+def predict(model, rows):
+    return [round(float(score), 6) for score in model.predict(rows)]
+
+
+@nr.pipeline
+def models(rows):
+    return predict(fit(rows), rows)

@@ -1,0 +1,188 @@
+"""Laws of runs that wait for a worker: the highest priority first, then the oldest; none is lost, none runs twice."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+import noria.pipelines as nr
+from noria.core.errors import BadPipeline, Conflict, NotFound
+
+calls = []
+
+
+@nr.step
+def note(x):
+    calls.append(x)
+    return x
+
+
+@nr.pipeline
+def noting(x):
+    return note(x)
+
+
+@nr.step
+def fail(x):
+    raise ValueError(x)
+
+
+@nr.pipeline
+def failing(x):
+    return fail(x)
+
+
+@pytest.fixture(autouse=True)
+def no_calls():
+    calls.clear()
+
+
+def finish_all(runs, ann):
+    ended = []
+    while (run := runs.run_next(ann)) is not None:
+        ended.append(run)
+    return ended
+
+
+def test_submitted_runs_are_executed_by_priority_and_then_by_age(any_house, ann):
+    runs = any_house.runs()
+    for x, priority in ((1, 0), (2, 5), (3, 0), (4, 5), (5, -1)):
+        waiting = runs.submit(ann, noting, params={"x": x}, priority=priority)
+        assert (waiting.state, waiting.priority) == ("queued", priority)
+        any_house.clock.advance_to(any_house.clock.now() + timedelta(seconds=1))
+
+    ended = finish_all(any_house.runs(), ann)
+
+    assert calls == [2, 4, 1, 3, 5]
+    assert [run.result for run in ended] == calls
+    assert runs.run_next(ann) is None
+
+
+def test_a_key_is_one_run_however_it_was_asked_for(house, ann):
+    runs = house.runs()
+    waiting = runs.submit(ann, noting, params={"x": 1}, key="k")
+
+    assert runs.submit(ann, noting, params={"x": 1}, key="k").id == waiting.id
+    with pytest.raises(Conflict, match="other arguments"):
+        runs.submit(ann, noting, params={"x": 2}, key="k")
+    with pytest.raises(Conflict, match="still queued"):
+        waiting.result  # noqa: B018 - reading it is what is refused
+    assert runs.run(ann, noting, params={"x": 1}, key="k").result == 1
+    assert runs.run_next(ann) is None
+
+
+def test_a_run_that_waits_is_cancelled_at_once(any_house, ann):
+    runs = any_house.runs()
+    waiting = runs.submit(ann, noting, params={"x": 1})
+
+    assert runs.cancel(ann, waiting.id).state == "cancelled"
+    assert runs.run_next(ann) is None
+
+
+def test_a_submitted_run_whose_worker_was_lost_is_the_next_ones(any_house, ann):
+    any_house.runs().submit(ann, noting, params={"x": 1})
+    lost = any_house.runs(holder=f"lost on {any_house.database.engine.dialect.name}")
+    assert lost._claims.next(ann) is not None
+    assert any_house.runs(holder="early").run_next(ann) is None
+
+    with any_house.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE leases SET expires_at = '2000-01-01 00:00:00+00:00'")
+    run = any_house.runs(holder="next").run_next(ann)
+
+    assert run is not None
+    assert (run.state, calls) == ("succeeded", [1])
+
+
+def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own(any_house, ann):
+    for x in range(12):
+        any_house.runs().submit(ann, noting, params={"x": x})
+    threads = [threading.Thread(target=finish_all, args=(any_house.runs(holder=name), ann)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(calls) == list(range(12))
+    assert {run.state for run in any_house.runs().list(ann)} == {"succeeded"}
+
+
+def test_a_failed_run_is_not_tried_again_by_the_next_worker(house, ann):
+    house.runs().submit(ann, failing, params={"x": "no"})
+
+    assert house.runs().run_next(ann).state == "failed"
+    assert house.runs().run_next(ann) is None
+
+
+def test_a_run_whose_code_is_not_here_fails_in_words(house, ann, monkeypatch):
+    waiting = house.runs().submit(ann, noting, params={"x": 1})
+    with house.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE runs SET reference = 'no_such_module:noting'")
+
+    run = house.runs().run_next(ann)
+
+    assert (run.id, run.state) == (waiting.id, "failed")
+    assert "no function named 'no_such_module:noting'" in run.error
+    assert "run it where 'no_such_module' can be imported" in run.error
+    assert house.runs().run_next(ann) is None
+
+
+@nr.step
+def first():
+    calls.append("first")
+    return 1
+
+
+@nr.step(priority=2)
+def urgent(x):
+    calls.append("urgent")
+    return x
+
+
+@nr.step
+def needed(x):
+    calls.append("needed")
+    return x
+
+
+@nr.step(priority=-1)
+def late(x):
+    calls.append("late")
+    return x
+
+
+def test_of_the_steps_that_wait_the_highest_priority_comes_first_with_what_it_needs(house, ann):
+    @nr.pipeline
+    def several():
+        last = late(1)
+        a = first()
+        b = urgent(needed(2))
+        return [last, a, b]
+
+    assert house.runs().run(ann, several).result == [1, 1, 2]
+    assert calls == ["needed", "urgent", "first", "late"]
+
+
+def test_a_priority_is_a_whole_number():
+    with pytest.raises(BadPipeline, match="priority='high' is no priority"):
+        nr.step(priority="high")(lambda: None)
+
+
+def test_a_run_that_a_step_starts_knows_in_which_run_that_was(house, ann):
+    runs = house.runs()
+
+    @nr.step
+    def starts():
+        return runs.run(ann, noting, params={"x": 7}).id
+
+    @nr.pipeline
+    def outer():
+        return starts()
+
+    run = runs.run(ann, outer)
+
+    inner = runs.get(ann, run.result)
+    assert inner.started_in == run.id
+    assert [found.id for found in runs.started_in(ann, run.id)] == [inner.id]
+    assert run.started_in is None
+    with pytest.raises(NotFound):
+        runs.started_in(ann, "nothing")
