@@ -1,16 +1,21 @@
 """Laws that every codec meets: what goes in comes out, meaning has one digest, and what cannot be carried is said."""
 
 import math
+import os
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_series_equal
+from sklearn.linear_model import Ridge
 
 from noria.adapters.codecs import standard
 from noria.core.errors import Invalid, NotFound
@@ -172,6 +177,104 @@ def test_how_a_frame_is_chunked_is_not_its_meaning():
     assert CODECS.encode(whole).digest == CODECS.encode(parts).digest
 
 
+@pytest.mark.parametrize("series", [pl.Series("a", [1, None]), pl.Series([1.5]), pl.Series("t", [date(2020, 1, 1)])])
+def test_columns_come_back_equal(series):
+    back = there_and_back(series)
+
+    assert_series_equal(back, series)
+    assert CODECS.encode(back).digest == CODECS.encode(series).digest
+    assert CODECS.encode(series).digest != CODECS.encode(series.to_frame()).digest
+
+
+MOMENTS = pd.date_range("2020-01-01", periods=2, tz="America/New_York", name="at")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": [1, 2], "b": ["x", None], "c": [1.5, math.nan]}),
+        pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "c": pd.Categorical(["x", "y"])}, index=MOMENTS),
+        pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2)], names=["k", "n"])),
+        pd.DataFrame({0: [1.0], 1: [2.0]}, index=[7]),
+        pd.DataFrame({"a": pd.Series([], dtype="float32")}),
+    ],
+)
+def test_frames_of_pandas_come_back_with_index_and_types(frame):
+    back = there_and_back(frame)
+
+    pd.testing.assert_frame_equal(back, frame, check_freq=False)
+    assert CODECS.encode(back).digest == CODECS.encode(frame).digest
+
+
+@pytest.mark.parametrize(
+    "series", [pd.Series([1, 2], name="a"), pd.Series([True, False]), pd.Series([1.5, 2.5], index=MOMENTS, name="a")]
+)
+def test_series_of_pandas_come_back_with_index_and_name(series):
+    back = there_and_back(series)
+
+    pd.testing.assert_series_equal(back, series, check_freq=False)
+    assert CODECS.encode(back).digest == CODECS.encode(series).digest
+
+
+def test_what_differs_in_pandas_has_another_digest():
+    frame = pd.DataFrame({"a": [1, 2]})
+    values = [
+        frame,
+        frame.astype("float64"),
+        frame.set_index(pd.Index([1, 2])),
+        frame.rename(columns={"a": "b"}),
+        frame["a"],
+        frame["a"].rename(None),
+        frame.astype("Int64"),
+        pl.from_pandas(frame),
+    ]
+
+    assert len({CODECS.encode(value).digest for value in values}) == len(values)
+
+
+def test_a_collection_of_frames_arrays_and_models_comes_back_with_its_shape():
+    model = Ridge().fit([[1.0], [2.0]], [1.0, 2.0])
+    value = {"train": (pl.DataFrame({"x": [1]}), np.array([2.0])), "models": [model], "note": "a", "$": None}
+
+    back = there_and_back(value)
+
+    assert list(back) == list(value)
+    assert back["train"][0].equals(value["train"][0])
+    assert type(back["train"]) is tuple
+    assert back["train"][1].tolist() == [2.0]
+    assert back["models"][0].coef_.tolist() == model.coef_.tolist()
+    assert (back["note"], back["$"]) == ("a", None)
+    assert CODECS.encode(back).digest == CODECS.encode(value).digest
+    assert CODECS.encode(value | {"note": "b"}).digest != CODECS.encode(value).digest
+    assert CODECS.encode([np.ones(1), np.ones(2)]).digest != CODECS.encode([np.ones(2), np.ones(1)]).digest
+
+
+def test_a_file_and_a_folder_come_back_with_names_and_content_wherever_they_lay(tmp_path):
+    one, other = tmp_path / "one" / "model", tmp_path / "other" / "model"
+    for root in (one, other):
+        (root / "deep").mkdir(parents=True)
+        (root / "deep" / "weights.bin").write_bytes(b"\x00\x01")
+        (root / "run.sh").write_text("echo")
+        (root / "run.sh").chmod(0o700 if root == one else 0o755)
+
+    back = there_and_back(one)
+
+    assert back.name == "model"
+    assert (back / "deep" / "weights.bin").read_bytes() == b"\x00\x01"
+    assert os.access(back / "run.sh", os.X_OK)
+    assert there_and_back(one / "run.sh").read_text() == "echo"
+    assert CODECS.encode(one).digest == CODECS.encode(other).digest
+    (other / "run.sh").write_text("echo 2")
+    assert CODECS.encode(one).digest != CODECS.encode(other).digest
+
+
+def test_a_folder_with_a_link_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path)
+
+    with pytest.raises(Invalid, match="link is neither a file nor a folder"):
+        CODECS.encode(tmp_path)
+
+
 class Own:
     pass
 
@@ -195,7 +298,10 @@ knot.append(knot)
         ([np.complex128(1)], "a NumPy number of type complex128"),
         (np.array([Own()]), "an array of Python objects could only be pickled"),
         (pl.LazyFrame({"a": [1]}), "a LazyFrame is a plan"),
-        (pl.Series([1]), "a Series has no codec"),
+        ((pl.LazyFrame({"a": [1]}),), r"a LazyFrame is a plan, not values at \[0\]"),
+        (pd.DataFrame({"a": [Own()]}), "this frame of pandas cannot be kept: .*Own"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "this frame of pandas cannot be kept: Duplicate column names"),
+        (Path("nowhere"), "there is nothing at nowhere"),
         (pl.DataFrame({"a": pl.Series([Own()], dtype=pl.Object)}), "column 'a' holds Python objects"),
     ],
 )

@@ -56,7 +56,7 @@ class Codecs:
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise Invalid(
             f"no codec carries a {kind}",
-            hint="return plain values, a Polars frame, a NumPy array, a scikit-learn model, or a list or dictionary of plain values",
+            hint="return plain values, frames, NumPy arrays, scikit-learn models, paths of files, or lists and dictionaries of them",
         )
 
     def decode(self, name: str, payload: bytes) -> object:

@@ -16,6 +16,8 @@ _INPUT = "input"
 _INLINE_BYTES = 4096
 _LONGEST_WORDS = 200
 _GONE = object()
+_ELSEWHERE = frozenset({"file", "collection"})
+"""Values that may lead to files, which their step may have deleted: each is read back."""
 _UNCHANGING = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -85,7 +87,7 @@ class Values:
             artifact = Artifact(codec=encoded.codec, digest=encoded.digest, inline=encoded.payload.decode())
         else:
             artifact = Artifact(codec=encoded.codec, digest=encoded.digest, blob=self.blobs.put(encoded.payload))
-        return Value(self, artifact, held=value)
+        return Value(self, artifact, held=_GONE if encoded.codec in _ELSEWHERE else value)
 
     def given(self, value: object) -> Value:
         """Keep a parameter of a run: an `Input` by its digest alone, anything else with its content."""

@@ -4,6 +4,7 @@ import base64
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -15,10 +16,19 @@ from noria.pipelines.model import Failure
 _MARK = "$"
 _MAX_BYTES = 1 << 20
 _AS_JSON = frozenset({type(None), bool, int, str})
-_CONTAINERS = frozenset({list, tuple, dict})
-_CARRIED = _AS_JSON | _CONTAINERS | {float, bytes, datetime, date, timedelta, Failure}
+COLLECTIONS = frozenset({list, tuple, dict})
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
 _REASONABLE_DEPTH = "is it inside itself?"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where a collection holds a part that another codec carries, by its number."""
+
+    number: int
+
+
+_CARRIED = _AS_JSON | COLLECTIONS | {float, bytes, datetime, date, timedelta, Failure, Part}
 
 
 class Plain:
@@ -125,6 +135,7 @@ _SPELLERS: Mapping[type, Callable[[Any, str], Any]] = {
     bytes: _spell_bytes,
     datetime: _spell_moment,
     date: lambda value, _: {_MARK: "date", "v": value.isoformat()},
+    Part: lambda value, _: {_MARK: "part", "v": value.number},
     Failure: lambda value, _: {_MARK: "failure", "step": value.step, "reason": value.reason},
     timedelta: lambda value, _: {_MARK: "timedelta", "v": [value.days, value.seconds, value.microseconds]},
 }
@@ -167,6 +178,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "datetime": _read_moment,
     "date": lambda fields: date.fromisoformat(fields["v"]),
     "failure": lambda fields: Failure(step=fields["step"], reason=fields["reason"]),
+    "part": lambda fields: Part(fields["v"]),
     "timedelta": lambda fields: timedelta(*fields["v"]),
     "numpy": _read_number,
 }

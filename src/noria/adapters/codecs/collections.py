@@ -1,0 +1,102 @@
+"""Lists, tuples and dictionaries that hold frames, arrays, models or files: their shape as a plain value, then the parts."""
+
+import json
+import struct
+from collections.abc import Iterable
+from typing import Any, cast
+
+from noria.adapters.codecs.plain import COLLECTIONS, Part, Plain
+from noria.core import digests
+from noria.core.codecs import Codecs, Encoded
+from noria.core.errors import Invalid
+
+_LENGTH = struct.Struct(">I")
+
+
+class Collections:
+    """Collections of which some part is not plain; each such part is carried by its own codec."""
+
+    name = "collection"
+
+    def __init__(self, plain: Plain, others: Codecs) -> None:
+        self._plain = plain
+        self._others = others
+
+    def accepts(self, value: object) -> bool:
+        """Say whether it is a collection with something in it that is not plain."""
+        if type(value) not in COLLECTIONS:
+            return False
+        seen, waiting = {id(value)}, [value]
+        while waiting:
+            for item in _items(waiting.pop()):
+                if type(item) not in COLLECTIONS:
+                    if not self._plain.accepts(item):
+                        return True
+                elif id(item) not in seen:
+                    seen.add(id(item))
+                    waiting.append(item)
+        return False
+
+    def encode(self, value: object) -> bytes:
+        """Return an index and the parts' bytes; raises `Invalid` with the place of a part that nothing carries."""
+        parts: list[Encoded] = []
+        shape = self._plain.encode(self._shape(value, "", parts))
+        index = {"shape": shape.decode(), "parts": [[part.codec, part.digest, len(part.payload)] for part in parts]}
+        header = json.dumps(index).encode()
+        return b"".join([_LENGTH.pack(len(header)), header, *(part.payload for part in parts)])
+
+    def decode(self, payload: bytes) -> object:
+        """Read the parts and put them into their places."""
+        index, begin = _index(payload)
+        parts: list[object] = []
+        for codec, _, size in index["parts"]:
+            parts.append(self._others.decode(codec, payload[begin : begin + size]))
+            begin += size
+        return _filled(self._plain.decode(index["shape"].encode()), parts)
+
+    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+        """Return the digest of the shape and of the parts' digests."""
+        index, _ = _index(payload)
+        return digests.of_json([index["shape"], *([codec, digest] for codec, digest, _ in index["parts"])])
+
+    def _shape(self, value: object, place: str, parts: list[Encoded]) -> object:
+        """Return the collection with a number in place of each part that is not plain."""
+        if type(value) is list or type(value) is tuple:
+            items = enumerate(_items(cast("object", value)))
+            return _alike(
+                cast("object", value), [self._shape(item, f"{place}[{number}]", parts) for number, item in items]
+            )
+        if type(value) is dict:
+            pairs = cast("dict[object, object]", value).items()
+            return {key: self._shape(item, f"{place}[{key!r}]", parts) for key, item in pairs}
+        if self._plain.accepts(value):
+            return value
+        try:
+            parts.append(self._others.encode(value))
+        except Invalid as problem:
+            raise Invalid(f"{problem.sentence} at {place} inside a collection", hint=problem.hint) from problem
+        return Part(len(parts) - 1)
+
+
+def _items(value: object) -> Iterable[object]:
+    return cast("dict[object, object]", value).values() if type(value) is dict else cast("list[object]", value)
+
+
+def _alike(collection: object, items: list[object]) -> object:
+    return tuple(items) if isinstance(collection, tuple) else items
+
+
+def _index(payload: bytes) -> tuple[dict[str, Any], int]:
+    (size,) = _LENGTH.unpack_from(payload)
+    begin = _LENGTH.size + size
+    return json.loads(payload[_LENGTH.size : begin]), begin
+
+
+def _filled(shape: object, parts: list[object]) -> object:
+    if isinstance(shape, Part):
+        return parts[shape.number]
+    if isinstance(shape, list | tuple):
+        return _alike(cast("object", shape), [_filled(item, parts) for item in cast("list[object]", shape)])
+    if isinstance(shape, dict):
+        return {key: _filled(item, parts) for key, item in cast("dict[str, object]", shape).items()}
+    return shape
