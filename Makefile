@@ -40,7 +40,7 @@ bench: $(SETTLED) ## import time; the cost of the engine, of the log, of a predi
 bench-peers: $(SETTLED) ## a chain of steps in other engines; makes their environments in ~/.cache/noria-bench
 	$(BIN)/python benchmarks/peers/run.py
 
-crash: $(SETTLED) ## kill a run at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)
+crash: $(SETTLED) ## kill a run, and cut its connection, at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)
 	$(BIN)/pytest -v -s -m "soak or not soak" tests/runs/test_crash_certificate.py
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
