@@ -13,7 +13,7 @@ from noria.settings import environment
 _MOST_QUICK_DEATHS = 5
 _QUICK_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 10.0
 _GRACE_SECONDS = 10.0
 
 
@@ -33,7 +33,7 @@ def pause_before(restart: int, *, has_lived: bool) -> float | None:
     >>> [pause_before(count, has_lived=False) for count in (0, 1, 4, 5)]
     [0.0, 0.1, 0.8, None]
     >>> [pause_before(count, has_lived=True) for count in (0, 1, 5, 50)]
-    [0.0, 0.1, 1.6, 60.0]
+    [0.0, 0.1, 1.6, 10.0]
     """
     if restart >= _MOST_QUICK_DEATHS and not has_lived:
         return None

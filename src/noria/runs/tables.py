@@ -1,6 +1,6 @@
 """Where runs, attempts, hits, cached results, params and metrics are kept."""
 
-from sqlalchemy import Column, Float, Index, Integer, String, Table, Text, text
+from sqlalchemy import Column, Connection, Float, Index, Integer, String, Table, Text, event, text
 
 from noria.store.tables import Counter, UtcTime, metadata
 
@@ -65,16 +65,17 @@ attempts = Table(
     Column("usd", Float),
     *_artifact(always=False),
     Column("error", Text),
-    Index(
-        "uq_attempts_one_result",
-        "run",
-        "step",
-        "inputs",
-        unique=True,
-        sqlite_where=text("state = 'succeeded'"),
-        postgresql_where=text("state = 'succeeded'"),
-    ),
+    Index("uq_attempts_one_result", "run", "step", "inputs", unique=True, sqlite_where=text("state = 'succeeded'")),
 )
+
+
+@event.listens_for(attempts, "before_create")
+def _where_on_postgresql(table: Table, connection: Connection, **_: object) -> None:
+    """Give the index the same condition there; said above, it would load that dialect for every home (44 ms)."""
+    if connection.dialect.name == "postgresql":
+        for index in table.indexes:
+            index.dialect_kwargs["postgresql_where"] = text("state = 'succeeded'")
+
 
 hits = Table(
     "hits",
