@@ -107,7 +107,8 @@ def _programs(home: str, *, control: int, gateway: int, loop_files: tuple[Path, 
         Program(name="gateway", command=[*noria, "gateway", "--home", home, "--port", str(gateway)]),
     ]
     if loop_files:
-        found.append(Program(name="worker", command=[*noria, "worker", *map(str, loop_files), "--home", home]))
+        # first: nothing is answered before it has trained, and it has the longest way to go
+        found.insert(0, Program(name="worker", command=[*noria, "worker", *map(str, loop_files), "--home", home]))
     return found
 
 
