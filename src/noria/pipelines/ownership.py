@@ -25,7 +25,7 @@ def is_own(module: str, package: str) -> bool:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names or top == "noria":
         return False
-    return _stands_outside(module)
+    return _stands_outside(top) and _stands_outside(module)  # the top first: to find what is in it would import it
 
 
 @cache
