@@ -112,7 +112,8 @@ class Supervisor:
             if self._ending.is_set() or status is None:
                 return
             lived = self._stopwatch.wall() - begun
-            child.has_lived |= lived >= _QUICK_SECONDS
+            was_killed = status == -signal.SIGKILL  # by a person, or for want of memory: no fault of its own
+            child.has_lived |= was_killed or lived >= _QUICK_SECONDS
             child.quick_deaths = child.quick_deaths + 1 if lived < _QUICK_SECONDS else 0
             pause = pause_before(child.quick_deaths, has_lived=child.has_lived)
             if pause is None:
