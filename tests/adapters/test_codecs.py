@@ -197,6 +197,8 @@ MOMENTS = pd.date_range("2020-01-01", periods=2, tz="America/New_York", name="at
         pd.DataFrame({"a": [1, 2]}, index=pd.MultiIndex.from_tuples([("x", 1), ("y", 2)], names=["k", "n"])),
         pd.DataFrame({0: [1.0], 1: [2.0]}, index=[7]),
         pd.DataFrame({"a": pd.Series([], dtype="float32")}),
+        pd.DataFrame(index=range(3)),
+        pd.DataFrame(),
     ],
 )
 def test_frames_of_pandas_come_back_with_index_and_types(frame):
@@ -268,6 +270,14 @@ def test_a_file_and_a_folder_come_back_with_names_and_content_wherever_they_lay(
     assert CODECS.encode(one).digest != CODECS.encode(other).digest
 
 
+def test_a_folder_that_would_fill_the_memory_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "large.bin").open("wb") as sparse:
+        sparse.truncate(2**31)
+
+    with pytest.raises(Invalid, match="holds more than 1,073,741,824 bytes"):
+        CODECS.encode(tmp_path)
+
+
 def test_a_folder_with_a_link_is_refused(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
 
@@ -293,6 +303,7 @@ knot.append(knot)
         ({1, 2}, "no codec carries a builtins.set"),
         (lambda: 1, "no codec carries a builtins.function"),
         (knot, "too deep"),
+        ([np.ones(1), knot], "too deep"),
         (bytes(2_000_000), "2,000,000 bytes are too many"),
         ("\ud800", "no Unicode"),
         ([np.complex128(1)], "a NumPy number of type complex128"),

@@ -107,8 +107,14 @@ def test_words_and_progress_are_seen_while_the_step_runs(any_house, ann):
     assert [(p.done, p.words) for p in runs.progress(ann, run.id)] == [(4.0, "")]
 
 
-def test_progress_outside_a_run_does_nothing():
-    progress(1, 2)
+def test_a_step_that_tells_its_progress_is_a_plain_function_outside_a_run(capsys):
+    @nr.step
+    def counted():
+        progress(1, 2)
+        return "done"
+
+    assert counted() == "done"
+    assert capsys.readouterr() == ("", "")
 
 
 def test_each_attempt_tells_its_peak_memory(runs, ann):

@@ -37,6 +37,9 @@ class Server:
         pgexec("pg_ctl", (*where, *words), bin_path=self._server.bin_path, user=self._server.system_user)
 
 
+PATIENCE_SECONDS = 300
+
+
 @pytest.fixture
 def server(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
@@ -50,8 +53,10 @@ def handed(folder):
 
 
 def until(condition, processes):
+    end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert all(process.poll() in (None, 0) for process in processes), "a worker gave up"
+        assert time.monotonic() < end, "the workers do not go on"
         time.sleep(0.01)
 
 

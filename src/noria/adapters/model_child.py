@@ -7,7 +7,6 @@ A model process is told what to load by its first message and answers rows with 
 has no way to the database, and its home is what the gateway gave it.
 """
 
-import contextlib
 import gc
 import importlib
 import os
@@ -31,8 +30,7 @@ def main() -> None:
     """Load what was named, then fork until the gateway is gone."""
     asked = socket.socket(fileno=int(sys.argv[1]))
     for module in sys.argv[2:]:
-        with contextlib.suppress(ImportError):  # nobody has to have it
-            importlib.import_module(module)
+        _preload(module)
     gc.collect()
     gc.freeze()  # what is never collected stays shared
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here: the system lets go of the dead
@@ -41,6 +39,16 @@ def main() -> None:
             asked.close()
             _live(socket.socket(fileno=links[0]))
         os.close(links[0])
+
+
+def _preload(module: str) -> None:
+    """Import what most versions need; nobody has to have it, and what it raises is for a version that needs it."""
+    try:
+        importlib.import_module(module)
+    except ImportError:
+        pass
+    except Exception:  # noqa: BLE001 - a broken library keeps no other version from being served
+        traceback.print_exc()
 
 
 def _live(link: socket.socket) -> None:

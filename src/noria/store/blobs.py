@@ -89,13 +89,6 @@ class Blobs:
                 if len(digest) == _DIGITS:
                     yield Stored(digest=digest, size=entry["size"], at=entry["last_modified"])
 
-    def remove(self, digest: str) -> None:
-        """Take the bytes away; there being none is fine."""
-        import obstore  # noqa: PLC0415 - see put
-
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._store, _place(digest))
-
     def _is_fresh(self, digest: str) -> bool:
         """Say whether the bytes are stored, and not so long ago that they might be taken for garbage."""
         import obstore  # noqa: PLC0415 - see put

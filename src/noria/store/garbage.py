@@ -43,7 +43,7 @@ def find(database: Database, blobs: Blobs, *, before: datetime) -> Garbage:
 def collect(blobs: Blobs, garbage: Garbage) -> None:
     """Take the blobs away."""
     for blob in garbage.blobs:
-        blobs.remove(blob.digest)
+        blobs.drop(blob.digest)
 
 
 def _named(connection: Connection) -> set[str]:

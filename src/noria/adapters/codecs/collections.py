@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterable
 from typing import Any, cast
 
-from noria.adapters.codecs.plain import COLLECTIONS, Part, Plain
+from noria.adapters.codecs.plain import COLLECTIONS, Part, Plain, too_deep
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import Invalid
@@ -40,7 +40,10 @@ class Collections:
     def encode(self, value: object) -> bytes:
         """Return an index and the parts' bytes; raises `Invalid` with the place of a part that nothing carries."""
         parts: list[Encoded] = []
-        shape = self._plain.encode(self._shape(value, "", parts))
+        try:
+            shape = self._plain.encode(self._shape(value, "", parts))
+        except RecursionError:
+            raise too_deep() from None
         index = {"shape": shape.decode(), "parts": [[part.codec, part.digest, len(part.payload)] for part in parts]}
         header = json.dumps(index).encode()
         return b"".join([_LENGTH.pack(len(header)), header, *(part.payload for part in parts)])

@@ -11,6 +11,8 @@ from noria.core import digests
 from noria.core.errors import Invalid
 
 _READ, _EXECUTE = 0o444, 0o111
+_MOST_BYTES = 2**30
+"""What passes through memory whole; a folder named by mistake is not to fill it."""
 
 
 class Files:
@@ -36,12 +38,11 @@ class Files:
                 f"there is nothing at {value}",
                 hint="write the file first, and to a place that outlives the step; if only the name is meant: str(path)",
             )
-        buffer = io.BytesIO()
         root = value.resolve()
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-            for path in [root, *sorted(root.rglob("*"))]:
-                _add(archive, path, str(Path(root.name) / path.relative_to(root)))
-        return buffer.getvalue()
+        try:
+            return _archived(root)
+        except OSError as problem:
+            raise Invalid(f"{value} cannot be read: {problem}", hint="may this user read all of it?") from problem
 
     def decode(self, payload: bytes) -> object:
         """Unpack the archive, once in this process, and return the path."""
@@ -59,6 +60,20 @@ class Files:
     def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the archive, which is the only one that the content has."""
         return digests.of_bytes(payload)
+
+
+def _archived(root: Path) -> bytes:
+    buffer, size = io.BytesIO(), 0
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path in [root, *sorted(root.rglob("*"))]:
+            size += path.lstat().st_size
+            if size > _MOST_BYTES:
+                raise Invalid(
+                    f"{root} holds more than {_MOST_BYTES:,} bytes",
+                    hint="keep it in storage of your own, and hand on its address as a text",
+                )
+            _add(archive, path, str(Path(root.name) / path.relative_to(root)))
+    return buffer.getvalue()
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:

@@ -61,10 +61,10 @@ def _table(value: object) -> Any:  # noqa: ANN401 - a table of Arrow
         more = {_SERIES: json.dumps({"is_named": frame.name is not None}).encode()}
         frame = frame.to_frame()
     try:
-        table = pa.Table.from_pandas(frame)
+        table = pa.Table.from_pandas(frame, preserve_index=None if len(frame.columns) else True)  # else no row is left
     except (pa.ArrowException, TypeError, ValueError) as problem:
         raise Invalid(
-            f"this frame of pandas cannot be kept: {str(problem).splitlines()[0]}",
+            f"this frame of pandas cannot be kept: {problem.args[0]}",
             hint="give columns of objects a type: frame.astype({...}), or frame.convert_dtypes()",
         ) from problem
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **more})

@@ -18,7 +18,6 @@ _MAX_BYTES = 1 << 20
 _AS_JSON = frozenset({type(None), bool, int, str})
 COLLECTIONS = frozenset({list, tuple, dict})
 _ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-_REASONABLE_DEPTH = "is it inside itself?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Plain:
         try:
             return _ENCODER.encode(_spell(value, "")).encode()
         except RecursionError:
-            raise Invalid("a value too deep to be stored", hint=_REASONABLE_DEPTH) from None
+            raise too_deep() from None
         except UnicodeEncodeError as problem:
             raise Invalid(f"a text that is no Unicode: {problem}", hint="return it as bytes") from None
 
@@ -60,6 +59,11 @@ class Plain:
     def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the spelling, which is the only one the value has."""
         return digests.of_bytes(payload)
+
+
+def too_deep() -> Invalid:
+    """Return what is raised for a collection that is inside itself, or as good as that."""
+    return Invalid("a value too deep to be stored", hint="is it inside itself?")
 
 
 def _is_numpy_number(value: object) -> bool:
