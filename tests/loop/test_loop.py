@@ -328,8 +328,9 @@ def test_an_unsure_gate_rejects_at_its_deadline(world):
     assert "had not landed" in world.cycles()[1].words
 
 
-def test_drift_raises_one_signal_and_turns_the_wheel(world):
-    loop = a_loop(when=nr.any_of(nr.manual(), nr.drift(psi=0.5, over="3d")))
+@pytest.mark.parametrize("measure", [{"psi": 0.5}, {"wasserstein": 1.5}])
+def test_drift_raises_one_signal_and_turns_the_wheel(world, measure):
+    loop = a_loop(when=nr.any_of(nr.manual(), nr.drift(over="3d", **measure)))
     world.home.start(loop)
     world.days(12)
     world.home.loops.request(world.home.context, "clicks", reason="first")
@@ -345,8 +346,8 @@ def test_drift_raises_one_signal_and_turns_the_wheel(world):
     world.days(4, turned_by=loop)
 
     signals = world.home.monitors.signals(world.home.context, "clicks")
-    assert [raised.signal.kind for raised in signals] == ["drift"]
-    assert "PSI" in world.cycles()[1].reasons[0].words
+    assert [raised.signal.kind for raised in signals] == [f"drift:{name}" for name in measure]
+    assert "drifted by" in world.cycles()[1].reasons[0].words
 
 
 def test_a_drop_of_the_measured_metric_turns_the_wheel(world):

@@ -39,7 +39,7 @@ def test_all_of_waits_for_the_last_one():
 
 
 def test_a_signal_counts_only_for_its_own_kind_and_from_its_bar_on():
-    standing = Standing(signals=({"kind": "drift", "value": 0.21, "words": "hour drifted"},))
+    standing = Standing(signals=({"kind": "drift:psi", "value": 0.21, "words": "hour drifted"},))
 
     assert words(nr.drift(psi=0.2), standing) == ["hour drifted"]
     assert words(nr.drift(psi=0.3), standing) == []

@@ -82,7 +82,7 @@ def test_rollouts_and_signals_come_newest_first_a_page_at_a_time(any_home, any_c
     for number in range(3):
         any_home.clock.advance_to(any_home.clock.now() + DAY)
         any_home.rollouts.take_back(any_home.context, let_in(any_home, 3).id, reason=str(number))
-        signal = Signal(subject="clicks", kind="drift", value=0.1 * number, threshold=0.2, words=str(number))
+        signal = Signal(subject="clicks", kind="drift:psi", value=0.1 * number, threshold=0.2, words=str(number))
         any_home.database.write(lambda c, signal=signal: any_home.monitors.raise_in(c, any_home.context, signal))
 
     for path in ("rollouts", "signals"):

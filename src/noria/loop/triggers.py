@@ -10,8 +10,9 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from noria.core.durations import as_duration
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, nearest
 from noria.loop.model import Reason, Standing
+from noria.monitors.measures import MEASURES
 
 
 class Trigger(ABC):
@@ -110,21 +111,21 @@ class DataArrival(Trigger):
 class Drift(Trigger):
     """Due when recent rows have drifted from those that the champion learned from.
 
-    The effect size is the population stability index on quantile bins, less its mean under no drift, of the most
-    drifted column; `over` is how far back recent rows reach.
+    It goes by the most drifted column; `over` is how far back recent rows reach, `measure` one of `monitors.measures`.
     """
 
-    psi: float = 0.2
+    measure: str = "psi"
+    by: float = 0.2
     over: timedelta = timedelta(days=7)
     columns: tuple[str, ...] = ()
 
     def reasons(self, standing: Standing) -> tuple[Reason, ...]:
         """Answer when a signal of drift was raised."""
-        return _signalled("drift", standing, self.psi)
+        return _signalled(f"drift:{self.measure}", standing, self.by)
 
     def words(self) -> str:
         """Return its bar."""
-        return f"drift over {self.psi:g} PSI"
+        return f"drift over {self.by:g} {MEASURES[self.measure].words}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,9 +254,30 @@ def data_arrival() -> DataArrival:
     return DataArrival()
 
 
-def drift(*, psi: float = 0.2, over: str | timedelta = "7d", columns: tuple[str, ...] | list[str] = ()) -> Drift:
-    """Turn when the rows of the last `over` have drifted by `psi` from those the champion was trained on."""
-    return Drift(psi=psi, over=as_duration(over), columns=tuple(columns))
+def drift(*, over: str | timedelta = "7d", columns: tuple[str, ...] | list[str] = (), **measure: float) -> Drift:
+    """Turn when the rows of the last `over` have drifted so far from those the champion was trained on.
+
+    One measure and its bar, of the most drifted column; `psi=0.2` without a word:
+
+    - `psi`: population stability index over quantile bins, less its mean under no drift; 0.1 is some, 0.2 much;
+    - `jensen_shannon`: distance of the same bins, from 0 to 1; `wasserstein`: exact, of numbers, in standard
+      deviations. Neither is 0 between two samples of the same: small ones need a higher bar;
+    - `missing`: how much larger the share of missing values is; `new_categories`: the share of rows with a category
+      that the champion has never met.
+
+    Raises:
+        Invalid: two measures, an unknown one, or a bar that is not above 0.
+
+    """
+    unknown = [name for name in measure if name not in MEASURES]
+    if unknown:
+        raise Invalid(f"there is no measure of drift {unknown[0]!r}", hint=nearest(unknown[0], MEASURES))
+    if len(measure) > 1:
+        raise Invalid("a trigger has one measure of drift", hint="nr.any_of(nr.drift(psi=0.2), nr.drift(missing=0.1))")
+    ((name, bar),) = measure.items() or [("psi", 0.2)]
+    if not bar > 0:
+        raise Invalid(f"{name}={bar!r} is no bar for drift", hint="use a number above 0")
+    return Drift(measure=name, by=bar, over=as_duration(over), columns=tuple(columns))
 
 
 def metric_drop(metric: str, *, by: float, over: str | timedelta = "7d") -> MetricDrop:

@@ -11,6 +11,7 @@ from noria.loop import judging, rules, scoring
 from noria.loop.triggers import Drift, MetricDrop
 from noria.loop.turn import Turn
 from noria.monitors import rules as monitor_rules
+from noria.monitors.measures import MEASURES
 from noria.monitors.model import Signal
 from noria.registry.model import CHAMPION, ModelVersion
 
@@ -67,10 +68,11 @@ def _drift(look: _Look, trigger: Drift) -> None:
     reference = datasets.rows(turn.context, name, as_of=trained.as_of, since=trained.since, until=trained.until)
     current = datasets.rows(turn.context, name, as_of=now, since=now - trigger.over, until=now)
     columns = trigger.columns or datasets.columns(turn.context, name)
-    found = turn.rooms.monitors.drift(reference, current, columns=columns)
+    found = turn.rooms.monitors.drift(reference, current, columns=columns, measure=trigger.measure)
     if found is not None:
-        words = f"{found.column} drifted by {found.psi:.3f} PSI over {found.rows:,} rows of the last {trigger.over.days} days"
-        look.measured("drift", value=found.psi, threshold=trigger.psi, words=words)
+        moved = f"{found.column} drifted by {found.value:.3f} {MEASURES[found.measure].words}"
+        words = f"{moved} over {found.rows:,} rows of the last {trigger.over.days} days"
+        look.measured(f"drift:{found.measure}", value=found.value, threshold=trigger.by, words=words)
 
 
 def _metric(look: _Look, trigger: MetricDrop) -> None:

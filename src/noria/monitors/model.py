@@ -6,7 +6,7 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
-    """Something moved by `value`, over `threshold`; `kind` is `drift` or `metric:NAME`, `subject` the loop watched."""
+    """Something moved by `value`, over `threshold`; `kind` is `drift:MEASURE` or `metric:NAME`, `subject` the loop watched."""
 
     subject: str
     kind: str
@@ -34,8 +34,9 @@ class SignalsWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drift:
-    """The most drifted column and its effect size: the population stability index less its mean under no drift."""
+    """The most drifted column and by how much, as a measure of `monitors.measures` has it."""
 
     column: str
-    psi: float
+    measure: str
+    value: float
     rows: int

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from noria.monitors.measures import MEASURES
 from noria.monitors.model import Drift
-from noria.stats import distances
-
-Floats = NDArray[np.float64]
 
 _REARM = 0.8
 """A signal is raised again only after its value fell below this share of the threshold."""
@@ -18,54 +16,27 @@ _REARM = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What rows are held against: for each number its bins and how full they were, for each text its counts."""
+    """What rows are held against: of each column what a measure keeps of it."""
 
-    numbers: Mapping[str, tuple[Floats, Floats]]
-    texts: Mapping[str, Mapping[str, int]]
+    measure: str
+    kept: Mapping[str, Any]
 
 
-def reference_of(rows: pl.DataFrame, *, columns: Sequence[str]) -> Reference:
-    """Return the reference of these columns: quantile bins of numbers, counts of everything else."""
-    numbers = {name: _floats(rows[name]) for name in columns if rows[name].dtype.is_numeric()}
-    return Reference(
-        {name: _binned(values) for name, values in numbers.items()},
-        {name: _counts(rows[name]) for name in columns if name not in numbers},
-    )
+def reference_of(rows: pl.DataFrame, *, columns: Sequence[str], measure: str) -> Reference:
+    """Return the reference of those columns for which the measure means something."""
+    found = MEASURES[measure]
+    return Reference(measure, {name: found.kept(rows[name]) for name in columns if found.reads(rows[name])})
 
 
 def drift(reference: Reference, current: pl.DataFrame) -> Drift | None:
-    """Return the column that has drifted most; None when there is nothing to compare.
-
-    Missing values are a bin of their own.
-    """
-    found = {name: _number_psi(*binned, current[name]) for name, binned in reference.numbers.items()}
-    found |= {name: _text_psi(counts, current[name]) for name, counts in reference.texts.items()}
-    if not found or current.height == 0:
+    """Return the column that has drifted most; None when there is nothing to compare."""
+    measure = MEASURES[reference.measure]
+    found = {name: measure.of(kept, current[name]) for name, kept in reference.kept.items()} if current.height else {}
+    found = {name: value for name, value in found.items() if not np.isnan(value)}
+    if not found:
         return None
     column = max(found, key=lambda name: found[name])
-    return Drift(column=column, psi=found[column], rows=current.height)
-
-
-def _binned(values: Floats) -> tuple[Floats, Floats]:
-    edges = distances.edges_of(values)
-    return edges, distances.depths(values, edges)
-
-
-def _number_psi(edges: Floats, before: Floats, column: pl.Series) -> float:
-    return distances.psi_excess_of_counts(before, distances.depths(_floats(column), edges))
-
-
-def _text_psi(before: Mapping[str, int], column: pl.Series) -> float:
-    return distances.psi_excess_of_counts(*distances.aligned(before, _counts(column)))
-
-
-def _floats(column: pl.Series) -> Floats:
-    return column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-
-def _counts(values: pl.Series) -> dict[str, int]:
-    counted = values.cast(pl.String).fill_null("missing").alias("value").value_counts()
-    return dict(zip(counted["value"].to_list(), counted["count"].to_list(), strict=True))
+    return Drift(column=column, measure=reference.measure, value=found[column], rows=current.height)
 
 
 def crosses(*, value: float, threshold: float, is_up: bool) -> tuple[bool, bool]:

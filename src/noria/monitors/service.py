@@ -27,15 +27,15 @@ class Monitors:
         self._access = access
         self._clock = clock
         self._ids = ids
-        self._references: dict[tuple[str, tuple[str, ...]], rules.Reference] = {}
+        self._references: dict[tuple[str, str, tuple[str, ...]], rules.Reference] = {}
 
-    def drift(self, reference: Rows, current: Rows, *, columns: Sequence[str]) -> Drift | None:
-        """Return how far the current rows have drifted from the reference, whose bins are kept by its digest."""
-        place = (reference.digest, tuple(columns))
+    def drift(self, reference: Rows, current: Rows, *, columns: Sequence[str], measure: str = "psi") -> Drift | None:
+        """Return how far the current rows have drifted from the reference, of which is kept what the measure needs."""
+        place = (reference.digest, measure, tuple(columns))
         if place not in self._references:
             while len(self._references) >= _KEPT:
                 self._references.pop(next(iter(self._references)))
-            self._references[place] = rules.reference_of(reference.load(), columns=columns)
+            self._references[place] = rules.reference_of(reference.load(), columns=columns, measure=measure)
         return rules.drift(self._references[place], current.load())
 
     def raise_in(self, connection: Connection, context: Context, signal: Signal) -> RaisedSignal:
