@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from noria.core.errors import Invalid, NotFound
+from noria.core.payloads import Buffer, Payload
 
 
 class Codec(Protocol):
@@ -19,15 +20,18 @@ class Codec(Protocol):
         """Say whether this codec can carry the value; cheap, and never raises."""
         ...
 
-    def encode(self, value: object) -> bytes:
-        """Return the bytes of an accepted value. Raises `Invalid` if a part of it cannot be carried."""
+    def encode(self, value: object) -> Payload:
+        """Return the bytes of an accepted value, which may lie in it still. Raises `Invalid` if a part cannot be carried."""
         ...
 
-    def decode(self, payload: bytes) -> object:
-        """Return the value; equal in meaning to what was encoded. Raises `Invalid` on bytes it will not trust."""
+    def decode(self, payload: Payload) -> object:
+        """Return the value; equal in meaning to what was encoded, and the taker's own, whatever it does to it.
+
+        It may lie where the payload lies, which is never changed. Raises `Invalid` on bytes it will not trust.
+        """
         ...
 
-    def digest(self, value: object, payload: bytes) -> str:
+    def digest(self, value: object, payload: Payload) -> str:
         """Return the digest of the value's logical content; `payload` is its encoding, for codecs whose bytes are canonical."""
         ...
 
@@ -38,7 +42,7 @@ class Encoded:
 
     codec: str
     digest: str
-    payload: bytes
+    payload: Payload
 
 
 class Codecs:
@@ -59,9 +63,9 @@ class Codecs:
             hint="return plain values, frames, NumPy arrays, scikit-learn models, paths of files, or lists and dictionaries of them",
         )
 
-    def decode(self, name: str, payload: bytes) -> object:
+    def decode(self, name: str, payload: Payload | Buffer) -> object:
         """Read bytes that the codec of that name wrote."""
         for codec in self._codecs:
             if codec.name == name:
-                return codec.decode(payload)
+                return codec.decode(payload if isinstance(payload, Payload) else Payload(payload))
         raise NotFound("codec", name, known=[codec.name for codec in self._codecs])

@@ -12,6 +12,14 @@ def of_bytes(payload: bytes | memoryview) -> str:
     return hashlib.sha256(payload).hexdigest()
 
 
+def of_chunks(chunks: Iterable[bytes | bytearray | memoryview]) -> str:
+    """Return the SHA-256 of bytes that come one piece after the other."""
+    whole = hashlib.sha256()
+    for chunk in chunks:
+        whole.update(chunk)
+    return whole.hexdigest()
+
+
 def of_parts(parts: Iterable[bytes | memoryview]) -> str:
     """Return the SHA-256 of a sequence of parts, each told apart from its neighbours by its length.
 

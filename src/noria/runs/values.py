@@ -8,6 +8,7 @@ from typing import Any, cast
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import Invalid
+from noria.core.payloads import Payload
 from noria.pipelines.model import Input
 from noria.runs.model import Artifact
 from noria.store.blobs import Blobs
@@ -104,8 +105,8 @@ class Values:
 
     def put(self, encoded: Encoded) -> Artifact:
         """Store an encoded value."""
-        if encoded.codec == _PLAIN and len(encoded.payload) <= _INLINE_BYTES:
-            return Artifact(codec=encoded.codec, digest=encoded.digest, inline=encoded.payload.decode())
+        if encoded.codec == _PLAIN and encoded.payload.size <= _INLINE_BYTES:
+            return Artifact(codec=encoded.codec, digest=encoded.digest, inline=bytes(encoded.payload).decode())
         return Artifact(codec=encoded.codec, digest=encoded.digest, blob=self.blobs.put(encoded.payload))
 
     def given(self, value: object) -> Value:
@@ -131,9 +132,11 @@ class Values:
             )
         return self.codecs.decode(artifact.codec, self.payload(artifact))
 
-    def payload(self, artifact: Artifact) -> bytes:
-        """Return the bytes of a stored value."""
-        return artifact.inline.encode() if artifact.inline is not None else self.blobs.get(artifact.blob)
+    def payload(self, artifact: Artifact) -> Payload:
+        """Return the bytes of a stored value, large ones where they lie."""
+        if artifact.inline is not None:
+            return Payload(artifact.inline.encode())
+        return self.blobs.payload(artifact.blob)
 
 
 def words(value: object) -> str:

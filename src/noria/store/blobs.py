@@ -1,20 +1,29 @@
 """Bytes by their SHA-256: in a folder, or in S3, Google or Azure storage."""
 
 import contextlib
+import hashlib
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from noria.core import digests
 from noria.core.clock import RealClock
-from noria.core.errors import Corrupt, NotFound
+from noria.core.errors import Corrupt, Invalid, NotFound
+from noria.core.payloads import CHUNK_BYTES, Buffer, Payload
+from noria.store.mapping import Handle, Identity, InFile
 
 if TYPE_CHECKING:
+    from obstore import GetResult
     from obstore.store import ObjectStore
 
+_MAPPED_BYTES = 1 << 20
+"""From here on bytes are moved in pieces, and read where they lie."""
+_AT_A_TIME = 2
+_MOST_CHECKED = 10_000
 
 _FRESH_FOR = timedelta(hours=1)
 """A blob that is put again is as good as new when it is older than this: garbage collection spares what is new."""
@@ -36,42 +45,53 @@ class Blobs:
         self._clock = RealClock()  # what storage says of times is real, whatever a replay's clock says
         self._store = store
         self._folder = folder
+        self._checked: dict[str, Identity] = {}
 
-    def put(self, payload: bytes) -> str:
-        """Store the bytes so that they survive loss of power, and return their SHA-256, as 64 hexadecimal digits."""
-        import obstore  # noqa: PLC0415 - 30 ms that a command without blobs does not pay
+    def put(self, payload: Payload | Buffer) -> str:
+        """Store the bytes so that they survive loss of power, and return their SHA-256, as 64 hexadecimal digits.
 
-        digest = digests.of_bytes(payload)
-        if not self._is_fresh(digest):
-            obstore.put(self._store, _place(digest), payload)
-            if self._folder is not None:
-                _sync(self._folder / _place(digest))
-        return digest
+        Large ones pass through in pieces. Raises `Invalid` when they change meanwhile, as a file may.
+        """
+        payload = payload if isinstance(payload, Payload) else Payload(payload)
+        if not self._is_fresh(payload.digest):
+            self._write(payload)
+        return payload.digest
 
     def get(self, digest: str) -> bytes:
         """Return the bytes; raises `NotFound` if there are none, `Corrupt` if they are not what was stored."""
-        import obstore  # noqa: PLC0415 - see put
+        return _sound(digest, bytes(self._found(digest).bytes()))
 
+    def payload(self, digest: str) -> Payload:
+        """Return the bytes, large ones as a file that is read where it lies; raises as `get` does.
+
+        A file in the folder is checked once in a process, and again when it is no longer the one that was checked.
+        """
+        if self._folder is None:
+            return self._fetched(digest)
         try:
-            payload = bytes(obstore.get(self._store, _place(digest)).bytes())
+            handle = Handle(os.open(self._folder / _place(digest), os.O_RDONLY))
         except FileNotFoundError as problem:
-            raise NotFound(
-                "blob", digest, hint="its storage was changed by other hands; restore it from a backup"
-            ) from problem
-        if digests.of_bytes(payload) != digest:
-            raise Corrupt(f"blob {digest} is damaged", hint="restore it from a backup")
+            raise _missing(digest) from problem
+        payload = InFile(handle, handle.identity.size)
+        if payload.size < _MAPPED_BYTES:
+            return Payload(_sound(digest, bytes(payload)))
+        if self._checked.get(digest) != handle.identity:
+            if payload.digest != digest:
+                raise _damaged(digest)
+            self._remember(digest, handle.identity)
+        payload.digest = digest
         return payload
 
     def drop(self, digest: str) -> None:
         """Delete the bytes; dropping what is not there is fine."""
-        import obstore  # noqa: PLC0415 - see put
+        import obstore  # noqa: PLC0415 - see _write
 
         with contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, _place(digest))
 
     def has(self, digest: str) -> bool:
         """Say whether the bytes are stored."""
-        import obstore  # noqa: PLC0415 - see put
+        import obstore  # noqa: PLC0415 - see _write
 
         try:
             obstore.head(self._store, _place(digest))
@@ -81,7 +101,7 @@ class Blobs:
 
     def all(self) -> Iterator[Stored]:
         """Yield what is stored."""
-        import obstore  # noqa: PLC0415 - see put
+        import obstore  # noqa: PLC0415 - see _write
 
         for page in cast("Any", obstore).list(self._store):
             for entry in page:
@@ -89,9 +109,46 @@ class Blobs:
                 if len(digest) == _DIGITS:
                     yield Stored(digest=digest, size=entry["size"], at=entry["last_modified"])
 
+    def _write(self, payload: Payload) -> None:
+        """Write the bytes under a name of their own, and rename that: what is there is never changed in place."""
+        import obstore  # noqa: PLC0415 - 30 ms that a command without blobs does not pay
+
+        place = _place(payload.digest)
+        pieces = _unchanged(payload) if payload.may_change else payload.chunks()
+        content = b"".join(pieces) if payload.size < _MAPPED_BYTES else pieces
+        obstore.put(self._store, place, content, max_concurrency=_AT_A_TIME)
+        if self._folder is not None:
+            (self._folder / place).chmod(0o444)  # it may be mapped: nobody is to write into it
+            _sync(self._folder / place)
+
+    def _remember(self, digest: str, file: Identity) -> None:
+        """Remember which file was found to be what it is said to be."""
+        self._checked[digest] = file
+        if len(self._checked) > _MOST_CHECKED:
+            self._checked.clear()
+
+    def _found(self, digest: str) -> "GetResult":
+        import obstore  # noqa: PLC0415 - see _write
+
+        try:
+            return obstore.get(self._store, _place(digest))
+        except FileNotFoundError as problem:
+            raise _missing(digest) from problem
+
+    def _fetched(self, digest: str) -> Payload:
+        """Return what another machine stores; large bytes come in pieces, into a file without a name."""
+        found = self._found(digest)
+        if found.meta["size"] < _MAPPED_BYTES:
+            return Payload(_sound(digest, bytes(found.bytes())))
+        with tempfile.TemporaryFile() as file:
+            if digests.of_chunks(_kept(found, file)) != digest:
+                raise _damaged(digest)
+            file.flush()
+            return InFile(Handle(os.dup(file.fileno())), found.meta["size"])
+
     def _is_fresh(self, digest: str) -> bool:
         """Say whether the bytes are stored, and not so long ago that they might be taken for garbage."""
-        import obstore  # noqa: PLC0415 - see put
+        import obstore  # noqa: PLC0415 - see _write
 
         try:
             found = obstore.head(self._store, _place(digest))
@@ -103,13 +160,43 @@ class Blobs:
 
 def open_blobs(address: str) -> Blobs:
     """Open a folder (made if missing), or `s3://bucket/prefix`, `gs://...`, `az://...`."""
-    from obstore.store import LocalStore, from_url  # noqa: PLC0415 - see Blobs.put
+    from obstore.store import LocalStore, from_url  # noqa: PLC0415 - see Blobs._write
 
     if "://" in address:
         return Blobs(cast("Any", from_url)(address))
     folder = Path(address).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return Blobs(LocalStore(prefix=str(folder)), folder=folder)
+
+
+def _unchanged(payload: Payload) -> Iterator[Buffer]:
+    """Yield the bytes; raises before the last is stored if they are not those that the digest was of."""
+    whole = hashlib.sha256()
+    for chunk in payload.chunks():
+        whole.update(chunk)
+        yield chunk
+    if whole.hexdigest() != payload.digest:
+        raise Invalid("what is stored changed meanwhile", hint="close a file before the step returns its path")
+
+
+def _kept(found: "GetResult", file: IO[bytes]) -> Iterator[Buffer]:
+    for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+        file.write(chunk)
+        yield memoryview(chunk)
+
+
+def _sound(digest: str, content: bytes) -> bytes:
+    if digests.of_bytes(content) != digest:
+        raise _damaged(digest)
+    return content
+
+
+def _damaged(digest: str) -> Corrupt:
+    return Corrupt(f"blob {digest} is damaged", hint="restore it from a backup")
+
+
+def _missing(digest: str) -> NotFound:
+    return NotFound("blob", digest, hint="its storage was changed by other hands; restore it from a backup")
 
 
 def _sync(path: Path) -> None:

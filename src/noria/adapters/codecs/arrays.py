@@ -1,10 +1,11 @@
-"""NumPy arrays in NumPy's own npy format, never with pickled objects in them."""
+"""NumPy arrays in NumPy's own npy format, never with pickled objects in them, and read where they lie."""
 
 import io
 from typing import TYPE_CHECKING, Any, cast
 
 from noria.core import digests
 from noria.core.errors import Invalid
+from noria.core.payloads import Payload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,11 +18,11 @@ class Arrays:
 
     def accepts(self, value: object) -> bool:
         """Say whether it is an array; NumPy is not loaded to find out."""
-        return type(value).__module__ == "numpy" and type(value).__name__ == "ndarray"
+        return type(value).__module__ == "numpy" and type(value).__name__ in {"ndarray", "memmap"}
 
-    def encode(self, value: object) -> bytes:
+    def encode(self, value: object) -> Payload:
         """Return the array's npy file; one that holds Python objects is refused."""
-        import numpy as np  # noqa: PLC0415 - whoever has an array has loaded it
+        from numpy.lib import format as npy  # noqa: PLC0415 - whoever has an array has loaded it
 
         array = cast("NDArray[Any]", value)
         if array.dtype.hasobject:
@@ -29,23 +30,40 @@ class Arrays:
                 "an array of Python objects could only be pickled",
                 hint="give it a type: array.astype(float), or a Polars frame",
             )
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        return buffer.getvalue()
+        header = io.BytesIO()
+        if array.dtype.names is not None:  # a header of its own kind
+            npy.write_array(header, array, allow_pickle=False)
+            return Payload(header.getbuffer())
+        npy.write_array_header_1_0(header, npy.header_data_from_array_1_0(array))
+        by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
+        return Payload(header.getbuffer(), content_of(array.T if by_columns else array))
 
-    def decode(self, payload: bytes) -> object:
-        """Read the array."""
+    def decode(self, payload: Payload) -> object:
+        """Return the array; what is written to it goes to memory of its own, page by page."""
         import numpy as np  # noqa: PLC0415 - see encode
+        from numpy.lib import format as npy  # noqa: PLC0415 - see encode
 
+        content = payload.own()
+        header = io.BytesIO(content[:_MOST_HEADER])
         try:
-            return np.load(io.BytesIO(payload), allow_pickle=False)
-        except ValueError as problem:
+            if npy.read_magic(header) != (1, 0):
+                return npy.read_array(io.BytesIO(content), allow_pickle=False)
+            shape, by_columns, kind = npy.read_array_header_1_0(header)
+            return np.ndarray(shape, kind, content, header.tell(), order="F" if by_columns else "C")
+        except (TypeError, ValueError) as problem:
             raise Invalid(f"these bytes are no array: {problem}") from problem
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of type, shape and values; whether rows or columns come first in memory does not matter."""
-        import numpy as np  # noqa: PLC0415 - see encode
+        array = cast("NDArray[Any]", value)
+        return digests.of_parts([array.dtype.str.encode(), repr(array.shape).encode(), content_of(array)])
 
-        array = np.ascontiguousarray(cast("NDArray[Any]", value))
-        shape = np.asarray(cast("NDArray[Any]", value)).shape
-        return digests.of_parts([array.dtype.str.encode(), repr(shape).encode(), array.tobytes()])
+
+_MOST_HEADER = 1 << 16
+
+
+def content_of(array: "NDArray[Any]") -> memoryview:
+    """Return the bytes of an array, row by row, where it lies if it lies so."""
+    import numpy as np  # noqa: PLC0415 - see Arrays.encode
+
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

@@ -1,16 +1,15 @@
 """Lists, tuples and dictionaries that hold frames, arrays, models or files: their shape as a plain value, then the parts."""
 
-import json
-import struct
 from collections.abc import Iterable
-from typing import Any, cast
+from itertools import accumulate
+from typing import cast
 
+from noria.adapters.codecs.framing import framed, split
 from noria.adapters.codecs.plain import COLLECTIONS, Part, Plain, too_deep
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import Invalid
-
-_LENGTH = struct.Struct(">I")
+from noria.core.payloads import Payload, places
 
 
 class Collections:
@@ -37,29 +36,32 @@ class Collections:
                     waiting.append(item)
         return False
 
-    def encode(self, value: object) -> bytes:
+    def encode(self, value: object) -> Payload:
         """Return an index and the parts' bytes; raises `Invalid` with the place of a part that nothing carries."""
         parts: list[Encoded] = []
         try:
             shape = self._plain.encode(self._shape(value, "", parts))
         except RecursionError:
             raise too_deep() from None
-        index = {"shape": shape.decode(), "parts": [[part.codec, part.digest, len(part.payload)] for part in parts]}
-        header = json.dumps(index).encode()
-        return b"".join([_LENGTH.pack(len(header)), header, *(part.payload for part in parts)])
+        told = [[part.codec, part.digest, part.payload.size] for part in parts]
+        return framed(
+            {"shape": bytes(shape).decode(), "parts": told, "aligned": True}, [part.payload for part in parts]
+        )
 
-    def decode(self, payload: bytes) -> object:
+    def decode(self, payload: Payload) -> object:
         """Read the parts and put them into their places."""
-        index, begin = _index(payload)
-        parts: list[object] = []
-        for codec, _, size in index["parts"]:
-            parts.append(self._others.decode(codec, payload[begin : begin + size]))
-            begin += size
-        return _filled(self._plain.decode(index["shape"].encode()), parts)
+        index, rest = split(payload, "collection")
+        sizes = [size for _, _, size in index["parts"]]
+        begins = places(sizes) if "aligned" in index else [*accumulate(sizes, initial=0)]
+        parts = [
+            self._others.decode(codec, rest.part(begin, size))
+            for (codec, _, size), begin in zip(index["parts"], begins, strict=False)
+        ]
+        return _filled(self._plain.decode(Payload(index["shape"].encode())), parts)
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the shape and of the parts' digests."""
-        index, _ = _index(payload)
+        index, _ = split(payload, "collection")
         return digests.of_json([index["shape"], *([codec, digest] for codec, digest, _ in index["parts"])])
 
     def _shape(self, value: object, place: str, parts: list[Encoded]) -> object:
@@ -87,12 +89,6 @@ def _items(value: object) -> Iterable[object]:
 
 def _alike(collection: object, items: list[object]) -> object:
     return tuple(items) if isinstance(collection, tuple) else items
-
-
-def _index(payload: bytes) -> tuple[dict[str, Any], int]:
-    (size,) = _LENGTH.unpack_from(payload)
-    begin = _LENGTH.size + size
-    return json.loads(payload[_LENGTH.size : begin]), begin
 
 
 def _filled(shape: object, parts: list[object]) -> object:

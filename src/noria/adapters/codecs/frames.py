@@ -1,13 +1,22 @@
-"""Frames and columns of Polars as Arrow IPC, known by their columns and values and not by how they are chunked."""
+"""Frames and columns of Polars as Arrow IPC, known by their columns and values and not by how they are chunked.
 
+They are written as they lie in memory, not compressed, so that they can be read where the file is mapped.
+"""
+
+import contextlib
 import io
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
+from noria.adapters.codecs import arrow
 from noria.core import digests
-from noria.core.errors import Invalid
+from noria.core.errors import Invalid, NotInstalled
+from noria.core.payloads import Payload
 
 if TYPE_CHECKING:
     import polars as pl
+
+_LARGE_BYTES = 1 << 20
+"""From here on it pays to load PyArrow."""
 
 
 class Frames:
@@ -19,15 +28,15 @@ class Frames:
         """Say whether it is a frame, lazy or not; Polars is not loaded to find out."""
         return _is_of_polars(value, "DataFrame", "LazyFrame")
 
-    def encode(self, value: object) -> bytes:
+    def encode(self, value: object) -> Payload:
         """Return the frame as an Arrow IPC file."""
         return _written(_frame(value))
 
-    def decode(self, payload: bytes) -> object:
+    def decode(self, payload: Payload) -> object:
         """Read the frame."""
         return _read(payload)
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the logical digest of the frame."""
         return _digest(_frame(value))
 
@@ -41,15 +50,15 @@ class Columns:
         """Say whether it is a series; Polars is not loaded to find out."""
         return _is_of_polars(value, "Series")
 
-    def encode(self, value: object) -> bytes:
+    def encode(self, value: object) -> Payload:
         """Return the frame of the column as an Arrow IPC file."""
         return _written(_frame(cast("pl.Series", value).to_frame()))
 
-    def decode(self, payload: bytes) -> object:
+    def decode(self, payload: Payload) -> object:
         """Read the column."""
         return _read(payload).to_series()
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the logical digest of the column, which is not that of a frame with it."""
         return digests.of_parts([b"series", _digest(cast("pl.Series", value).to_frame()).encode()])
 
@@ -59,16 +68,20 @@ def _is_of_polars(value: object, *names: str) -> bool:
     return kind.__name__ in names and kind.__module__.partition(".")[0] == "polars"
 
 
-def _written(frame: "pl.DataFrame") -> bytes:
+def _written(frame: "pl.DataFrame") -> Payload:
     buffer = io.BytesIO()
-    frame.write_ipc(buffer, compression="lz4")
-    return buffer.getvalue()
+    frame.write_ipc(buffer, compression="uncompressed", record_batch_size=max(frame.height, 1))
+    return Payload(buffer.getbuffer())
 
 
-def _read(payload: bytes) -> "pl.DataFrame":
+def _read(payload: Payload) -> "pl.DataFrame":
+    """Read a frame, a large one where it lies: PyArrow can do that, and Polars takes over what lies there."""
     import polars as pl  # noqa: PLC0415 - a program without frames does not pay for it
 
-    return pl.read_ipc(io.BytesIO(payload))
+    if payload.size >= _LARGE_BYTES:
+        with contextlib.suppress(NotInstalled, NotImplementedError, ValueError):  # PyArrow reads no 128 bits
+            return cast("pl.DataFrame", cast("Any", pl).from_arrow(arrow.read(payload), rechunk=False))
+    return pl.read_ipc(io.BytesIO(payload.view()))
 
 
 def _digest(frame: "pl.DataFrame") -> str:

@@ -1,20 +1,18 @@
 """Models: an estimator by its own codec, and its preprocess as columns, or by the name and the code of a function."""
 
-import json
-import struct
 from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
+from noria.adapters.codecs.framing import framed, split
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import CodeChanged, Invalid
+from noria.core.payloads import Payload
 from noria.pipelines.code import code_digest
 from noria.pipelines.references import find, reference_to
 from noria.pipelines.steps import Step
 from noria.registry.model import Columns, Model
-
-_LENGTH = struct.Struct(">I")
 
 
 class Models:
@@ -29,17 +27,14 @@ class Models:
         """Say whether it is a model."""
         return isinstance(value, Model)
 
-    def encode(self, value: object) -> bytes:
+    def encode(self, value: object) -> Payload:
         """Return a header in JSON and the estimator's bytes."""
         assert isinstance(value, Model)
         estimator = self._estimator(value)
-        header = json.dumps(
-            {"estimator": estimator.codec, "digest": estimator.digest, "preprocess": _described(value.preprocess)},
-            sort_keys=True,
-        ).encode()
-        return _LENGTH.pack(len(header)) + header + estimator.payload
+        told = {"estimator": estimator.codec, "digest": estimator.digest, "preprocess": _described(value.preprocess)}
+        return framed(told, [estimator.payload])
 
-    def decode(self, payload: bytes) -> object:
+    def decode(self, payload: Payload) -> object:
         """Read the model and import its preprocess.
 
         Raises:
@@ -47,13 +42,13 @@ class Models:
             NotFound: it cannot be imported here.
 
         """
-        header, rest = _split(payload)
+        header, rest = split(payload, "model")
         estimator = self._estimators.decode(header["estimator"], rest)
         return Model(estimator, preprocess=_imported(header["preprocess"]))
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the estimator's content and the preprocess's code."""
-        return digests.of_json(_split(payload)[0])
+        return digests.of_json(split(payload, "model")[0])
 
     def _estimator(self, model: Model) -> Encoded:
         try:
@@ -66,14 +61,6 @@ class Models:
                 f"no codec carries an estimator of type {kind.__module__}.{kind.__qualname__}",
                 hint="use an estimator of scikit-learn",
             ) from problem
-
-
-def _split(payload: bytes) -> tuple[dict[str, Any], bytes]:
-    try:
-        start = _LENGTH.size + _LENGTH.unpack_from(payload)[0]
-        return json.loads(payload[_LENGTH.size : start]), payload[start:]
-    except (struct.error, ValueError) as problem:
-        raise Invalid(f"these bytes are no model: {problem}") from problem
 
 
 def _described(preprocess: Callable[..., Any] | None) -> dict[str, Any] | None:

@@ -1,11 +1,12 @@
 """Frames and columns of pandas as Arrow IPC with pandas' own description: index, names and types come back."""
 
 import json
-from importlib import import_module
 from typing import Any, cast
 
+from noria.adapters.codecs import arrow
 from noria.core import digests
-from noria.core.errors import Invalid, NotInstalled
+from noria.core.errors import Invalid
+from noria.core.payloads import Payload
 
 _KINDS = frozenset({"DataFrame", "Series"})
 _SERIES = b"noria.series"
@@ -22,18 +23,17 @@ class PandasFrames:
         kind = type(value)
         return kind.__name__ in _KINDS and kind.__module__.partition(".")[0] == "pandas"
 
-    def encode(self, value: object) -> bytes:
+    def encode(self, value: object) -> Payload:
         """Return the value as an Arrow IPC file."""
-        pa = _pyarrow()
+        pa = arrow.pyarrow()
         table, sink = _table(value), pa.BufferOutputStream()
-        options = pa.ipc.IpcWriteOptions(compression="lz4")
-        with pa.ipc.new_file(sink, table.schema, options=options) as file:
+        with pa.ipc.new_file(sink, table.schema) as file:
             file.write_table(table)
-        return sink.getvalue().to_pybytes()
+        return Payload(memoryview(sink.getvalue()))
 
-    def decode(self, payload: bytes) -> object:
-        """Read the frame or the series."""
-        table = _pyarrow().ipc.open_file(payload).read_all()
+    def decode(self, payload: Payload) -> object:
+        """Read the frame or the series, as a copy: pandas lets its owner write into it."""
+        table = arrow.read(payload)
         frame: Any = table.to_pandas()
         told = table.schema.metadata.get(_SERIES)
         if told is None:
@@ -41,22 +41,17 @@ class PandasFrames:
         series = frame.iloc[:, 0]
         return series if json.loads(told)["is_named"] else series.rename(None)
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of values, index and types; the versions of the libraries are not part of it."""
-        import polars as pl  # noqa: PLC0415 - a program without frames does not pay for it
-
-        from noria.datasets.frames import frame_digest  # noqa: PLC0415 - see above
-
-        table = _table(value)
+        table = arrow.read(payload)
         metadata = table.schema.metadata
         told = json.loads(metadata[b"pandas"])
         described = digests.canonical_json([told[name] for name in _DESCRIBED])
-        bare = cast("pl.DataFrame", cast("Any", pl).from_arrow(table.replace_schema_metadata(None)))
-        return digests.of_parts([frame_digest(bare).encode(), described, metadata.get(_SERIES, b"")])
+        return digests.of_parts([arrow.table_digest(table).encode(), described, metadata.get(_SERIES, b"")])
 
 
 def _table(value: object) -> Any:  # noqa: ANN401 - a table of Arrow
-    pa, frame, more = _pyarrow(), cast("Any", value), {}
+    pa, frame, more = arrow.pyarrow(), cast("Any", value), {}
     if type(value).__name__ == "Series":
         more = {_SERIES: json.dumps({"is_named": frame.name is not None}).encode()}
         frame = frame.to_frame()
@@ -68,11 +63,3 @@ def _table(value: object) -> Any:  # noqa: ANN401 - a table of Arrow
             hint="give columns of objects a type: frame.astype({...}), or frame.convert_dtypes()",
         ) from problem
     return table.replace_schema_metadata({**(table.schema.metadata or {}), **more})
-
-
-def _pyarrow() -> Any:  # noqa: ANN401 - an optional module, without stubs
-    try:
-        import_module("pyarrow.ipc")
-        return import_module("pyarrow")
-    except ImportError:
-        raise NotInstalled("pyarrow, which carries frames of pandas,", "pandas") from None

@@ -9,8 +9,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from noria.core import digests
 from noria.core.errors import Invalid
+from noria.core.payloads import Payload
 from noria.pipelines.model import Failure
 
 _MARK = "$"
@@ -43,22 +43,22 @@ class Plain:
         """Say whether it is a plain value, or a collection that may be one."""
         return type(value) in _CARRIED or _is_numpy_number(value)
 
-    def encode(self, value: object) -> bytes:
+    def encode(self, value: object) -> Payload:
         """Return the value's JSON; raises `Invalid` with the place of whatever is not plain."""
         try:
-            return _ENCODER.encode(_spell(value, "")).encode()
+            return Payload(_ENCODER.encode(_spell(value, "")).encode())
         except RecursionError:
             raise too_deep() from None
         except UnicodeEncodeError as problem:
             raise Invalid(f"a text that is no Unicode: {problem}", hint="return it as bytes") from None
 
-    def decode(self, payload: bytes) -> object:
+    def decode(self, payload: Payload) -> object:
         """Read the value."""
-        return _read(json.loads(payload))
+        return _read(json.loads(bytes(payload)))
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the spelling, which is the only one the value has."""
-        return digests.of_bytes(payload)
+        return payload.digest
 
 
 def too_deep() -> Invalid:

@@ -1,127 +1,95 @@
-"""scikit-learn estimators by skops, which reads them by an exact list of types and never runs what it reads."""
+"""scikit-learn estimators as their state: a tree in JSON and arrays behind it, which are read without running any of it."""
 
-import io
-import json
-import zipfile
+import math
+from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from noria.core import digests
-from noria.core.errors import Invalid, NotInstalled
+from noria.adapters.codecs import trust
+from noria.adapters.codecs.arrays import content_of
+from noria.adapters.codecs.framing import framed, split
+from noria.adapters.codecs.plain import too_deep
+from noria.core.errors import Invalid, NoriaError, NotInstalled
+from noria.core.payloads import Payload, aligned, places
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
-TRUSTED = frozenset(
-    {
-        "functools.partial",
-        "sklearn._loss.loss.HalfTweedieLoss",
-        "sklearn._loss.loss.HalfTweedieLossIdentity",
-        "sklearn.calibration._CalibratedClassifier",
-        "sklearn.calibration._SigmoidCalibration",
-        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
-        "sklearn.gaussian_process.kernels.ConstantKernel",
-        "sklearn.gaussian_process.kernels.Matern",
-        "sklearn.gaussian_process.kernels.Product",
-        "sklearn.gaussian_process.kernels.RBF",
-        "sklearn.gaussian_process.kernels.Sum",
-        "sklearn.gaussian_process.kernels.WhiteKernel",
-        "sklearn.metrics._dist_metrics.EuclideanDistance64",
-        "sklearn.neighbors._ball_tree.BallTree",
-        "sklearn.neighbors._kd_tree.KDTree",
-        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
-        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
-        "sklearn.tree._tree.Tree",
-        "sklearn.utils.validation.check_array",
-    }
-)
-"""Types that skops does not trust by itself and that are scikit-learn's own, or that it uses inside.
-
-None runs code when it is read; what a `partial` would call must be trusted itself. Trees index memory by the numbers in them, so a forged one could read beyond it: bytes
-reach this codec only from blobs, whose digest the database keeps.
-"""
-
-_VOLATILE = frozenset({"__id__", "_skops_version", "protocol"})
+    from numpy.typing import NDArray
 
 
 class Estimators:
     """Estimators of scikit-learn; what others have built on it is refused until it has a codec of its own."""
 
-    name = "skops"
+    name = "estimator"
 
     def accepts(self, value: object) -> bool:
         """Say whether it is an estimator; scikit-learn is not loaded to find out."""
-        kinds = cast("type[Any]", type(value)).__mro__
-        return any(kind.__module__ == "sklearn.base" and kind.__name__ == "BaseEstimator" for kind in kinds)
+        return trust.is_estimator(cast("type[Any]", type(value)))
 
-    def encode(self, value: object) -> bytes:
-        """Return the estimator as skops writes it. Raises `Invalid` when it holds a type that will not be trusted."""
-        skops = _skops()
+    def encode(self, value: object) -> Payload:
+        """Return the estimator's state. Raises `Invalid` when it holds a type that will not be trusted."""
+        from noria.adapters.codecs.dismantling import Dismantled  # noqa: PLC0415 - NumPy is loaded with scikit-learn
+
         try:
-            payload: bytes = skops.dumps(value, compression=zipfile.ZIP_STORED)
-        except Exception as problem:
+            pieces = Dismantled(value)
+        except RecursionError:
+            raise too_deep() from None
+        except TypeError as problem:
             raise Invalid(
-                f"a {type(value).__name__} could not be written: {type(problem).__name__}: {problem}",
+                f"a {type(value).__name__} could not be written: {problem}",
                 hint="is it fitted, and made of scikit-learn's own parts?",
             ) from problem
-        _refuse_untrusted(skops, payload)
-        return payload
+        arrays = [_stored(array) for array in pieces.arrays]
+        header = {"names": pieces.names, "arrays": [told for told, _ in arrays], "tree": pieces.tree}
+        return framed(header, [content for _, content in arrays])
 
-    def decode(self, payload: bytes) -> object:
-        """Read the estimator. Raises `Invalid` when the bytes name a type that is not trusted; nothing of it is run."""
-        skops = _skops()
+    def decode(self, payload: Payload) -> object:
+        """Read the estimator. Raises `Invalid` when the bytes name a type that is not trusted; none is made then."""
         try:
-            return skops.loads(payload, trusted=sorted(TRUSTED))  # which audits all of it before it makes anything
-        except Exception:
-            _refuse_untrusted(skops, payload)
+            import_module("sklearn")
+        except ModuleNotFoundError as problem:
+            raise NotInstalled("scikit-learn", "sklearn") from problem
+        from noria.adapters.codecs.assembling import Assembly  # noqa: PLC0415 - see encode
+
+        header, rest = split(payload, "estimator")
+        try:
+            return Assembly(header["names"], _arrays(header["arrays"], rest)).read(header["tree"])
+        except NoriaError:
             raise
+        except Exception as problem:
+            raise Invalid(f"these bytes are no estimator: {type(problem).__name__}: {problem}") from problem
 
-    def digest(self, value: object, payload: bytes) -> str:  # noqa: ARG002 - the port's signature
-        """Return the digest of types, parameters and arrays; skops gives one model other bytes each time."""
-        with zipfile.ZipFile(io.BytesIO(payload)) as parts:
-            names = {name: _of_part(name, parts.read(name)) for name in parts.namelist() if name != "schema.json"}
-            schema: object = json.loads(parts.read("schema.json"))
-        return digests.of_json(_steady(schema, names))
-
-
-def _of_part(name: str, content: bytes) -> str:
-    """Return the digest of a file of the archive; of an array by its fields, for what lies between them is chance."""
-    import numpy as np  # noqa: PLC0415 - loaded with scikit-learn
-
-    if not name.endswith(".npy"):
-        return digests.of_bytes(content)
-    array = np.load(io.BytesIO(content), allow_pickle=False)
-    if array.dtype.names is None:
-        return digests.of_bytes(content)
-    fields = [np.ascontiguousarray(array[field]).tobytes() for field in array.dtype.names]
-    return digests.of_parts([repr(array.dtype.descr).encode(), repr(array.shape).encode(), *fields])
+    def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
+        """Return the digest of the bytes, which are the only ones that the state has."""
+        return payload.digest
 
 
-def _steady(schema: Any, names: dict[str, str]) -> Any:  # noqa: ANN401 - JSON
-    """Return the schema without addresses in memory, and with files named by what is in them."""
-    if isinstance(schema, dict):
-        fields = cast("dict[str, Any]", schema)
-        return {key: _steady(item, names) for key, item in fields.items() if key not in _VOLATILE}
-    if isinstance(schema, list):
-        return [_steady(item, names) for item in cast("list[Any]", schema)]
-    return names.get(schema, schema) if isinstance(schema, str) else schema
+def _stored(array: "NDArray[Any]") -> tuple[Mapping[str, Any], Payload]:
+    """Return what an array is, and its content; what lies between the fields of a record is chance, and left out."""
+    import numpy as np  # noqa: PLC0415 - see Estimators.encode
+    from numpy.lib import format as npy  # noqa: PLC0415 - see above
+
+    if array.dtype.names is not None:
+        bare = np.zeros(array.shape, array.dtype)
+        for field in array.dtype.names:
+            bare[field] = array[field]
+        array = bare
+    by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
+    content = content_of(array.T if by_columns else array)
+    told = {"dtype": npy.dtype_to_descr(array.dtype), "shape": array.shape, "order": "F" if by_columns else "C"}
+    return told, Payload(content)
 
 
-def _refuse_untrusted(skops: "ModuleType", payload: bytes) -> None:
-    try:
-        untrusted = sorted(set(skops.get_untrusted_types(data=payload)) - TRUSTED)
-    except Exception as problem:
-        raise Invalid(f"these bytes are no estimator: {type(problem).__name__}: {problem}") from problem
-    if untrusted:
-        raise Invalid(
-            f"the estimator holds {untrusted[0]}, which is not trusted",
-            hint="use scikit-learn's own types; put functions into nr.Model(estimator, preprocess=function)",
-        )
+def _arrays(told: list[dict[str, Any]], rest: Payload) -> list["NDArray[Any]"]:
+    import numpy as np  # noqa: PLC0415 - see Estimators.encode
 
+    from noria.adapters.codecs.assembling import dtype_of  # noqa: PLC0415 - see above
 
-def _skops() -> "ModuleType":
-    try:
-        import skops.io as skops  # noqa: PLC0415  # pyright: ignore[reportMissingTypeStubs] - an optional extra, slow to load, that ships no stubs
-    except ModuleNotFoundError as problem:
-        raise NotInstalled("scikit-learn with skops", "sklearn") from problem
-    return skops
+    content = rest.own()
+    kinds = [dtype_of(one["dtype"]) for one in told]
+    sizes = [kind.itemsize * math.prod(one["shape"]) for kind, one in zip(kinds, told, strict=True)]
+    if any(kind.hasobject for kind in kinds) or sum(map(aligned, sizes)) != rest.size:
+        raise Invalid("these bytes are no estimator: its arrays are not what they are said to be")
+    return [
+        np.ndarray(one["shape"], kind, content, begin, order=one["order"])
+        for one, kind, begin in zip(told, kinds, places(sizes), strict=True)
+    ]

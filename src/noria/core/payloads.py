@@ -1,0 +1,109 @@
+"""Encoded values on their way: in memory or in a file, which whoever stores or reads them need not know."""
+
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import accumulate
+
+from noria.core import digests
+
+Buffer = bytes | bytearray | memoryview
+CHUNK_BYTES = 1 << 22
+ALIGNED_BYTES = 64
+"""What is read where it lies begins at multiples of this, as Arrow and processors like it."""
+
+
+class Payload:
+    """The bytes of an encoded value. These lie in memory, as parts that are not copied; subclasses take them elsewhere."""
+
+    may_change = False
+    """Whether other hands may change the bytes while they are read, as those of a user's files."""
+
+    def __init__(self, *parts: Buffer) -> None:
+        self._parts = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
+        self.size = sum(part.nbytes for part in self._parts)
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the SHA-256 of the bytes."""
+        return digests.of_chunks(self.chunks())
+
+    def chunks(self) -> Iterator[Buffer]:
+        """Yield the bytes in pieces of a few megabytes, so that few of them are in memory at a time."""
+        for part in self._parts:
+            for begin in range(0, part.nbytes, CHUNK_BYTES):
+                yield part[begin : begin + CHUNK_BYTES]
+
+    def view(self) -> memoryview:
+        """Return all of the bytes, to be read where they lie."""
+        if len(self._parts) == 1:
+            return self._parts[0].toreadonly()
+        return memoryview(b"".join(self._parts))
+
+    def own(self) -> memoryview:
+        """Return all of the bytes as the caller's own: what it writes there nobody else sees."""
+        return memoryview(bytearray(self.view()))
+
+    def part(self, begin: int, size: int) -> "Payload":
+        """Return some of the bytes."""
+        return Payload(self.view()[begin : begin + size])
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.view())
+
+    def __len__(self) -> int:
+        return self.size
+
+
+class Chain(Payload):
+    """Payloads one after the other, each at an aligned place."""
+
+    def __init__(self, payloads: list[Payload]) -> None:
+        self._payloads = payloads
+        self.may_change = any(payload.may_change for payload in payloads)
+        self.size = sum(aligned(payload.size) for payload in payloads)
+
+    def chunks(self) -> Iterator[Buffer]:
+        """Yield the bytes of one after the other."""
+        for payload in self._payloads:
+            yield from payload.chunks()
+            yield bytes(aligned(payload.size) - payload.size)
+
+    def view(self) -> memoryview:
+        """Return all of the bytes, brought together."""
+        return memoryview(b"".join(self.chunks()))
+
+
+class Reading(io.RawIOBase):
+    """A payload as a file that is read from its beginning to its end."""
+
+    def __init__(self, payload: Payload) -> None:
+        super().__init__()
+        self._chunks = payload.chunks()
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        """Say that it can be read."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride] - a buffer is one
+        """Fill the buffer with what comes next; 0 at the end."""
+        while not self._rest:
+            following = next(self._chunks, None)
+            if following is None:
+                return 0
+            self._rest = memoryview(following).cast("B")
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+def aligned(size: int) -> int:
+    """Return the next aligned place."""
+    return -(-size // ALIGNED_BYTES) * ALIGNED_BYTES
+
+
+def places(sizes: list[int]) -> list[int]:
+    """Return where each of several begins, when each is at an aligned place."""
+    return list(accumulate(map(aligned, sizes), initial=0))[:-1]

@@ -1,0 +1,63 @@
+"""Files that never change, as payloads: they are mapped and not read into memory, and processes share what is mapped."""
+
+import mmap
+import os
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from noria.core.payloads import CHUNK_BYTES, Payload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Tells a file from another one, and from itself after it was written to."""
+
+    device: int
+    inode: int
+    changed: int
+    size: int
+
+
+class Handle:
+    """An open file, closed when nobody needs it any more; it can be read after its name was deleted."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        weakref.finalize(self, os.close, number)
+        told = os.fstat(number)
+        self.identity = Identity(device=told.st_dev, inode=told.st_ino, changed=told.st_mtime_ns, size=told.st_size)
+
+
+class InFile(Payload):
+    """Some bytes of a file."""
+
+    def __init__(self, handle: Handle, size: int, *, begin: int = 0) -> None:
+        self._handle = handle
+        self._begin = begin
+        self.size = size
+
+    def chunks(self) -> Iterator[memoryview]:
+        """Yield the bytes in pieces, each mapped for as long as it is held."""
+        for begin in range(0, self.size, CHUNK_BYTES):
+            yield self._mapped(mmap.ACCESS_READ, begin, min(CHUNK_BYTES, self.size - begin))
+
+    def view(self) -> memoryview:
+        """Return all of the bytes, to be read."""
+        return self._mapped(mmap.ACCESS_READ, 0, self.size)
+
+    def own(self) -> memoryview:
+        """Return all of the bytes as the caller's own: a page that it writes to is copied then."""
+        return self._mapped(mmap.ACCESS_COPY, 0, self.size)
+
+    def part(self, begin: int, size: int) -> Payload:
+        """Return some of the bytes."""
+        return InFile(self._handle, size, begin=self._begin + begin)
+
+    def _mapped(self, access: int, begin: int, size: int) -> memoryview:
+        if not size:
+            return memoryview(bytearray())
+        place = self._begin + begin
+        odd = place % mmap.ALLOCATIONGRANULARITY
+        whole = mmap.mmap(self._handle.number, odd + size, access=access, offset=place - odd)
+        return memoryview(whole)[odd:]
