@@ -49,7 +49,7 @@ def order(tmp_path_factory):
 
     estimator = Ridge().fit(np.eye(3), [1.0, 2.0, 3.0])
     estimator.coef_, estimator.intercept_ = np.array([1.0, 1000.0, 1_000_000.0]), 0.0
-    payload = standard().encode(nr.Model(estimator, preprocess=unlucky.table)).payload
+    payload = bytes(standard().encode(nr.Model(estimator, preprocess=unlucky.table)).payload)
     from noria.store.blobs import open_blobs
 
     blobs = open_blobs(str(folder / "blobs"))

@@ -3,6 +3,8 @@
 import functools
 import importlib
 import io
+import json
+import struct
 import sys
 import zipfile
 
@@ -23,9 +25,9 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.utils import all_estimators
 
-from noria.adapters.codecs import sklearn as sklearn_codec
-from noria.adapters.codecs import standard
+from noria.adapters.codecs import assembling, standard, trust
 from noria.core.errors import CodeChanged, Invalid, NotFound, NotInstalled
 from noria.registry.model import Model
 
@@ -65,7 +67,7 @@ def test_an_estimator_read_back_predicts_the_very_same(estimator):
 
     encoded, back = there_and_back(fitted)
 
-    assert encoded.codec == "skops"
+    assert encoded.codec == "estimator"
     assert CODECS.encode(fitted).digest == CODECS.encode(back).digest == encoded.digest
     assert np.array_equal(back.predict(X), fitted.predict(X))
     if hasattr(fitted, "predict_proba"):
@@ -100,14 +102,77 @@ def test_a_type_that_is_not_on_the_list_is_refused_by_name_when_written(estimato
     assert "preprocess=function" in caught.value.hint
 
 
-def test_a_type_that_is_not_on_the_list_is_refused_by_name_when_read():
-    payload = skops.io.dumps(Mine().fit(X, Y))
+def forged(tree, *, names=(), arrays=()):
+    header = json.dumps({"names": list(names), "arrays": list(arrays), "tree": tree}).encode()
+    return struct.pack(">I", len(header)) + header
 
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os.system",
+        "builtins.eval",
+        "subprocess.Popen",
+        "sklearn.utils.validation.os.system",
+        "sklearn.tests.test_base.MyEstimator",
+        "sklearn.base.os",
+        "numpy.load",
+        "numpy.testing",
+        "sklearn.metrics.nothing",
+        "tests.adapters.test_models.Mine",
+    ],
+)
+def test_a_name_that_is_not_trusted_is_refused_before_anything_is_made(name, monkeypatch):
+    monkeypatch.setattr(assembling, "_make", lambda *_: pytest.fail("it was made"))
+    made = {"$": "new", "type": 0, "args": [], "state": None}
+    harmless = "sklearn.linear_model._ridge.Ridge"
+
+    for tree in ({"$": "named", "v": 1}, [made, {"$": "called", "type": 1, "args": ["id"], "state": None}], [made]):
+        with pytest.raises(Invalid, match=f"the estimator holds {name}, which is not (trusted|there)"):
+            CODECS.decode("estimator", forged(tree, names=[harmless, name]))
+
+
+def test_an_estimators_constructor_is_never_called_and_a_function_is_no_type():
+    called = {"$": "called", "type": 0, "args": [], "state": None}
+
+    with pytest.raises(Invalid, match="Ridge is made by its state alone"):
+        CODECS.decode("estimator", forged(called, names=["sklearn.linear_model._ridge.Ridge"]))
+    with pytest.raises(Invalid, match="holds numpy.exp, which is not trusted"):
+        CODECS.decode("estimator", forged(called, names=["numpy.exp"]))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"no header",
+        forged({"$": "unknown"}),
+        forged({"$": "array", "v": 0}),
+        forged({"$": "array", "v": 0}, arrays=[{"dtype": "<f8", "shape": [1000], "order": "C"}]),
+        forged({"$": "array", "v": 0}, arrays=[{"dtype": "|O", "shape": [1], "order": "C"}]),
+        forged({"$": "chance", "v": {"bit_generator": "seed", "state": {}}}),
+    ],
+)
+def test_forged_and_broken_bytes_are_refused(payload):
+    with pytest.raises(Invalid):
+        CODECS.decode("estimator", payload)
+
+
+def test_what_an_older_noria_wrote_with_skops_is_read_and_still_by_an_exact_list_of_types():
+    fitted = RandomForestClassifier(n_estimators=3, random_state=0).fit(X, Y)
+    estimator = skops.io.dumps(fitted)
+    header = json.dumps({"estimator": "skops", "digest": "d", "preprocess": None}).encode()
+
+    back = CODECS.decode("skops", estimator)
+    model = CODECS.decode("model", struct.pack(">I", len(header)) + header + estimator)
+
+    assert np.array_equal(back.predict_proba(X), fitted.predict_proba(X))
+    assert np.array_equal(model.estimator.predict_proba(X), fitted.predict_proba(X))
     with pytest.raises(Invalid, match="Mine, which is not trusted"):
-        CODECS.decode("skops", payload)
+        CODECS.decode("skops", skops.io.dumps(Mine().fit(X, Y)))
 
 
-def test_forged_and_broken_bytes_are_refused():
+def test_forged_and_broken_bytes_are_refused_by_the_reader_of_skops():
     forged = io.BytesIO()
     with zipfile.ZipFile(forged, "w") as parts:
         parts.writestr(
@@ -120,17 +185,36 @@ def test_forged_and_broken_bytes_are_refused():
             CODECS.decode("skops", payload)
 
 
-def test_without_the_extra_a_model_is_refused_with_the_way_to_install_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "skops.io", None)
+@pytest.mark.parametrize(
+    ("codec", "module", "extra"), [("estimator", "sklearn", "sklearn"), ("skops", "skops.io", "skops")]
+)
+def test_without_the_extra_a_model_is_refused_with_the_way_to_install_it(codec, module, extra, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
 
     with pytest.raises(NotInstalled) as caught:
-        CODECS.decode("skops", b"x")
+        CODECS.decode(codec, b"x")
 
-    assert caught.value.hint == "pip install 'noria[sklearn]'"
+    assert caught.value.hint == f"pip install 'noria[{extra}]'"
 
 
-def test_every_trusted_type_is_scikit_learns_own_but_for_the_partial_that_it_uses_inside():
-    assert {name for name in sklearn_codec.TRUSTED if not name.startswith("sklearn.")} == {"functools.partial"}
+def test_all_of_scikit_learns_own_estimators_are_trusted_and_no_others():
+    for _, kind in all_estimators():
+        assert trust.type_named(trust.name_of_type(kind)) is kind
+    for kind in (Mine, BaseEstimator().__sklearn_tags__().__class__, type(np.random)):
+        with pytest.raises(Invalid, match="which is not trusted"):
+            trust.name_of_type(kind)
+
+
+def test_every_trusted_type_is_there_under_its_name_or_belongs_to_another_scikit_learn():
+    missing = set()
+    for name in trust.TRUSTED:
+        try:
+            assert trust.name_of_type(trust.type_named(name)) == name
+        except Invalid as problem:
+            assert "is not there" in problem.sentence
+            missing.add(name)
+
+    assert missing <= {name for name in trust.TRUSTED if name.startswith(("sklearn.linear_model._sgd_fast", "scipy"))}
 
 
 def test_a_partial_of_something_that_is_not_trusted_is_refused():

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from noria.core.digests import Buffer
 from noria.core.errors import Invalid, NotFound
-from noria.core.payloads import Buffer, Payload
+from noria.core.payloads import Payload
 
 
 class Codec(Protocol):

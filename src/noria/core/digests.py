@@ -6,13 +6,16 @@ from collections.abc import Iterable
 
 from noria.core.errors import Invalid
 
+Buffer = bytes | bytearray | memoryview
+"""Bytes, wherever they lie."""
 
-def of_bytes(payload: bytes | memoryview) -> str:
+
+def of_bytes(payload: Buffer) -> str:
     """Return the SHA-256 of the bytes, as 64 hexadecimal digits."""
     return hashlib.sha256(payload).hexdigest()
 
 
-def of_chunks(chunks: Iterable[bytes | bytearray | memoryview]) -> str:
+def of_chunks(chunks: Iterable[Buffer]) -> str:
     """Return the SHA-256 of bytes that come one piece after the other."""
     whole = hashlib.sha256()
     for chunk in chunks:
@@ -20,7 +23,7 @@ def of_chunks(chunks: Iterable[bytes | bytearray | memoryview]) -> str:
     return whole.hexdigest()
 
 
-def of_parts(parts: Iterable[bytes | memoryview]) -> str:
+def of_parts(parts: Iterable[Buffer]) -> str:
     """Return the SHA-256 of a sequence of parts, each told apart from its neighbours by its length.
 
     >>> of_parts([b"ab", b"c"]) == of_parts([b"a", b"bc"])

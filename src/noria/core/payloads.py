@@ -6,8 +6,8 @@ from functools import cached_property
 from itertools import accumulate
 
 from noria.core import digests
+from noria.core.digests import Buffer
 
-Buffer = bytes | bytearray | memoryview
 CHUNK_BYTES = 1 << 22
 ALIGNED_BYTES = 64
 """What is read where it lies begins at multiples of this, as Arrow and processors like it."""

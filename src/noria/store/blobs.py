@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from noria.core import digests
 from noria.core.clock import RealClock
+from noria.core.digests import Buffer
 from noria.core.errors import Corrupt, Invalid, NotFound
-from noria.core.payloads import CHUNK_BYTES, Buffer, Payload
+from noria.core.payloads import CHUNK_BYTES, Payload
 from noria.store.mapping import Handle, Identity, InFile
 
 if TYPE_CHECKING:

@@ -5,11 +5,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from noria.core import digests
+from noria.core.digests import Buffer
 from noria.core.errors import NotInstalled
-from noria.core.payloads import Buffer, Payload
+from noria.core.payloads import Payload
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_TEXTS = ("string", "large_string", "string_view", "binary", "binary_view")
 
 Table = Any
 """One of PyArrow's, which has no types here."""
@@ -52,9 +55,7 @@ def _whole(column: Any) -> Any:  # noqa: ANN401 - one of PyArrow's
     types, kind = pa.types, column.type
     if types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type
-    if types.is_string(kind) or types.is_binary(kind) or types.is_string_view(kind) or types.is_binary_view(kind):
-        column = column.cast(pa.large_binary())
-    elif types.is_large_string(kind):
+    if any(getattr(types, f"is_{name}")(kind) for name in _TEXTS):
         column = column.cast(pa.large_binary())
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 

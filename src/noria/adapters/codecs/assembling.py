@@ -43,7 +43,7 @@ class Assembly:
 
     def named(self, told: dict[str, Any]) -> Any:  # noqa: ANN401 - see read
         """Return a function or a type."""
-        return trust.value_named(self._names[told["v"]])
+        return trust.value_named(self._names[int(told["v"])])
 
     def array(self, told: dict[str, Any]) -> Any:  # noqa: ANN401 - see read
         """Return an array."""
@@ -77,7 +77,7 @@ class Assembly:
 
     def object(self, told: dict[str, Any]) -> Any:  # noqa: ANN401 - see read
         """Return an object as its type makes it, in its state."""
-        kind = trust.type_named(self._names[told["type"]])
+        kind = trust.type_named(self._names[int(told["type"])])
         number = self._begin()
         made = self._made[number] = _make(kind, told[MARK], self.read(told["args"]))
         _restore(made, self.read(told.get("state")))
@@ -119,10 +119,9 @@ def _restore(made: Any, state: Any) -> None:  # noqa: ANN401 - see Assembly.read
     if hasattr(made, "__setstate__"):
         made.__setstate__(state)
         return
-    parts = state if isinstance(state, tuple) else (state,)  # what stands in slots comes beside the rest
-    for fields in cast("tuple[dict[str, Any] | None, ...]", parts):
-        for name, value in (fields or {}).items():
-            object.__setattr__(made, name, value)
+    fields, slots = cast("tuple[dict[str, Any], dict[str, Any]]", state if type(state) is tuple else (state, {}))
+    for name, value in ((fields or {}) | slots).items():
+        object.__setattr__(made, name, value)
 
 
 def _masked(assembly: Assembly, told: dict[str, Any]) -> Any:  # noqa: ANN401 - see Assembly.read

@@ -88,7 +88,7 @@ def _plain(value: object, codecs: Codecs) -> bytes | None:
         encoded = codecs.encode(value)
     except Invalid:
         return None
-    return encoded.payload if encoded.codec == "plain" else None
+    return bytes(encoded.payload) if encoded.codec == "plain" else None
 
 
 def _unpack_error(packed: Packed, codecs: Codecs) -> Exception:

@@ -23,6 +23,7 @@ from noria.adapters.executors.sending import Said, Sender, Try, received, tell, 
 from noria.core.clock import Stopwatch
 from noria.core.codecs import Encoded
 from noria.core.errors import Invalid, NotInstalled, Unavailable
+from noria.core.payloads import Payload
 from noria.pipelines.model import Needs
 from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem, closed
@@ -143,7 +144,7 @@ class Ray:
         """Keep what a try returned, to be committed before the next step starts; that one finds it with Ray still."""
         reference = None if "payload" in packed else next(stream)
         payload = packed["payload"] if reference is None else _ray().get(reference)
-        artifact = self._values.put(Encoded(codec=packed["codec"], digest=packed["digest"], payload=payload))
+        artifact = self._values.put(Encoded(codec=packed["codec"], digest=packed["digest"], payload=Payload(payload)))
         if reference is not None:
             self._objects.remember((artifact.codec, artifact.digest), reference)
         return self._values.stored(artifact)
@@ -206,9 +207,9 @@ def _perform(asked: bytes, bundle: bytes | None, *objects: bytes) -> Generator[S
     def put(value: Encoded | Artifact) -> Packed:
         assert isinstance(value, Encoded)
         packed = {"codec": value.codec, "digest": value.digest}
-        if len(value.payload) <= INLINE_BYTES:
-            return packed | {"payload": value.payload}
-        returned.append(value.payload)
+        if value.payload.size <= INLINE_BYTES:
+            return packed | {"payload": bytes(value.payload)}
+        returned.append(bytes(value.payload))
         return packed
 
     child = Child(codecs, get=get, put=put)

@@ -34,7 +34,7 @@ class Objects:
 
     def payload(self, artifact: Artifact) -> bytes:
         """Return the bytes of a stored value."""
-        return self._values.payload(artifact)
+        return bytes(self._values.payload(artifact))
 
     def kept(self, name: tuple[str, str], fetch: Callable[[], bytes]) -> Reference:
         """Return a reference to what is known by a name; it is put there once."""
@@ -70,9 +70,9 @@ class Sent:
         """Leave a value to be sent."""
         name = (value.codec, value.digest)
         if isinstance(value, Encoded):
-            if len(value.payload) <= INLINE_BYTES:
-                return {"codec": value.codec, "payload": value.payload}
-            self.references.append(self._objects.kept(name, lambda: value.payload))
+            if value.payload.size <= INLINE_BYTES:
+                return {"codec": value.codec, "payload": bytes(value.payload)}
+            self.references.append(self._objects.kept(name, lambda: bytes(value.payload)))
         elif value.inline is not None:
             return {"codec": value.codec, "payload": value.inline.encode()}
         else:
