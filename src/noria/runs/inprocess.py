@@ -1,6 +1,8 @@
 """The default executor: it calls the step's function in the run's own process and thread."""
 
+import os
 import sys
+from pathlib import Path
 
 from noria.core.clock import Stopwatch
 from noria.core.errors import NoriaError
@@ -64,6 +66,12 @@ def peak_bytes() -> int | None:
     if sys.platform == "win32":
         return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
+
+
+def own_bytes(process: str) -> int:
+    """Return how much memory a process has of its own; files that it maps can be taken from it, and do not count."""
+    _, resident, shared, *_ = Path(f"/proc/{process}/statm").read_text().split()
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _call(call: Call) -> tuple[object, Problem | None]:

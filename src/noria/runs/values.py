@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from reprlib import Repr
 from typing import Any, cast
 
@@ -50,6 +51,15 @@ class Value:
     def is_stored(self) -> bool:
         """Say whether its bytes are kept, so that others can read them; of an `Input` only the digest is."""
         return self.artifact.codec != _INPUT
+
+    def leave(self) -> Path | None:
+        """Let go of a large value and return the folder that any process of this machine can map it from; None for others."""
+        if not self.artifact.blob or self.artifact.codec in _ELSEWHERE:
+            return None
+        folder = self._values.blobs.folder_of_large(self.artifact.blob)
+        if folder is not None:
+            self._held = _GONE
+        return folder
 
     def take(self) -> object:
         """Return the value: the very one that was made to the first taker, and a fresh copy to each later one.

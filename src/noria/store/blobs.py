@@ -83,6 +83,11 @@ class Blobs:
         payload.digest = digest
         return payload
 
+    def folder_of_large(self, digest: str) -> Path | None:
+        """Return the folder of large bytes, which another process of this machine can map; None for any others."""
+        place = None if self._folder is None else self._folder / _place(digest)
+        return self._folder if place and place.exists() and place.stat().st_size >= _MAPPED_BYTES else None
+
     def drop(self, digest: str) -> None:
         """Delete the bytes; dropping what is not there is fine."""
         import obstore  # noqa: PLC0415 - see _write

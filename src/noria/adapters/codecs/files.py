@@ -18,6 +18,8 @@ from noria.core.errors import Invalid
 from noria.core.payloads import CHUNK_BYTES, Payload, Reading
 
 _READ, _EXECUTE = 0o444, 0o111
+_MOST_BYTES = 1 << 37
+"""A folder named by mistake is not to fill the disk."""
 
 
 class Files:
@@ -75,6 +77,11 @@ class _Archive(Payload):
         content = sum(len(_head(entry)) + entry.size + _padding(entry) for _, entry in self._entries)
         self.size = content + 2 * tarfile.BLOCKSIZE
         self.size += -self.size % tarfile.RECORDSIZE
+        if self.size > _MOST_BYTES:
+            raise Invalid(
+                f"{root} holds more than {_MOST_BYTES:,} bytes",
+                hint="keep it in storage of your own, and hand on its address as a text",
+            )
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the archive. Raises `Invalid` when a file cannot be read, or another hand writes to it."""

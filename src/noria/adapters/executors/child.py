@@ -4,9 +4,7 @@ The step runs in a thread of its own. Beside it this module hands on what the st
 memory. Whoever hears that a step has taken too much (`is_over`) must end the process, for the thread still runs.
 """
 
-import os
 from collections.abc import Callable, Generator, Mapping
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, cast
@@ -23,7 +21,7 @@ from noria.pipelines.references import find
 from noria.pipelines.steps import Step
 from noria.runs import rules
 from noria.runs.executors import Call, Outcome, Problem
-from noria.runs.inprocess import InProcess, peak_bytes
+from noria.runs.inprocess import InProcess, own_bytes, peak_bytes
 from noria.runs.logs import Log, kept
 from noria.runs.recorder import Recorder
 from noria.runs.values import Taking
@@ -136,6 +134,6 @@ def _said(problem: Exception) -> str:
 
 def _used_bytes() -> int:
     try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return own_bytes("self")
     except OSError:  # no such thing on this system
         return 0

@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, cast
 
+from noria.adapters.executors import places
 from noria.adapters.executors.importing import GUARD, refuse_while_importing
 from noria.adapters.executors.sending import Said, refuse_unless_found, tell, unsent
 from noria.core.clock import MachineStopwatch, Stopwatch
@@ -26,7 +27,7 @@ from noria.pipelines.references import find
 from noria.pipelines.steps import Step
 from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
-from noria.runs.inprocess import InProcess
+from noria.runs.inprocess import InProcess, own_bytes
 from noria.runs.logs import Log, kept
 from noria.runs.recorder import Recorder
 from noria.runs.slots import Slots
@@ -168,14 +169,13 @@ class _Worker:
 
     def _used_bytes(self) -> int:
         try:
-            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+            return own_bytes(f"{self._process.pid}")
         except (OSError, IndexError):  # it has just ended
             return 0
-        return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _sent(call: Call) -> bytes:
-    """Spell a try for a process of ours: the step by its name, its arguments by value.
+    """Spell a try for a process of ours: the step by its name, its arguments by value, or by place where they are large.
 
     It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
     """
@@ -183,7 +183,8 @@ def _sent(call: Call) -> bytes:
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
-        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, dict(call.arguments())))
+        arguments = pickle.dumps(dict(call.arguments(places.sent)))
+        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, arguments))
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
             f"an argument cannot be sent to another process: {problem}", hint="hand in plain values, frames or arrays"
@@ -232,7 +233,7 @@ def _executed(
     script: str | None,
     path: list[str],
     run: str | None,
-    arguments: Mapping[str, object],
+    arguments: bytes,
 ) -> dict[str, Any]:
     watch = MachineStopwatch()
     log = Log(lambda text: connection.send((_WORDS, text)), watch.wall)
@@ -246,7 +247,7 @@ def _executed(
     else:
 
         def given(*_: Taking) -> Mapping[str, object]:
-            return arguments
+            return pickle.loads(arguments)  # noqa: S301 - see _sent
 
         outcome = executor.execute(Call(step=step, arguments=given, told=told))
     outcome = _sendable_outcome(outcome)
