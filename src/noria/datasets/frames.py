@@ -1,6 +1,7 @@
 """Frames at the border: from files and other libraries into Polars, to and from Parquet, and their logical digest."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,16 @@ def frame_digest(frame: pl.DataFrame) -> str:
 
     Missing values and NaN are told apart; all NaN are one.
     """
-    parts: list[bytes | memoryview] = []
+    return digests.of_parts(_parts(frame))
+
+
+def _parts(frame: pl.DataFrame) -> Iterator[bytes | memoryview]:
+    """Yield what a digest is of, column by column, so that no more than one is in memory twice."""
+    yield str(frame.height).encode()
     for column in frame.iter_columns():
-        parts += [column.name.encode(), str(column.dtype).encode(), *_values(column)]
-    return digests.of_parts([str(frame.height).encode(), *parts])
+        yield column.name.encode()
+        yield str(column.dtype).encode()
+        yield from _values(column)
 
 
 def _values(column: pl.Series) -> list[bytes | memoryview]:
@@ -102,12 +109,13 @@ def _present(column: pl.Series) -> list[bytes | memoryview]:
     kind = column.dtype
     if kind.is_float():
         numbers = column.fill_null(0.0).cast(pl.Float64).to_numpy()
-        numbers = np.where(np.isnan(numbers), np.nan, numbers)  # one NaN for all
-        return [np.ascontiguousarray(numbers).tobytes()]
+        unknown = np.isnan(numbers)
+        numbers = np.where(unknown, np.nan, numbers) if unknown.any() else numbers  # one NaN for all
+        return [np.ascontiguousarray(numbers).data]
     if kind == pl.UInt64:
-        return [column.fill_null(0).to_numpy().tobytes()]
+        return [column.fill_null(0).to_numpy().data]
     if (kind.is_integer() and not isinstance(kind, pl.Int128 | pl.UInt128)) or kind == pl.Boolean or kind.is_temporal():
-        return [column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().tobytes()]
+        return [column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().data]
     return _of_many(column)
 
 
