@@ -31,7 +31,8 @@ def of_parts(parts: Iterable[Buffer]) -> str:
     """
     whole = hashlib.sha256()
     for part in parts:
-        whole.update(memoryview(part).nbytes.to_bytes(8, "big"))
+        size = len(part) if type(part) is bytes else memoryview(part).nbytes
+        whole.update(size.to_bytes(8, "big"))
         whole.update(part)
     return whole.hexdigest()
 
