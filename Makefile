@@ -32,10 +32,11 @@ test-kubernetes: .venv-kubernetes/.settled ## steps as Kubernetes Jobs, on a sma
 
 bench: bench-noria bench-peers ## all figures of docs/benchmarks.md (about an hour)
 
-bench-noria: $(SETTLED) ## import time; the cost of the engine, of the log, of a prediction; what a canary decides (minutes)
+bench-noria: $(SETTLED) ## import time; the cost of the engine, of large values, of the log, of a prediction; what a canary decides (minutes)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engine.py --past
 	$(BIN)/python benchmarks/waking.py
+	$(BIN)/python benchmarks/values.py
 	$(BIN)/python benchmarks/prediction_log.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/rollouts.py 200

@@ -45,7 +45,7 @@ class Settings:
     )
     refuse_when_stale: bool = field(default=False, metadata={"doc": "whether a stale gateway answers no predictions"})
     model_preload: str = field(
-        default="skops.io, sklearn.ensemble",
+        default="sklearn.ensemble",
         metadata={"doc": "modules that a gateway imports once for all its model processes, if they are installed"},
     )
     most_body_bytes: int = field(default=8 * 2**20, metadata={"doc": "bytes of the largest body a gateway reads"})
