@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -124,14 +125,14 @@ def test_large_frames_come_back_equal_with_all_their_types(values):
 
 
 def test_a_frame_with_what_pyarrow_cannot_read_comes_back_too(values):
-    whole = pl.DataFrame({"n": pl.Series(range(200_000), dtype=pl.Int128)})
+    whole = pl.DataFrame({"n": pl.Series(range(600_000), dtype=pl.Int128)})
 
     assert stored(values, whole).take().equals(whole)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_what_one_taker_does_to_an_array_no_other_sees(values, order):
-    kept = stored(values, np.asarray(np.arange(400_000.0).reshape(1000, 400), order=order))
+    kept = stored(values, np.asarray(np.arange(1_200_000.0).reshape(1000, 1200), order=order))
 
     one = kept.take()
     one[0, 0] = -1
@@ -139,11 +140,11 @@ def test_what_one_taker_does_to_an_array_no_other_sees(values, order):
 
     assert type(other) is np.ndarray
     assert other.flags.f_contiguous == (order == "F")
-    assert (one[0, 0], other[0, 0], other[999, 399]) == (-1, 0, 399_999)
+    assert (one[0, 0], other[0, 0], other[999, 1199]) == (-1, 0, 1_199_999)
 
 
 def test_what_one_taker_does_to_a_frame_of_pandas_no_other_sees(values):
-    kept = stored(values, pd.DataFrame({"x": np.arange(300_000.0), "n": range(300_000)}))
+    kept = stored(values, pd.DataFrame({"x": np.arange(600_000.0), "n": range(600_000)}))
 
     one = kept.take()
     one.loc[0, "x"] = -1
@@ -154,7 +155,7 @@ def test_what_one_taker_does_to_a_frame_of_pandas_no_other_sees(values):
 
 
 def test_a_collection_of_large_values_is_read_part_by_part_and_each_is_the_takers_own(values):
-    kept = stored(values, {"train": (frame(), np.zeros(400_000)), "test": frame().head(5)})
+    kept = stored(values, {"train": (frame(), np.zeros(1_200_000)), "test": frame().head(5)})
 
     one = kept.take()
     one["train"][1][:] = 1
@@ -163,6 +164,17 @@ def test_a_collection_of_large_values_is_read_part_by_part_and_each_is_the_taker
     assert other["train"][0].equals(frame())
     assert other["train"][1].sum() == 0
     assert other["test"].height == 5
+
+
+def test_many_small_parts_of_a_large_collection_take_no_file_each(tmp_path):
+    values = Values(standard(), open_blobs(str(tmp_path / "blobs")))
+    kept = stored(values, [np.full(20_000, float(place)) for place in range(100)])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    taken = kept.take()
+
+    assert [part[-1] for part in taken] == list(range(100))
+    assert len(list(Path("/proc/self/fd").iterdir())) - before < 10
 
 
 def test_a_mapped_array_that_a_step_hands_on_is_a_value_like_any_other(tmp_path):
@@ -176,8 +188,8 @@ def test_a_mapped_array_that_a_step_hands_on_is_a_value_like_any_other(tmp_path)
 
 
 def test_records_and_dates_come_back_as_arrays(values):
-    records = np.zeros(200_000, dtype=[("é", "<i4"), ("b", "<f8", (2,))])
-    records["é"] = np.arange(200_000)
+    records = np.zeros(500_000, dtype=[("é", "<i4"), ("b", "<f8", (2,))])
+    records["é"] = np.arange(500_000)
     dates = np.arange("2020-01-01", "2022-01-01", dtype="datetime64[D]")
 
     assert np.array_equal(stored(values, records).take(), records)
@@ -229,20 +241,20 @@ def handed_on(rows: int, pid: int):
 
 def test_a_large_value_reaches_a_process_for_steps_by_its_place(tmp_path):
     with nr.open(tmp_path / "home", settings=Settings(executor="processes")) as home:
-        run = home.run(handed_on, params={"rows": 200_000, "pid": os.getpid()})
+        run = home.run(handed_on, params={"rows": 1_000_000, "pid": os.getpid()})
 
-    assert run.result == [19_999_900_000.0, 200_000.0, True]
+    assert run.result == [499_999_500_000.0, 1_000_000.0, True]
 
 
 def test_what_is_sent_of_a_large_value_is_its_place_and_what_lies_there_damaged_is_said(tmp_path):
     values = Values(standard(), open_blobs(str(tmp_path / "blobs")))
-    small, large = values.keep(np.ones(3)), values.keep(np.ones(200_000))
+    small, large = values.keep(np.ones(3)), values.keep(np.ones(2_000_000))
 
     sent = pickle.dumps(places.sent(Several([small, large])))
     taken = pickle.loads(sent)
 
     assert len(sent) < 2_000
-    assert [array.sum() for array in taken] == [3, 200_000]
+    assert [array.sum() for array in taken] == [3, 2_000_000]
     assert large.leave() is not None
     assert small.leave() is None
     file = next((tmp_path / "blobs").rglob(large.artifact.blob))

@@ -9,6 +9,8 @@ from noria.core import digests
 from noria.core.digests import Buffer
 
 CHUNK_BYTES = 1 << 22
+LARGE_BYTES = 1 << 23
+"""From here on bytes are moved in pieces, and mapped. Each map takes one of the files that a process may have open."""
 ALIGNED_BYTES = 64
 """What is read where it lies begins at multiples of this, as Arrow and processors like it."""
 
@@ -51,9 +53,6 @@ class Payload:
     def __bytes__(self) -> bytes:
         return bytes(self.view())
 
-    def __len__(self) -> int:
-        return self.size
-
 
 class Chain(Payload):
     """Payloads one after the other, each at an aligned place."""
@@ -72,6 +71,15 @@ class Chain(Payload):
     def view(self) -> memoryview:
         """Return all of the bytes, brought together."""
         return memoryview(b"".join(self.chunks()))
+
+    def part(self, begin: int, size: int) -> Payload:
+        """Return some of the bytes; those of one payload as they lie."""
+        start = 0
+        for payload in self._payloads:
+            if start <= begin and begin + size <= start + payload.size:
+                return payload.part(begin - start, size)
+            start += aligned(payload.size)
+        return super().part(begin, size)
 
 
 class Reading(io.RawIOBase):

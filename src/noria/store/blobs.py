@@ -14,15 +14,13 @@ from noria.core import digests
 from noria.core.clock import RealClock
 from noria.core.digests import Buffer
 from noria.core.errors import Corrupt, Invalid, NotFound
-from noria.core.payloads import CHUNK_BYTES, Payload
+from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
 from noria.store.mapping import Handle, Identity, InFile
 
 if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import ObjectStore
 
-_MAPPED_BYTES = 1 << 20
-"""From here on bytes are moved in pieces, and read where they lie."""
 _AT_A_TIME = 2
 _MOST_CHECKED = 10_000
 
@@ -74,7 +72,7 @@ class Blobs:
         except FileNotFoundError as problem:
             raise _missing(digest) from problem
         payload = InFile(handle, handle.identity.size)
-        if payload.size < _MAPPED_BYTES:
+        if payload.size < LARGE_BYTES:
             return Payload(_sound(digest, bytes(payload)))
         if self._checked.get(digest) != handle.identity:
             if payload.digest != digest:
@@ -86,7 +84,7 @@ class Blobs:
     def folder_of_large(self, digest: str) -> Path | None:
         """Return the folder of large bytes, which another process of this machine can map; None for any others."""
         place = None if self._folder is None else self._folder / _place(digest)
-        return self._folder if place and place.exists() and place.stat().st_size >= _MAPPED_BYTES else None
+        return self._folder if place and place.exists() and place.stat().st_size >= LARGE_BYTES else None
 
     def drop(self, digest: str) -> None:
         """Delete the bytes; dropping what is not there is fine."""
@@ -121,7 +119,7 @@ class Blobs:
 
         place = _place(payload.digest)
         pieces = _unchanged(payload) if payload.may_change else payload.chunks()
-        content = b"".join(pieces) if payload.size < _MAPPED_BYTES else pieces
+        content = b"".join(pieces) if payload.size < LARGE_BYTES else pieces
         obstore.put(self._store, place, content, max_concurrency=_AT_A_TIME)
         if self._folder is not None:
             (self._folder / place).chmod(0o444)  # it may be mapped: nobody is to write into it
@@ -144,7 +142,7 @@ class Blobs:
     def _fetched(self, digest: str) -> Payload:
         """Return what another machine stores; large bytes come in pieces, into a file without a name."""
         found = self._found(digest)
-        if found.meta["size"] < _MAPPED_BYTES:
+        if found.meta["size"] < LARGE_BYTES:
             return Payload(_sound(digest, bytes(found.bytes())))
         with tempfile.TemporaryFile() as file:
             if digests.of_chunks(_kept(found, file)) != digest:

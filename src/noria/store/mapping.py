@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from noria.core.payloads import CHUNK_BYTES, Payload
+from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,9 @@ class InFile(Payload):
         return self._mapped(mmap.ACCESS_COPY, 0, self.size)
 
     def part(self, begin: int, size: int) -> Payload:
-        """Return some of the bytes."""
+        """Return some of the bytes; few of them are read into memory."""
+        if size < LARGE_BYTES:
+            return Payload(bytes(self._mapped(mmap.ACCESS_READ, begin, size)))
         return InFile(self._handle, size, begin=self._begin + begin)
 
     def _mapped(self, access: int, begin: int, size: int) -> memoryview:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from itertools import accumulate
 from typing import cast
 
-from noria.adapters.codecs.framing import framed, split
+from noria.adapters.codecs.framing import framed, header_of, split
 from noria.adapters.codecs.plain import COLLECTIONS, Part, Plain, too_deep
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
@@ -61,7 +61,7 @@ class Collections:
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the shape and of the parts' digests."""
-        index, _ = split(payload, "collection")
+        index, _ = header_of(payload, "collection")
         return digests.of_json([index["shape"], *([codec, digest] for codec, digest, _ in index["parts"])])
 
     def _shape(self, value: object, place: str, parts: list[Encoded]) -> object:

@@ -110,12 +110,13 @@ def _chance(value: object) -> tuple[str, dict[str, Any]] | None:
 
 def _made(kind: type[Any], make: Any, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:  # noqa: ANN401 - a function of some kind
     """Say how an object is made again, told by how pickle would make it, and of what."""
+    name = getattr(make, "__name__", "")
     if make is kind:
         return "called", arguments
-    if arguments[:1] == (kind,):
-        if make is getattr(copyreg, "__newobj__", None) or make.__name__ == "newObj":
+    if arguments and arguments[0] is kind:
+        if make is getattr(copyreg, "__newobj__", None) or name == "newObj":
             return "new", arguments[1:]
-        if make.__name__ == f"__pyx_unpickle_{kind.__name__}":
+        if name == f"__pyx_unpickle_{kind.__name__}":
             return "cython", arguments[1:]
     raise trust.refused(f"{kind.__module__}.{kind.__qualname__}")
 

@@ -57,7 +57,9 @@ class Files:
             half = tempfile.mkdtemp(dir=self._scratch)
             with tarfile.open(fileobj=BufferedReader(Reading(payload)), mode="r|") as archive:
                 archive.extractall(half, filter="data")
-            Path(half).rename(place)
+            with contextlib.suppress(OSError):  # another thread was here first
+                Path(half).rename(place)
+            shutil.rmtree(half, ignore_errors=True)
         return next(place.iterdir())
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature

@@ -17,12 +17,16 @@ def framed(header: dict[str, Any], parts: list[Payload]) -> Payload:
     return Chain([Payload(_LENGTH.pack(len(spelled)), spelled), *parts])
 
 
-def split(payload: Payload, what: str) -> tuple[Any, Payload]:
-    """Return the header and all that comes behind it. Raises `Invalid` for bytes that have no header: they are no such thing."""
+def header_of(payload: Payload, what: str) -> tuple[Any, int]:
+    """Return the header and where it ends. Raises `Invalid` for bytes that have none: they are no such thing."""
     try:
         (size,) = _LENGTH.unpack(payload.part(0, _LENGTH.size).view())
-        begin = _LENGTH.size + size
-        header = json.loads(bytes(payload.part(_LENGTH.size, size)))
+        return json.loads(bytes(payload.part(_LENGTH.size, size))), _LENGTH.size + size
     except (struct.error, ValueError) as problem:
         raise Invalid(f"these bytes are no {what}: {problem}") from problem
-    return header, payload.part(begin, payload.size - begin)
+
+
+def split(payload: Payload, what: str) -> tuple[Any, Payload]:
+    """Return the header and all that comes behind it. Raises `Invalid` as `header_of` does."""
+    header, end = header_of(payload, what)
+    return header, payload.part(end, payload.size - end)

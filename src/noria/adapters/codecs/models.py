@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, cast
 
-from noria.adapters.codecs.framing import framed, split
+from noria.adapters.codecs.framing import framed, header_of, split
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import CodeChanged, Invalid
@@ -48,7 +48,7 @@ class Models:
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the estimator's content and the preprocess's code."""
-        return digests.of_json(split(payload, "model")[0])
+        return digests.of_json(header_of(payload, "model")[0])
 
     def _estimator(self, model: Model) -> Encoded:
         try:

@@ -33,9 +33,11 @@ class Estimators:
             pieces = Dismantled(value)
         except RecursionError:
             raise too_deep() from None
-        except TypeError as problem:
+        except NoriaError:
+            raise
+        except Exception as problem:
             raise Invalid(
-                f"a {type(value).__name__} could not be written: {problem}",
+                f"a {type(value).__name__} could not be written: {type(problem).__name__}: {problem}",
                 hint="is it fitted, and made of scikit-learn's own parts?",
             ) from problem
         arrays = [_stored(array) for array in pieces.arrays]

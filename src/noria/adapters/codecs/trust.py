@@ -1,4 +1,7 @@
-"""What a stored estimator may be made of. A name that is not found here is never imported, and nothing of it is made."""
+"""What a stored estimator may be made of; of a name that is not found here nothing is made.
+
+No module is imported to look for a name but those of scikit-learn, SciPy and NumPy, and the three of Python named below.
+"""
 
 from collections.abc import Callable
 from functools import cache
