@@ -291,7 +291,7 @@ def _executor(settings: Settings, values: Values, ids: Ids) -> Executor:
     """Return the executor that the settings name."""
     makers: dict[str, Callable[[], Executor]] = {
         "in-process": lambda: InProcess(MachineStopwatch(), **_has(settings)),
-        "processes": lambda: _processes(settings),
+        "processes": lambda: _processes(settings, values),
         "ray": lambda: _ray(settings, values),
         "kubernetes": lambda: _kubernetes(settings, values, ids),
     }
@@ -306,10 +306,10 @@ def _has(settings: Settings) -> dict[str, Any]:
     return {"cpus": settings.worker_cpus or None, "gpus": settings.worker_gpus, "tags": tags}
 
 
-def _processes(settings: Settings) -> Executor:
+def _processes(settings: Settings, values: Values) -> Executor:
     from noria.adapters.executors.processes import Processes  # noqa: PLC0415 - see the module
 
-    return Processes(MachineStopwatch(), **_has(settings))
+    return Processes(MachineStopwatch(), values=values, **_has(settings))
 
 
 def _ray(settings: Settings, values: Values) -> Executor:

@@ -246,6 +246,18 @@ def test_a_large_value_reaches_a_process_for_steps_by_its_place(tmp_path):
     assert run.result == [499_999_500_000.0, 1_000_000.0, True]
 
 
+def test_a_large_result_is_stored_by_its_process_and_what_is_small_or_cannot_be_kept_comes_back_itself(tmp_path):
+    folder = tmp_path / "blobs"
+    large, objects = np.ones(2_000_000), np.full(2_000_000, None)
+
+    left = places.left(pl.DataFrame({"x": large}), folder)
+
+    assert Values(standard(), open_blobs(str(folder))).stored(left.artifact).take()["x"].sum() == 2_000_000
+    assert type(places.left(large, folder)) is places.Left
+    for value, where in ((large, None), (np.ones(3), folder), (objects, folder), ({"nbytes": 1}, folder)):
+        assert places.left(value, where) is value
+
+
 def test_what_is_sent_of_a_large_value_is_its_place_and_what_lies_there_damaged_is_said(tmp_path):
     values = Values(standard(), open_blobs(str(tmp_path / "blobs")))
     small, large = values.keep(np.ones(3)), values.keep(np.ones(2_000_000))

@@ -43,7 +43,8 @@ class Blobs:
     def __init__(self, store: "ObjectStore", *, folder: Path | None = None) -> None:
         self._clock = RealClock()  # what storage says of times is real, whatever a replay's clock says
         self._store = store
-        self._folder = folder
+        self.folder = folder
+        """Where they lie, if that is a folder that all processes of this machine see."""
         self._checked: dict[str, Identity] = {}
 
     def put(self, payload: Payload | Buffer) -> str:
@@ -65,10 +66,10 @@ class Blobs:
 
         A file in the folder is checked once in a process, and again when it is no longer the one that was checked.
         """
-        if self._folder is None:
+        if self.folder is None:
             return self._fetched(digest)
         try:
-            handle = Handle(os.open(self._folder / _place(digest), os.O_RDONLY))
+            handle = Handle(os.open(self.folder / _place(digest), os.O_RDONLY))
         except FileNotFoundError as problem:
             raise _missing(digest) from problem
         payload = InFile(handle, handle.identity.size)
@@ -83,8 +84,8 @@ class Blobs:
 
     def folder_of_large(self, digest: str) -> Path | None:
         """Return the folder of large bytes, which another process of this machine can map; None for any others."""
-        place = None if self._folder is None else self._folder / _place(digest)
-        return self._folder if place and place.exists() and place.stat().st_size >= LARGE_BYTES else None
+        place = None if self.folder is None else self.folder / _place(digest)
+        return self.folder if place and place.exists() and place.stat().st_size >= LARGE_BYTES else None
 
     def drop(self, digest: str) -> None:
         """Delete the bytes; dropping what is not there is fine."""
@@ -121,9 +122,9 @@ class Blobs:
         pieces = _unchanged(payload) if payload.may_change else payload.chunks()
         content = b"".join(pieces) if payload.size < LARGE_BYTES else pieces
         obstore.put(self._store, place, content, max_concurrency=_AT_A_TIME)
-        if self._folder is not None:
-            (self._folder / place).chmod(0o444)  # it may be mapped: nobody is to write into it
-            _sync(self._folder / place)
+        if self.folder is not None:
+            (self.folder / place).chmod(0o444)  # it may be mapped: nobody is to write into it
+            _sync(self.folder / place)
 
     def _remember(self, digest: str, file: Identity) -> None:
         """Remember which file was found to be what it is said to be."""

@@ -31,7 +31,7 @@ from noria.runs.inprocess import InProcess, own_bytes
 from noria.runs.logs import Log, kept
 from noria.runs.recorder import Recorder
 from noria.runs.slots import Slots
-from noria.runs.values import Taking
+from noria.runs.values import Taking, Values
 
 _LOOKS_A_SECOND = 20
 _PATIENCE_SECONDS = 60.0
@@ -45,10 +45,17 @@ class Processes:
     name = "processes"
 
     def __init__(
-        self, stopwatch: Stopwatch, *, cpus: float | None = None, gpus: float = 0.0, tags: frozenset[str] = frozenset()
+        self,
+        stopwatch: Stopwatch,
+        *,
+        values: Values | None = None,
+        cpus: float | None = None,
+        gpus: float = 0.0,
+        tags: frozenset[str] = frozenset(),
     ) -> None:
         refuse_while_importing()
         self._watch = stopwatch
+        self._values = values
         self._free: deque[_Worker] = deque()
         self._all: set[_Worker] = set()
         self._lock = threading.Lock()
@@ -66,7 +73,7 @@ class Processes:
         """Execute the try in a free process, as soon as there is room; end the process if the try needs too much."""
         with self._slots.taken(call.step.needs):
             try:
-                sent = _sent(call)
+                sent = _sent(call, self._values.blobs.folder if self._values else None)
             except Exception as problem:  # noqa: BLE001 - whatever fetching a user's arguments raises
                 return unsent(problem)
             return self._execute(call, sent)
@@ -93,6 +100,8 @@ class Processes:
             return Outcome(problem=worker.problem, wall_seconds=self._watch.wall() - begun)
         with self._lock:
             self._free.append(worker)
+        if self._values is not None and isinstance(outcome.returned, places.Left):
+            return replace(outcome, returned=self._values.stored(outcome.returned.artifact))
         return outcome
 
     def _take(self) -> "_Worker":
@@ -174,17 +183,17 @@ class _Worker:
             return 0
 
 
-def _sent(call: Call) -> bytes:
+def _sent(call: Call, folder: Path | None) -> bytes:
     """Spell a try for a process of ours: the step by its name, its arguments by value, or by place where they are large.
 
-    It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
+    `folder` is where it is to leave a large result. It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
     """
     refuse_unless_found(call.step)
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
         arguments = pickle.dumps(dict(call.arguments(places.sent)))
-        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, arguments))
+        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, folder, arguments))
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
             f"an argument cannot be sent to another process: {problem}", hint="hand in plain values, frames or arrays"
@@ -222,8 +231,8 @@ def _serve(connection: Connection) -> None:
     with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
         connection.send((_READY, None))
         while True:
-            reference, script, path, run, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
-            connection.send((_ENDED, _executed(executor, connection, reference, script, path, run, arguments)))
+            asked = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
+            connection.send((_ENDED, _executed(executor, connection, *asked)))
 
 
 def _executed(
@@ -233,6 +242,7 @@ def _executed(
     script: str | None,
     path: list[str],
     run: str | None,
+    folder: Path | None,
     arguments: bytes,
 ) -> dict[str, Any]:
     watch = MachineStopwatch()
@@ -250,7 +260,7 @@ def _executed(
             return pickle.loads(arguments)  # noqa: S301 - see _sent
 
         outcome = executor.execute(Call(step=step, arguments=given, told=told))
-    outcome = _sendable_outcome(outcome)
+    outcome = _sendable_outcome(replace(outcome, returned=places.left(outcome.returned, folder)))
     return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
 
 
