@@ -123,7 +123,9 @@ def test_blobs_come_back_as_they_were_and_a_missing_one_is_said_to_be_missing(bl
 
 def test_a_damaged_blob_is_never_handed_out(blobs, tmp_path):
     digest = blobs.put(b"abc")
-    (tmp_path / "blobs" / digest[:2] / digest).write_bytes(b"abd")
+    file = tmp_path / "blobs" / digest[:2] / digest
+    file.chmod(0o644)
+    file.write_bytes(b"abd")
 
     with pytest.raises(Corrupt, match="damaged"):
         blobs.get(digest)

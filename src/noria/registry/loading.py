@@ -37,7 +37,7 @@ class Loader:
                 f"an artifact of codec {artifact.codec!r} is no model",
                 hint="end the pipeline with nr.Model(estimator, preprocess=function)",
             )
-        loaded = cast("Model", self._codecs.decode(artifact.codec, self._blobs.get(artifact.blob)))
+        loaded = cast("Model", self._codecs.decode(artifact.codec, self._blobs.payload(artifact.blob)))
         with self._lock:
             self._kept[artifact.blob] = loaded
             while len(self._kept) > _KEPT:
