@@ -1,7 +1,7 @@
 """Encoded values on their way: in memory or in a file, which whoever stores or reads them need not know."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import accumulate
 
@@ -22,24 +22,22 @@ class Payload:
     """Whether other hands may change the bytes while they are read, as those of a user's files."""
 
     def __init__(self, *parts: Buffer) -> None:
-        self._parts = [memoryview(part).cast("B") for part in parts if memoryview(part).nbytes]
-        self.size = sum(part.nbytes for part in self._parts)
+        self._parts = parts
+        self.size = sum(len(part) if type(part) is bytes else memoryview(part).nbytes for part in parts)
 
     @cached_property
     def digest(self) -> str:
         """Return the SHA-256 of the bytes."""
         return digests.of_chunks(self.chunks())
 
-    def chunks(self) -> Iterator[Buffer]:
+    def chunks(self) -> Iterable[Buffer]:
         """Yield the bytes in pieces of a few megabytes, so that few of them are in memory at a time."""
-        for part in self._parts:
-            for begin in range(0, part.nbytes, CHUNK_BYTES):
-                yield part[begin : begin + CHUNK_BYTES]
+        return self._parts if self.size <= CHUNK_BYTES else _pieces(self._parts)
 
     def view(self) -> memoryview:
         """Return all of the bytes, to be read where they lie."""
-        if len(self._parts) == 1:
-            return self._parts[0].toreadonly()
+        if len(self._parts) == 1 and self.size:
+            return memoryview(self._parts[0]).toreadonly().cast("B")
         return memoryview(b"".join(self._parts))
 
     def own(self) -> memoryview:
@@ -52,6 +50,13 @@ class Payload:
 
     def __bytes__(self) -> bytes:
         return bytes(self.view())
+
+
+def _pieces(parts: Iterable[Buffer]) -> Iterator[Buffer]:
+    for part in parts:
+        view = memoryview(part)
+        for begin in range(0, view.nbytes, CHUNK_BYTES):
+            yield view.cast("B")[begin : begin + CHUNK_BYTES]
 
 
 class Chain(Payload):
@@ -87,7 +92,7 @@ class Reading(io.RawIOBase):
 
     def __init__(self, payload: Payload) -> None:
         super().__init__()
-        self._chunks = payload.chunks()
+        self._chunks = iter(payload.chunks())
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:

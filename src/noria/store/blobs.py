@@ -120,7 +120,7 @@ class Blobs:
 
         place = _place(payload.digest)
         pieces = _unchanged(payload) if payload.may_change else payload.chunks()
-        content = b"".join(pieces) if payload.size < LARGE_BYTES else pieces
+        content = b"".join(pieces) if payload.size < LARGE_BYTES else iter(pieces)
         obstore.put(self._store, place, content, max_concurrency=_AT_A_TIME)
         if self.folder is not None:
             (self.folder / place).chmod(0o444)  # it may be mapped: nobody is to write into it
