@@ -309,7 +309,8 @@ def test_a_pipeline_that_raises_or_returns_something_unknown_is_a_failed_run(run
     def unknown():
         return object()
 
-    assert runs.run(ann, raises).error == "pipeline 'raises' raised RuntimeError: in the pipeline"
+    line = raises.function.__code__.co_firstlineno + 3
+    assert runs.run(ann, raises).error == f"pipeline 'raises', line {line}: RuntimeError: in the pipeline"
     assert "no codec carries a builtins.object" in runs.run(ann, unknown).error
 
 

@@ -76,5 +76,7 @@ def _call(call: Call) -> tuple[object, Problem | None]:
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
     try:
         return signatures.call(call.step.function, call.step.signature, arguments), None
-    except Exception as problem:  # noqa: BLE001 - whatever a user's function raises
-        return None, Problem(words=f"raised {rules.sentence(problem)}", cause=problem)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as problem:  # noqa: BLE001 - whatever a user's function raises; one that exits ends itself alone
+        return None, Problem(words=f"raised {rules.sentence(problem)}", cause=rules.as_exception(problem))

@@ -1,7 +1,7 @@
 """Pure decisions of the engine: what arguments come to, when to try again, what may be reused."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from noria.core import digests
@@ -96,7 +96,7 @@ def is_part_of(step: str, whole: str) -> bool:
 
 def sentence(problem: BaseException) -> str:
     """Return an error as one line: its type and what it says; of our own only what it says."""
-    said = (problem.sentence if isinstance(problem, NoriaError) else str(problem)).strip()
+    said = (problem.sentence if isinstance(problem, NoriaError) else _text(problem)).strip()
     line = said.splitlines()[0] if said else ""
     whole = (
         line
@@ -108,6 +108,20 @@ def sentence(problem: BaseException) -> str:
     return storable(whole)[:_LONGEST_SENTENCE]
 
 
+def _text(problem: BaseException) -> str:
+    try:
+        return str(problem)
+    except Exception:  # noqa: BLE001 - an error of a user's own kind may do anything here
+        return "(it cannot say what)"
+
+
+def as_exception(problem: BaseException) -> Exception:
+    """Return what a step raised as an error that a run can go on with, such as when it calls `sys.exit`."""
+    if isinstance(problem, Exception):
+        return problem
+    return RuntimeError(sentence(problem)).with_traceback(problem.__traceback__)
+
+
 def traceback_of(problem: BaseException) -> str:
     """Return an error with its traceback from the user's own function on; the end of it where it is very long."""
     inner = problem.__traceback__
@@ -115,6 +129,12 @@ def traceback_of(problem: BaseException) -> str:
         inner = inner.tb_next
     text = storable("".join(traceback.format_exception(type(problem), problem, inner)))
     return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
+
+
+def line_in(function: Callable[..., object], problem: BaseException) -> int | None:
+    """Return the line of a function from which an error came; None when it came from elsewhere."""
+    lines = [line for frame, line in traceback.walk_tb(problem.__traceback__) if frame.f_code is function.__code__]
+    return lines[0] if lines else None
 
 
 def storable(text: str) -> str:

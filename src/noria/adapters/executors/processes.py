@@ -3,16 +3,20 @@
 Each process executes one try at a time and is kept for the next one. They are forked from a clean server process
 (`forkserver`), because a fork of a process with threads, which this one has, may stop for ever. concurrent.futures and
 loky were left aside: to end one task of theirs is to lose the whole pool.
+
+Each is the first of a process group, and ends with the run's process however that ends. So what a step has started
+itself is ended with it, and a Ctrl-C in the terminal is for the run's process alone.
 """
 
 import contextlib
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -144,8 +148,9 @@ class _Worker:
                 return self._give_up(MemoryError(f"it took more than {needs.memory_bytes:,} bytes and was ended"))
 
     def end(self) -> None:
-        """End the process, whatever it does."""
-        self._process.kill()
+        """End the process, whatever it does, and what its steps have started."""
+        _kill_group(self._process.pid)
+        self._process.kill()  # one that had no time to found its group
         self._process.join()
         self._connection.close()
         self._process.close()
@@ -215,8 +220,31 @@ def _not_started() -> Problem:
     return Problem(words=f"could not be executed: {cause.sentence}; {cause.hint}", cause=cause, may_pass=False)
 
 
+def _kill_group(first: int | None) -> None:
+    if sys.platform != "win32" and first is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(first, signal.SIGKILL)
+
+
+def _stand_alone() -> None:
+    """Found a process group, whose processes may have children of their own, and end it when the run's process ends."""
+    multiprocessing.current_process().daemon = False
+    if sys.platform != "win32":
+        os.setpgid(0, 0)
+    threading.Thread(target=_end_with_parent, name="noria-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _kill_group(os.getpid())
+        os._exit(1)
+
+
 def _serve(connection: Connection) -> None:
     """Execute tries until nobody asks any more."""
+    _stand_alone()
     executor = InProcess(MachineStopwatch())
     with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
         connection.send((_READY, None))
@@ -282,10 +310,27 @@ def _sendable_outcome(outcome: Outcome) -> Outcome:
 
 def _sendable(problem: Exception) -> Exception:
     """Return the error itself, its traceback as a note, or one that says the same where it cannot be pickled."""
-    text = rules.traceback_of(problem)
-    try:
-        copy = pickle.loads(pickle.dumps(problem))  # noqa: S301 - made in this very line
-    except Exception:  # noqa: BLE001 - an error of a user's own kind
-        copy = RuntimeError(rules.sentence(problem))
-    copy.add_note(text)
+    problem.add_note(rules.traceback_of(problem))
+    for sent in (problem, _Unmade(problem)):
+        with contextlib.suppress(Exception):  # an error of a user's own kind may do anything here
+            pickle.loads(pickle.dumps(sent))  # noqa: S301 - made in this very line
+            return cast("Exception", sent)
+    copy = RuntimeError(rules.sentence(problem))
+    copy.add_note(problem.__notes__[-1])
     return copy
+
+
+class _Unmade:
+    """An error whose constructor asks for more than its arguments: it is made again without calling that."""
+
+    def __init__(self, problem: Exception) -> None:
+        self._parts = type(problem), problem.args, vars(problem)
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[object, ...]]:
+        return _made_again, self._parts
+
+
+def _made_again(kind: type[Exception], args: tuple[object, ...], attributes: Mapping[str, object]) -> Exception:
+    problem = kind.__new__(kind, *args)
+    vars(problem).update(attributes)
+    return problem
