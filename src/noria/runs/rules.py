@@ -3,6 +3,7 @@
 import traceback
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import TracebackType
 
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, NoriaError
@@ -13,7 +14,8 @@ _LONGEST_WAIT_SECONDS = 300.0
 _MOST_LOST = 3
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
-_ENGINE = {"noria.runs.inprocess", "noria.pipelines.signatures"}
+_ENGINE = {"noria.runs.engine", "noria.runs.inprocess", "noria.pipelines.drawing", "noria.pipelines.signatures"}
+_TRACEBACK = "Traceback "
 
 
 def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
@@ -123,12 +125,21 @@ def as_exception(problem: BaseException) -> Exception:
 
 
 def traceback_of(problem: BaseException) -> str:
-    """Return an error with its traceback from the user's own function on; the end of it where it is very long."""
+    """Return an error with its traceback from the user's own function on; the end of it where it is very long.
+
+    Of one that was raised in another process it is the traceback from there, which came along as a note.
+    """
     inner = problem.__traceback__
     while inner is not None and inner.tb_frame.f_globals.get("__name__") in _ENGINE:
         inner = inner.tb_next
-    text = storable("".join(traceback.format_exception(type(problem), problem, inner)))
+    elsewhere = [note for note in getattr(problem, "__notes__", ()) if note.startswith(_TRACEBACK)]
+    whole = elsewhere[-1] if elsewhere and inner is None else _formatted(problem, inner)
+    text = storable(whole)
     return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
+
+
+def _formatted(problem: BaseException, inner: TracebackType | None) -> str:
+    return "".join(traceback.format_exception(type(problem), problem, inner))
 
 
 def line_in(function: Callable[..., object], problem: BaseException) -> int | None:

@@ -245,17 +245,22 @@ def _end_with_parent() -> None:
 def _serve(connection: Connection) -> None:
     """Execute tries until nobody asks any more."""
     _stand_alone()
-    executor = InProcess(MachineStopwatch())
+    executor, sending = InProcess(MachineStopwatch()), threading.Lock()
+
+    def send(kind: str, value: object) -> None:
+        with sending:  # words are sent from a thread of their own
+            connection.send((kind, value))
+
     with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
-        connection.send((_READY, None))
+        send(_READY, None)
         while True:
             reference, script, path, run, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
-            connection.send((_ENDED, _executed(executor, connection, reference, script, path, run, arguments)))
+            send(_ENDED, _executed(executor, send, reference, script, path, run, arguments))
 
 
 def _executed(
     executor: InProcess,
-    connection: Connection,
+    send: Callable[[str, object], None],
     reference: str,
     script: str | None,
     path: list[str],
@@ -263,8 +268,8 @@ def _executed(
     arguments: Mapping[str, object],
 ) -> dict[str, Any]:
     watch = MachineStopwatch()
-    log = Log(lambda text: connection.send((_WORDS, text)), watch.wall)
-    told = Recorder(run=run, log=log, on_progress=lambda said: connection.send((_PROGRESS, said)))
+    log = Log(lambda text: send(_WORDS, text), watch.wall)
+    told = Recorder(run=run, log=log, on_progress=lambda said: send(_PROGRESS, said))
     sys.path[:] = path
     try:
         step = _step(reference, script)
