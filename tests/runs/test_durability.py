@@ -1,6 +1,7 @@
 """Laws of durability: one run for one key, no finished step twice, and nothing from who lost the lease."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -98,13 +99,20 @@ def test_a_failed_run_is_returned_as_it_is_and_only_resume_reopens_it(any_house,
     assert runs.resume(ann, failed.id) == resumed
 
 
-@pytest.mark.parametrize("ends", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_run_goes_on_where_it_was(any_house, ann, ends):
+@pytest.fixture
+def exits_when_terminated():
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("ends", "how"), [(KeyboardInterrupt, signal.SIGINT), (SystemExit, signal.SIGTERM)])
+def test_an_interrupted_run_goes_on_where_it_was(any_house, ann, exits_when_terminated, ends, how):
     @nr.step
     def stops(a):
         calls.append("stops")
         if calls.count("stops") == 1:
-            raise ends
+            signal.raise_signal(how)
         return a
 
     @nr.pipeline

@@ -22,7 +22,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from noria.core import digests
-from noria.pipelines.bodies import Body, assignment_of, body_of, import_of
+from noria.pipelines.bodies import Assignment, Body, assignment_of, body_of, import_of
 from noria.pipelines.ownership import is_own, version_of
 from noria.pipelines.parsing import parsing
 
@@ -161,20 +161,24 @@ class _Walk:
         spelled = self._spell(thing)
         if self._opaque == before or not self._is_own(str(names.get("__name__", ""))):
             return spelled
-        assignment = assignment_of(name, names)
-        if assignment is None:
-            return self._named_elsewhere(name, thing, names) or spelled
+        assigned = self._assigned(name, thing, names)
+        if assigned is None:
+            return spelled
+        assignment, there = assigned
         others = [
-            f"{other}={self._spell(names[other])}" for other in assignment.names if other in names and other != name
+            f"{other}={self._spell(there[other])}" for other in assignment.names if other in there and other != name
         ]
         return f"{spelled} {assignment.text} {','.join(others)}"
 
-    def _named_elsewhere(self, name: str, thing: Any, names: Mapping[str, Any]) -> str | None:  # noqa: ANN401 - anything
-        """Spell a global that was imported from another of the user's modules as it is there."""
+    def _assigned(self, name: str, thing: Any, names: Mapping[str, Any]) -> tuple[Assignment, Mapping[str, Any]] | None:  # noqa: ANN401 - anything
+        """Return how a global is assigned, and the globals there: it may be imported from another of the user's modules."""
+        found = assignment_of(name, names)
+        if found is not None:
+            return found, names
         where, inner = import_of(name, names) or ("", "")
         module = sys.modules.get(where)
         is_there = module is not None and self._is_own(where) and vars(module).get(inner) is thing
-        return self._named(inner, thing, vars(module)) if is_there else None
+        return self._assigned(inner, thing, vars(module)) if is_there else None
 
     def _class(self, kind: type) -> str:
         members = vars(kind)

@@ -11,6 +11,7 @@ from noria.pipelines.drawing import Drawing, Pipeline
 from noria.pipelines.model import Ref
 from noria.pipelines.nodes import Choice, Each, Given, Node
 from noria.runs import rules
+from noria.runs.inprocess import is_for_the_process
 from noria.runs.recorder import Recorder, recorder
 from noria.runs.steps import Steps, Task
 from noria.runs.values import Several, Taking, Value, Values, of_structure, take
@@ -50,8 +51,10 @@ class Engine:
         except StepFailed as problem:
             self._raise_if_broken()
             return self._failed(problem)
-        except (Exception, SystemExit) as problem:  # noqa: BLE001 - whatever a user's pipeline raises
+        except (Exception, SystemExit) as problem:
             self._raise_if_broken()
+            if is_for_the_process(problem):
+                raise
             return self._raised(problem)
         return Ended(made=made)
 

@@ -1,6 +1,8 @@
 """The default executor: it calls the step's function in the run's own process and thread."""
 
+import signal
 import sys
+import traceback
 
 from noria.core.clock import Stopwatch
 from noria.core.errors import NoriaError
@@ -66,6 +68,14 @@ def peak_bytes() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT
 
 
+def is_for_the_process(problem: BaseException) -> bool:
+    """Say whether what was raised in a step is to end this process: Ctrl-C, or a signal whose handler exits."""
+    if not isinstance(problem, SystemExit):
+        return isinstance(problem, KeyboardInterrupt)
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(problem.__traceback__))
+
+
 def _call(call: Call) -> tuple[object, Problem | None]:
     """Call the step's function; what it raises, and what fetching its arguments raises, is its problem."""
     try:
@@ -76,7 +86,7 @@ def _call(call: Call) -> tuple[object, Problem | None]:
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
     try:
         return signatures.call(call.step.function, call.step.signature, arguments), None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as problem:  # noqa: BLE001 - whatever a user's function raises; one that exits ends itself alone
+    except BaseException as problem:
+        if is_for_the_process(problem):
+            raise
         return None, Problem(words=f"raised {rules.sentence(problem)}", cause=rules.as_exception(problem))

@@ -39,7 +39,7 @@ from noria.runs.values import Taking
 _LOOKS_A_SECOND = 20
 _PATIENCE_SECONDS = 60.0
 
-_READY, _WORDS, _PROGRESS, _ENDED = "begun", "words", "progress", "ended"
+_READY, _BEGUN, _WORDS, _PROGRESS, _ENDED = "ready", "begun", "words", "progress", "ended"
 
 
 class Processes:
@@ -129,7 +129,7 @@ class _Worker:
         needs = call.step.needs
         with contextlib.suppress(OSError):  # a process that died at once says so below
             self._connection.send_bytes(sent)
-        ends_at = None if needs.timeout_seconds is None else watch.wall() + needs.timeout_seconds
+        ends_at: float | None = None
         while True:
             patience = _PATIENCE_SECONDS if needs.memory_bytes is None else 1 / _LOOKS_A_SECOND
             left = patience if ends_at is None else min(patience, max(0.0, ends_at - watch.wall()))
@@ -141,6 +141,8 @@ class _Worker:
                 if kind == _ENDED:
                     return _received(call, value)
                 self._is_ready = True
+                if kind == _BEGUN and needs.timeout_seconds is not None:
+                    ends_at = watch.wall() + needs.timeout_seconds
                 tell(call.told, (kind, value))
             if ends_at is not None and watch.wall() >= ends_at:
                 return self._give_up(TimeoutError(f"it took longer than {needs.timeout_seconds:g} s and was ended"))
@@ -281,6 +283,7 @@ def _executed(
         def given(*_: Taking) -> Mapping[str, object]:
             return arguments
 
+        send(_BEGUN, None)  # a time limit begins when the step does, and not with what it imports
         outcome = executor.execute(Call(step=step, arguments=given, told=told))
     outcome = _sendable_outcome(outcome)
     return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
