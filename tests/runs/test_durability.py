@@ -63,6 +63,22 @@ def test_the_same_key_with_other_arguments_is_a_conflict(any_house, ann):
     assert list(calls) == ["a", "b", "c"]
 
 
+def test_another_pipeline_of_the_same_name_is_not_the_same_run(any_house, ann):
+    def one():
+        return note("a")
+
+    def other():
+        return note("b")
+
+    other.__name__, other.__module__ = "one", "elsewhere"
+    first = any_house.runs().run(ann, nr.pipeline(one), key="k")
+
+    with pytest.raises(Conflict, match="and not of elsewhere:"):
+        any_house.runs().run(ann, nr.pipeline(other), key="k")
+    one.__module__ = "moved"
+    assert any_house.runs().run(ann, nr.pipeline(one), key="k") == first
+
+
 def test_a_key_that_cannot_be_stored_is_refused(runs, ann):
     with pytest.raises(Invalid, match="a key of 0 characters"):
         runs.run(ann, three, key="")

@@ -41,6 +41,17 @@ def bind_named(what: str, signature: Signature, params: Mapping[str, object]) ->
     return {name: params.get(name, entry.default) for name, entry in known.items()}
 
 
+def first_of(what: str, signature: Signature) -> str:
+    """Return the parameter that a map gives its items to. Raises `BadPipeline` where there is none of its own."""
+    first = next(iter(signature.parameters.values()), None)
+    if first is None or first.kind not in {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}:
+        raise BadPipeline(
+            f"{what} has no first parameter that a map could give its items to",
+            hint="write one out, without * before it",
+        )
+    return first.name
+
+
 def call(function: Callable[..., Any], signature: Signature, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what a user's function returns
     """Call the function with arguments by parameter, as `bind_call` or `bind_named` returned them."""
     if takes_only_names(signature):

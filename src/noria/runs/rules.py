@@ -58,9 +58,17 @@ def wait_seconds(retry: Retry, *, tried: int, chance: float) -> float:
     return min(retry.backoff_seconds * 2.0 ** (tried - 1), _LONGEST_WAIT_SECONDS) * (0.5 + chance)
 
 
-def must_be_same(run: Run, arguments: str) -> None:
-    """Raise `Conflict` unless a run under the same key was started with the same pipeline and arguments."""
-    if run.arguments != arguments:
+def must_be_same(run: Run, asked_for: Run) -> None:
+    """Raise `Conflict` unless a run under the same key was started with the same pipeline and arguments.
+
+    A pipeline that was moved to another module is the same, and so is one whose code was changed where it stands.
+    """
+    if run.reference != asked_for.reference and run.code != asked_for.code:
+        raise Conflict(
+            f"the key {run.key!r} is that of run {run.id}, of the pipeline {run.reference}, and not of {asked_for.reference}",
+            hint="use another key",
+        )
+    if run.arguments != asked_for.arguments:
         raise Conflict(
             f"the key {run.key!r} is that of run {run.id}, of pipeline {run.pipeline!r} with other arguments",
             hint="use another key, or the same arguments",

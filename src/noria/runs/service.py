@@ -119,7 +119,7 @@ class Runs(Records):
             on_begin(fresh.id if isinstance(found, Lease) else found.id)
         if isinstance(found, Lease):
             return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
-        rules.must_be_same(found, fresh.arguments)
+        rules.must_be_same(found, fresh)
         return self._join(context, pipeline, found, given)
 
     def submit(
@@ -137,7 +137,7 @@ class Runs(Records):
         """
         fresh, _, stored = self._asked_for(context, pipeline, params or {}, key)
         found = self._claims.submit(context, replace(fresh, state=RunState.QUEUED, priority=priority), stored)
-        rules.must_be_same(found, fresh.arguments)
+        rules.must_be_same(found, fresh)
         return self._readable(found)
 
     def run_next(self, context: Context) -> Run | None:
