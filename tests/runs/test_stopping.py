@@ -182,6 +182,29 @@ def test_a_step_that_waits_for_its_next_try_is_stopped_before_it(house, ann):
     assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [])
 
 
+def test_a_run_is_stopped_while_a_step_waits_for_its_next_try(house, ann):
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            runs.cancel(ann, runs.list(ann)[0].id)
+
+    runs = house.runs(sleep=sleep)
+
+    @nr.step(retries=5, backoff_seconds=200)
+    def breaks():
+        raise ConnectionError("once more")
+
+    @nr.pipeline
+    def whole():
+        return breaks()
+
+    run = runs.run(ann, whole)
+
+    assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [1.0, 1.0])
+
+
 def test_a_map_is_stopped_between_its_items(house, ann):
     runs = house.runs()
 
