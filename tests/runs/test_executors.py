@@ -313,7 +313,7 @@ def inner(x):
 @nr.step
 def starts_a_run(x):
     with opened() as home:
-        return home.run(inner, params={"x": x}, key="inner").result
+        return home.run(inner, params={"x": x}).result
 
 @nr.step
 def goes_on(x):

@@ -110,6 +110,17 @@ def test_a_run_is_shown_with_what_its_steps_used_and_cost(noria_here, monkeypatc
     assert "usd" in noria_here("runs", "show", run)
 
 
+def test_of_very_many_attempts_the_failed_ones_are_shown(noria_here, tmp_path):
+    (tmp_path / "broad.py").write_text(BROAD)
+    noria_here("run", "broad.py")
+    (row,) = told(noria_here("runs", "--json"))
+
+    shown = noria_here("runs", "show", row["run"])
+
+    assert "ZeroDivisionError" in shown
+    assert shown.endswith("and 50 more: --json has them all\n")
+
+
 def test_what_is_submitted_waits_for_a_worker(noria_here, monkeypatch):
     monkeypatch.setattr("noria.cli.queue.on_signals", threading.Event)
     waiting = told(noria_here("submit", "script_of_commands.py", "--priority", "2", "--json"))
@@ -122,6 +133,18 @@ def test_what_is_submitted_waits_for_a_worker(noria_here, monkeypatch):
     assert told(noria_here("runs", "show", waiting["run"], "--json"))["state"] == "succeeded"
     assert noria_here("work", "--once") == ""
 
+
+BROAD = """
+import noria as nr
+
+@nr.step
+def shares(x):
+    return 1 / (x - 240)
+
+@nr.pipeline
+def broad():
+    return shares.map(range(250), on_failure="continue")
+"""
 
 LOUD = """
 import os, time

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,12 +16,13 @@ from noria.cli.watching import Watch
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
 from noria.runs import rules
-from noria.runs.model import Attempt, Run, RunState
+from noria.runs.model import Attempt, AttemptState, Run, RunState
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Begun = Callable[[str], object]
 
 _LONGEST_RESULT = 2000
+_MOST_ROWS = 200
 _INTERRUPTED = 130
 """The exit status of what Ctrl-C has ended, as shells have it."""
 
@@ -129,12 +130,20 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         show_one(whole | {"attempts": attempts, "hits": hits}, as_json=True)
         return
     show_one({name: value for name, value in whole.items() if value not in (None, [])}, as_json=False)
-    if attempts:
+    for rows in (attempts, hits):
+        _show_some(rows)
+
+
+def _show_some(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows; of very many some, those that failed before others."""
+    if rows:
         click.echo()
-        show(attempts, as_json=False, empty="")
-    if hits:
-        click.echo()
-        show(hits, as_json=False, empty="")
+    if len(rows) > _MOST_ROWS:
+        failed_first = sorted(rows, key=lambda row: row.get("state") != AttemptState.FAILED)
+        show(failed_first[:_MOST_ROWS], as_json=False, empty="")
+        click.echo(f"and {len(rows) - _MOST_ROWS:,} more: --json has them all")
+    elif rows:
+        show(rows, as_json=False, empty="")
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, object]:

@@ -75,6 +75,12 @@ def must_be_same(run: Run, asked_for: Run) -> None:
         )
 
 
+def inner_key(run: Run, *, step: str, nth: int) -> str:
+    """Return the key of a run that a step starts without one: what it starts again, tried again, is the same run."""
+    told = digests.of_parts(text.encode() for text in (step, run.reference, run.arguments, str(nth)))
+    return f"{run.started_in}/{told[:32]}"
+
+
 def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
     """Raise `CodeChanged` unless a finished step's code is what it was."""
     if finished != now:

@@ -102,8 +102,9 @@ class Runs(Records):
         """Run a pipeline to its end, and return the run: succeeded, or failed with its error in a sentence.
 
         With a `key`, the same pipeline and arguments are the same run: one that has ended is returned as it is, one
-        whose process died is gone on with, and one that another process executes is waited for. `on_begin` hears the
-        run's id before anything of it is executed.
+        whose process died is gone on with, and one that another process executes is waited for. Without a key it is a
+        new run; but one that a step starts is known by that step and its arguments: when the step is tried again, the
+        same run goes on, also if it had failed. `on_begin` hears the run's id before anything of it is executed.
 
         Raises:
             BadPipeline: a parameter is unknown or missing.
@@ -114,13 +115,16 @@ class Runs(Records):
 
         """
         fresh, given, stored = self._asked_for(context, pipeline, params or {}, key)
-        found = self._of_key(context, key) or self._claims.begin(context, fresh, stored)
+        is_inner = key is None and fresh.started_in is not None
+        if is_inner:
+            fresh = _started_by_step(fresh)
+        found = self._of_key(context, fresh.key) or self._claims.begin(context, fresh, stored)
         if on_begin is not None:
             on_begin(fresh.id if isinstance(found, Lease) else found.id)
         if isinstance(found, Lease):
             return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
         rules.must_be_same(found, fresh)
-        return self._join(context, pipeline, found, given)
+        return self._join(context, pipeline, found, given, reopen=is_inner and found.state is RunState.FAILED)
 
     def submit(
         self,
@@ -357,6 +361,14 @@ class Runs(Records):
                 f"{run.reference} is no pipeline any more", hint="give it: runs.resume(..., pipeline=...)"
             )
         return cast("AnyPipeline", found)
+
+
+def _started_by_step(run: Run) -> Run:
+    around = recorder.get()
+    assert around is not None
+    what = f"{run.reference} {run.arguments}"
+    around.started[what] += 1
+    return replace(run, key=rules.inner_key(run, step=around.step, nth=around.started[what]))
 
 
 def _digests(given: Mapping[str, Value]) -> dict[str, str]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from noria.adapters.executors.importing import GUARD, refuse_while_importing
 from noria.adapters.executors.sending import Said, refuse_unless_found, tell, unsent
@@ -40,6 +40,17 @@ _LOOKS_A_SECOND = 20
 _PATIENCE_SECONDS = 60.0
 
 _READY, _BEGUN, _WORDS, _PROGRESS, _ENDED = "ready", "begun", "words", "progress", "ended"
+
+
+class _Sent(NamedTuple):
+    """A try on its way to a process: which step of which script, found by which path; where it belongs; its arguments."""
+
+    reference: str
+    script: str | None
+    path: list[str]
+    run: str | None
+    place: str
+    arguments: dict[str, object]
 
 
 class Processes:
@@ -190,7 +201,8 @@ def _sent(call: Call) -> bytes:
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
-        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, dict(call.arguments())))
+        arguments = dict(call.arguments())
+        return pickle.dumps(_Sent(call.step.reference, script, list(sys.path), call.run or None, call.id, arguments))
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
             f"an argument cannot be sent to another process: {problem}", hint="hand in plain values, frames or arrays"
@@ -256,32 +268,23 @@ def _serve(connection: Connection) -> None:
     with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
         send(_READY, None)
         while True:
-            reference, script, path, run, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
-            send(_ENDED, _executed(executor, send, reference, script, path, run, arguments))
+            send(_ENDED, _executed(executor, send, pickle.loads(connection.recv_bytes())))  # noqa: S301 - see _sent
 
 
-def _executed(
-    executor: InProcess,
-    send: Callable[[str, object], None],
-    reference: str,
-    script: str | None,
-    path: list[str],
-    run: str | None,
-    arguments: Mapping[str, object],
-) -> dict[str, Any]:
+def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _Sent) -> dict[str, Any]:
     watch = MachineStopwatch()
     log = Log(lambda text: send(_WORDS, text), watch.wall)
-    told = Recorder(run=run, log=log, on_progress=lambda said: send(_PROGRESS, said))
-    sys.path[:] = path
+    told = Recorder(run=sent.run, step=sent.place, log=log, on_progress=lambda said: send(_PROGRESS, said))
+    sys.path[:] = sent.path
     try:
-        step = _step(reference, script)
+        step = _step(sent.reference, sent.script)
     except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
         words = f"cannot be found by its process: {rules.sentence(problem)}"
         outcome = Outcome(problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
     else:
 
         def given(*_: Taking) -> Mapping[str, object]:
-            return arguments
+            return sent.arguments
 
         send(_BEGUN, None)  # a time limit begins when the step does, and not with what it imports
         outcome = executor.execute(Call(step=step, arguments=given, told=told))
