@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from noria.adapters.executors.importing import GUARD, refuse_while_importing
+from noria.adapters.executors.packing import made_again
 from noria.adapters.executors.sending import Said, refuse_unless_found, tell, unsent
 from noria.core.clock import MachineStopwatch, Stopwatch
 from noria.core.errors import BadPipeline, Invalid
@@ -335,13 +336,8 @@ class _Unmade:
     """An error whose constructor asks for more than its arguments: it is made again without calling that."""
 
     def __init__(self, problem: Exception) -> None:
-        self._parts = type(problem), problem.args, vars(problem)
+        self._arguments = (type(problem), *problem.args)
+        self._attributes = vars(problem)
 
-    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[object, ...]]:
-        return _made_again, self._parts
-
-
-def _made_again(kind: type[Exception], args: tuple[object, ...], attributes: Mapping[str, object]) -> Exception:
-    problem = kind.__new__(kind, *args)
-    vars(problem).update(attributes)
-    return problem
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[object, ...], dict[str, object]]:
+        return made_again, self._arguments, self._attributes
