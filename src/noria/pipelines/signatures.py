@@ -39,7 +39,8 @@ def bind_named(what: str, signature: Signature, params: Mapping[str, object]) ->
     missing = [name for name, entry in known.items() if name not in params and entry.default is Parameter.empty]
     if missing:
         raise BadPipeline(
-            f"{what} needs a value for {', '.join(map(repr, missing))}", hint=f'params={{"{missing[0]}": ...}}'
+            f"{what} needs a value for {', '.join(map(repr, missing))}",
+            hint=f'params={{"{missing[0]}": ...}}, or -p {missing[0]}=...',
         )
     return {name: params.get(name, entry.default) for name, entry in known.items()}
 

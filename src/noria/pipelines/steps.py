@@ -167,8 +167,7 @@ def step(
         BadPipeline: not a plain function, or a setting that means nothing.
 
     """
-    if name is not None and (not isinstance(cast("object", name), str) or not name or set("/#[]") & set(name)):
-        raise BadPipeline(f"{name!r} is no name for a step", hint="use a text without '/', '#', '[' and ']'")
+    _refuse_name(name)
     errors = cast("tuple[type[Exception], ...]", tuple(retry_on) if isinstance(retry_on, Sequence) else (retry_on,))
     _refuse_environment(environment)
     _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors, priority=priority)
@@ -224,6 +223,11 @@ def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[
         raise BadPipeline("retry_on takes types of exceptions", hint="for example retry_on=ConnectionError")
     if isinstance(priority, bool) or not isinstance(priority, int):
         raise BadPipeline(f"priority={priority!r} is no priority", hint="use a whole number; a higher one goes first")
+
+
+def _refuse_name(name: object) -> None:
+    if name is not None and (not isinstance(name, str) or not name or set("/#[]") & set(name)):
+        raise BadPipeline(f"{name!r} is no name for a step", hint="use a text without '/', '#', '[' and ']'")
 
 
 def _refuse_environment(environment: object) -> None:

@@ -237,7 +237,7 @@ def _not_started() -> Problem:
 
 def _kill_group(first: int | None) -> None:
     if sys.platform != "win32" and first is not None:
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
             os.killpg(first, signal.SIGKILL)
 
 
