@@ -56,7 +56,7 @@ class Performer:
         Of a new one nothing can have been done before.
         """
         holder, told, ended = self._around.holder, Recorder(run=run.id), None
-        holder.keep(run.id, lease)
+        holder.keep(run.id, lease, started_in=run.started_in)
         try:
             steps = Steps(
                 run,

@@ -104,7 +104,7 @@ class Runs(Records):
         With a `key`, the same pipeline and arguments are the same run: one that has ended is returned as it is, one
         whose process died is gone on with, and one that another process executes is waited for. Without a key it is a
         new run; but one that a step starts is known by that step and its arguments: when the step is tried again, the
-        same run goes on, also if it had failed. `on_begin` hears the run's id before anything of it is executed.
+        same run goes on, also if it had failed or was stopped. `on_begin` hears the run's id before anything of it is executed.
 
         Raises:
             BadPipeline: a parameter is unknown or missing.
@@ -124,7 +124,7 @@ class Runs(Records):
         if isinstance(found, Lease):
             return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
         rules.must_be_same(found, fresh)
-        return self._join(context, pipeline, found, given, reopen=is_inner and found.state is RunState.FAILED)
+        return self._join(context, pipeline, found, given, reopen=is_inner)
 
     def submit(
         self,

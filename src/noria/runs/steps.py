@@ -142,6 +142,10 @@ class Steps:
             tried += 1
             done = self._try_once(task, tried=tried, is_alone=is_alone)
             self._end(done, together=together)
+            if done.problem is not None:
+                self._around.holder.stop_if_asked(
+                    self._run.id
+                )  # it may have failed because a run of its own was stopped
             if not done.again:
                 return (done.made, None) if done.made is not None else (None, done.problem)
             self._rest(rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random()))
