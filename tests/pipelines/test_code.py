@@ -106,6 +106,103 @@ def test_what_code_does_matters_however_far_away(digest_of, old, new):
     assert digest_of(BASE) != digest_of(BASE.replace(old, new))
 
 
+CORNERS = """
+    import functools
+    import re
+    from datetime import timedelta
+    from decimal import Decimal
+    from pathlib import Path
+
+    import msgspec
+    import numpy as np
+    import polars as pl
+
+    WORDS = re.compile("a+")
+    WAITS = [timedelta(days=days) for days in (1, 2)]
+    WEIGHTS = {}
+    for place in (1, 2):
+        WEIGHTS[place] = np.full(2, place)
+    try:
+        PRICE = Decimal("1.5")
+    except ImportError:
+        PRICE = Path("none")
+    if True:
+        FRAME = pl.DataFrame({"x": [7]})
+
+    class Slotted:
+        __slots__ = ("depth",)
+
+        def __init__(self, depth):
+            self.depth = depth
+
+    POINTS = [Slotted(depth) for depth in (3, 4)]
+    POINT = POINTS[0]
+
+    class Meta(type):
+        def size(cls):
+            return 10
+
+    class Corner(metaclass=Meta):
+        limits = np.array([20, 21])
+
+        @functools.cached_property
+        def cached(self):
+            return 30
+
+        def plus(self, more):
+            return more
+
+        partly = functools.partialmethod(plus, 40)
+
+        @functools.singledispatchmethod
+        def by_kind(self, x):
+            return 50
+
+    class Told(msgspec.Struct):
+        amount: int = 60
+
+    @functools.singledispatch
+    def by_type(x):
+        return 70
+
+    @by_type.register
+    def _(x: int):
+        return 80
+
+    def f(x, scale=np.array([90])):
+        return WORDS, WAITS, WEIGHTS, PRICE, FRAME, POINT, Corner(), Told(), by_type(x), scale
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"a+"', '"b+"'),
+        ("(1, 2)]", "(1, 3)]"),
+        ("in (1, 2):", "in (1, 3):"),
+        ('"1.5"', '"1.6"'),
+        ("[7]", "[8]"),
+        ("(3, 4)", "(5, 4)"),
+        *((f"{number}", f"{number + 1}") for number in (10, 20, 30, 40, 50, 60, 70, 80, 90)),
+    ],
+)
+def test_what_is_hard_to_look_into_counts_by_what_it_holds(digest_of, old, new):
+    assert CORNERS.count(old) == 1
+
+    assert digest_of(CORNERS) != digest_of(CORNERS.replace(old, new))
+    assert digest_of(CORNERS) == digest_of(CORNERS)
+
+
+def test_a_constant_of_another_module_counts_as_it_is_assigned_there(digest_of, tmp_path):
+    def digest(rows):
+        there = next(names)
+        (tmp_path / f"{there}.py").write_text(f"import polars as pl\nROWS = pl.DataFrame({{'x': {rows}}})\n")
+        return digest_of(f"from {there} import ROWS as KNOWN\n\ndef f(x):\n    return KNOWN\n")
+
+    assert digest([1]) == digest([1])
+    assert digest([1]) != digest([2])
+
+
 def test_an_opaque_constant_counts_with_the_names_in_its_assignment(digest_of):
     source = BASE.replace('pl.col("x") * 2', 'pl.col("x") * FACTOR').replace("x * FACTOR", "x")
 

@@ -1,7 +1,9 @@
 """Laws of drawing: calls become references, misuse is told with the way out, outside a pipeline functions are functions."""
 
+import asyncio
 import copy
 import functools
+import os
 
 import numpy as np
 import pytest
@@ -68,6 +70,10 @@ def test_defaults_are_arguments_like_others():
     assert drawing.nodes[0].arguments == {"x": 0, "by": 1}
 
 
+async def awaiting(reference):
+    return await reference
+
+
 @pytest.mark.parametrize(
     ("use", "how"),
     [
@@ -88,6 +94,9 @@ def test_defaults_are_arguments_like_others():
         (lambda r: r.shape, "for its attribute 'shape'"),
         (lambda r: r(), "like this"),
         (lambda r: range(r), "in a calculation"),
+        (lambda r: next(r), "like this"),
+        (os.fspath, "like this"),
+        (lambda r: asyncio.run(awaiting(r)), "like this"),
     ],
 )
 def test_a_reference_is_never_taken_for_its_value(reference, use, how):
@@ -212,12 +221,35 @@ def test_a_step_is_a_plain_function(what, says):
         {"backoff_seconds": "1s"},
         {"retry_on": [KeyboardInterrupt]},
         {"name": ""},
+        {"retry_on": ValueError("x")},
         {"name": "a/b"},
+        {"name": "fit[1]"},
+        {"name": 3},
+        {"cache": 3},
+        {"timeout_seconds": "3"},
+        {"memory_bytes": "2GB"},
+        {"cpus": 0},
+        {"gpus": -1},
+        {"tags": "fast-disk"},
+        {"environment": {"image": 7}},
+        {"environment": "image"},
     ],
 )
 def test_a_setting_that_means_nothing_is_refused(setting):
-    with pytest.raises(BadPipeline):
+    with pytest.raises(BadPipeline) as caught:
         nr.step(**setting)
+
+    assert caught.value.hint
+
+
+def test_a_setting_that_does_not_exist_is_told_with_the_nearest_one():
+    with pytest.raises(BadPipeline, match="@step has no setting 'cpu'") as of_a_step:
+        nr.step(cpu=3)
+    with pytest.raises(BadPipeline, match="@pipeline has no setting 'retries'") as of_a_pipeline:
+        nr.pipeline(retries=3)
+
+    assert of_a_step.value.hint == "did you mean 'cpus'?"
+    assert "each @step" in of_a_pipeline.value.hint
 
 
 def test_a_pipeline_is_a_plain_function_with_named_parameters():

@@ -1,7 +1,9 @@
 """Steps that the executors' tests execute; a module of its own, which is what other machines are sent."""
 
+import multiprocessing
 import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -115,11 +117,38 @@ def waits_too_long(file):
     time.sleep(60)
 
 
+@nr.step(timeout_seconds=0.5)
+def starts_what_takes_too_long(file):
+    with subprocess.Popen(["sleep", "60"]) as started:
+        Path(file).write_text(str(started.pid))
+
+
+class Named(ConnectionError):
+    def __init__(self, *, name):
+        super().__init__(f"named {name}")
+
+
 @nr.step(retries=2, retry_on=ConnectionError, backoff_seconds=0)
 def tried(file, kind):
     with Path(file).open("a") as out:
         out.write("x")
-    raise {"right": ConnectionError, "wrong": ValueError}[kind]("again")
+    raise {"right": ConnectionError, "wrong": ValueError, "named": lambda name: Named(name=name)}[kind]("again")
+
+
+@nr.step
+def has_processes():
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.map(abs, [-1, 2])
+
+
+class Speechless(Exception):
+    def __str__(self):
+        raise OSError("nothing to say")
+
+
+@nr.step
+def fails_speechless():
+    raise Speechless
 
 
 @nr.step(cpus=2)

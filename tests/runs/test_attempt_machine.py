@@ -1,4 +1,4 @@
-"""A machine that plays workers against each other over one run, on a simulated clock.
+"""A machine that plays workers against each other over one run, on a simulated clock and either database.
 
 Workers begin it, take it over, finish and fail its steps, and are frozen in the middle of a step for as long as it
 pleases the machine; somebody cancels, pauses and resumes. Whatever happens: a step has one result, a fenced worker
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from tests_runs_house import ANN, START, house_on
 
 import noria.pipelines as nr
@@ -25,6 +25,7 @@ from noria.core.ids import TimedIds
 from noria.runs.executors import Offers, Outcome, Problem
 from noria.store.blobs import open_blobs
 from noria.store.opening import open_database
+from noria.store.tables import metadata
 
 NAMES = ("a", "b", "c")
 WORKERS = st.sampled_from(NAMES)
@@ -93,7 +94,7 @@ class Attempts(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.clock = SimulatedClock(START)
-        self.database = open_database(f"sqlite:///{self.folder / 'noria.db'}", lease_clock=self.clock)
+        self.database = self.opened()
         blobs = open_blobs(str(self.folder / "blobs"))
         self.house = house_on(self.database, blobs, self.clock, TimedIds(self.clock), ANN, self.folder)
         self.workers = {name: Worker(self.house, name) for name in NAMES}
@@ -103,6 +104,9 @@ class Attempts(RuleBasedStateMachine):
         self.asked = False
         self.made = 0
         self.results, self.last = {}, None
+
+    def opened(self):
+        return open_database(f"sqlite:///{self.folder / 'noria.db'}", lease_clock=self.clock)
 
     def teardown(self):
         if self.run is not None:
@@ -238,3 +242,13 @@ TestAttempts = Attempts.TestCase
 TestAttempts.settings = settings(
     max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+
+
+def test_attempts_on_postgresql(postgresql_address):
+    class AttemptsOnPostgresql(Attempts):
+        def opened(self):
+            database = open_database(postgresql_address, lease_clock=self.clock)
+            metadata.drop_all(database.engine)
+            return database
+
+    run_state_machine_as_test(AttemptsOnPostgresql, settings=settings(TestAttempts.settings, max_examples=6))

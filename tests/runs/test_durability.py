@@ -1,6 +1,7 @@
 """Laws of durability: one run for one key, no finished step twice, and nothing from who lost the lease."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -62,6 +63,22 @@ def test_the_same_key_with_other_arguments_is_a_conflict(any_house, ann):
     assert list(calls) == ["a", "b", "c"]
 
 
+def test_another_pipeline_of_the_same_name_is_not_the_same_run(any_house, ann):
+    def one():
+        return note("a")
+
+    def other():
+        return note("b")
+
+    other.__name__, other.__module__ = "one", "elsewhere"
+    first = any_house.runs().run(ann, nr.pipeline(one), key="k")
+
+    with pytest.raises(Conflict, match="and not of elsewhere:"):
+        any_house.runs().run(ann, nr.pipeline(other), key="k")
+    one.__module__ = "moved"
+    assert any_house.runs().run(ann, nr.pipeline(one), key="k") == first
+
+
 def test_a_key_that_cannot_be_stored_is_refused(runs, ann):
     with pytest.raises(Invalid, match="a key of 0 characters"):
         runs.run(ann, three, key="")
@@ -98,13 +115,20 @@ def test_a_failed_run_is_returned_as_it_is_and_only_resume_reopens_it(any_house,
     assert runs.resume(ann, failed.id) == resumed
 
 
-@pytest.mark.parametrize("ends", [KeyboardInterrupt, SystemExit])
-def test_an_interrupted_run_goes_on_where_it_was(any_house, ann, ends):
+@pytest.fixture
+def exits_when_terminated():
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("ends", "how"), [(KeyboardInterrupt, signal.SIGINT), (SystemExit, signal.SIGTERM)])
+def test_an_interrupted_run_goes_on_where_it_was(any_house, ann, exits_when_terminated, ends, how):
     @nr.step
     def stops(a):
         calls.append("stops")
         if calls.count("stops") == 1:
-            raise ends
+            signal.raise_signal(how)
         return a
 
     @nr.pipeline

@@ -18,15 +18,18 @@ from executed_steps import (
     exits,
     fails,
     fails_oddly,
+    fails_speechless,
     fan,
     fills,
     frames,
     greedy,
+    has_processes,
     large,
     models,
     odd,
     side_by_side,
     sleeps,
+    starts_what_takes_too_long,
     told,
     tried,
     waits_too_long,
@@ -123,13 +126,18 @@ def test_what_a_step_raises_is_its_failure_with_its_traceback(runs, ann):
 
 def test_an_error_that_cannot_be_sent_says_the_same(runs, ann):
     assert "Own: 1 2" in runs.run(ann, only(fails_oddly)).error
+    assert "Speechless: (it cannot say what)" in runs.run(ann, only(fails_speechless)).error
 
 
 def test_only_errors_of_the_named_types_are_tried_again(runs, ann, tmp_path):
     assert isinstance(runs.run(ann, only(tried, str(tmp_path / "right"), "right")).cause, ConnectionError)
     assert isinstance(runs.run(ann, only(tried, str(tmp_path / "wrong"), "wrong")).cause, ValueError)
 
+    named = runs.run(ann, only(tried, str(tmp_path / "named"), "named")).cause
+    assert (isinstance(named, ConnectionError), str(named)) == (True, "named again")
+
     assert (tmp_path / "right").read_text() == "xxx"
+    assert (tmp_path / "named").read_text() == "xxx"
     assert (tmp_path / "wrong").read_text() == "x"
 
 
@@ -165,6 +173,18 @@ def test_nothing_of_a_step_that_was_ended_runs_on(apart, ann, tmp_path):
     assert until(lambda: not is_running(process))
 
 
+def test_what_a_step_has_started_is_ended_with_it(processes, house, ann, tmp_path):
+    runs = house.runs(executor=processes)
+    assert "TimeoutError" in runs.run(ann, only(starts_what_takes_too_long, str(tmp_path / "process"))).error
+
+    process = int((tmp_path / "process").read_text())
+    assert until(lambda: not is_running(process))
+
+
+def test_a_step_may_have_processes_of_its_own(apart, ann):
+    assert apart.run(ann, only(has_processes)).result == [1, 2]
+
+
 def test_a_step_that_takes_too_much_memory_is_ended(apart, ann):
     assert apart.run(ann, only(fills, 10)).result == 10_000_000
     assert apart.run(ann, only(fills, 400)).error == (
@@ -172,8 +192,8 @@ def test_a_step_that_takes_too_much_memory_is_ended(apart, ann):
     )
 
 
-def test_a_step_that_exits_fails_and_hangs_nothing(apart, ann):
-    assert "step 'exits' was lost: " in apart.run(ann, only(exits)).error
+def test_a_step_that_exits_fails_and_hangs_nothing(runs, ann):
+    assert runs.run(ann, only(exits)).error == "step 'exits' raised SystemExit: enough"
 
 
 def test_a_process_that_dies_fails_its_step_and_no_other(apart, ann):
@@ -272,3 +292,55 @@ def test_a_script_is_executed_by_processes_and_one_without_a_guard_is_told_so(tm
     )
 
     assert said in done.stdout, done.stderr
+
+
+ORPHANING = """
+import os, time
+from pathlib import Path
+import noria as nr
+from noria.settings import Settings
+
+def opened():
+    return nr.open("home", settings=Settings(executor="processes"))
+
+@nr.step
+def one(x):
+    return x + 1
+
+@nr.pipeline
+def inner(x):
+    return one(x)
+
+@nr.step
+def starts_a_run(x):
+    with opened() as home:
+        return home.run(inner, params={"x": x}).result
+
+@nr.step
+def goes_on(x):
+    Path("process").write_text(str(os.getpid()))
+    time.sleep(60)
+
+@nr.pipeline
+def whole():
+    return goes_on(starts_a_run(1))
+
+if __name__ == "__main__":
+    with opened() as home:
+        home.run(whole, key="whole")
+"""
+
+
+def test_a_run_that_is_killed_takes_its_steps_processes_along_and_knows_which_runs_they_started(tmp_path):
+    (tmp_path / "script.py").write_text(ORPHANING)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "script.py"], cwd=tmp_path, env=environment) as process:
+        assert until(lambda: (tmp_path / "process").exists() and (tmp_path / "process").read_text(), seconds=60)
+        step = int((tmp_path / "process").read_text())
+        assert is_running(step)
+        process.kill()
+
+    assert until(lambda: not is_running(step))
+    with open_home(tmp_path / "home") as home:
+        inner, whole = home.runs.list(home.context)
+        assert (inner.result, inner.started_in) == (2, whole.id)

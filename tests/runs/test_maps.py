@@ -103,6 +103,39 @@ def test_a_map_over_what_is_no_list_is_refused_in_words(runs, ann, what):
         assert f"step 'square' was mapped over a {type(what).__name__}" in run.error
 
 
+def test_what_cannot_be_mapped_is_told_with_what_to_write_instead(runs, ann):
+    @nr.step
+    def together(*numbers):
+        return sum(numbers)
+
+    @nr.pipeline
+    def over_two_lists():
+        return square.map([1, 2], [3])
+
+    @nr.pipeline
+    def without_a_parameter():
+        return together.map([1, 2])
+
+    @nr.pipeline
+    def of_a_pipeline():
+        return over_two_lists.map([1, 2])
+
+    for pipeline, hint in [
+        (over_two_lists, "list(zip(a, b))"),
+        (without_a_parameter, "without * before it"),
+        (of_a_pipeline, "for item in nr.value(items)"),
+    ]:
+        assert hint in runs.run(ann, pipeline).cause.hint
+
+
+def test_a_map_goes_over_a_range(runs, ann):
+    @nr.pipeline
+    def whole():
+        return square.map(range(3))
+
+    assert runs.run(ann, whole).result == [0, 1, 4]
+
+
 def test_settings_of_a_map_that_mean_nothing_are_refused():
     with pytest.raises(BadPipeline, match="concurrency=0"):
         square.map([1], concurrency=0)

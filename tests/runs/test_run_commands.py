@@ -1,7 +1,12 @@
 """Laws of the commands about runs, on a script as a person would have it."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
+from contextlib import contextmanager
 
 import pytest
 from click.testing import CliRunner
@@ -105,6 +110,17 @@ def test_a_run_is_shown_with_what_its_steps_used_and_cost(noria_here, monkeypatc
     assert "usd" in noria_here("runs", "show", run)
 
 
+def test_of_very_many_attempts_the_failed_ones_are_shown(noria_here, tmp_path):
+    (tmp_path / "broad.py").write_text(BROAD)
+    noria_here("run", "broad.py")
+    (row,) = told(noria_here("runs", "--json"))
+
+    shown = noria_here("runs", "show", row["run"])
+
+    assert "ZeroDivisionError" in shown
+    assert shown.endswith("and 50 more: --json has them all\n")
+
+
 def test_what_is_submitted_waits_for_a_worker(noria_here, monkeypatch):
     monkeypatch.setattr("noria.cli.queue.on_signals", threading.Event)
     waiting = told(noria_here("submit", "script_of_commands.py", "--priority", "2", "--json"))
@@ -116,6 +132,132 @@ def test_what_is_submitted_waits_for_a_worker(noria_here, monkeypatch):
     assert said == f"loading 3\nrun {waiting['run']} of train succeeded\n"
     assert told(noria_here("runs", "show", waiting["run"], "--json"))["state"] == "succeeded"
     assert noria_here("work", "--once") == ""
+
+
+BROAD = """
+import noria as nr
+
+@nr.step
+def shares(x):
+    return 1 / (x - 240)
+
+@nr.pipeline
+def broad():
+    return shares.map(range(250), on_failure="continue")
+"""
+
+LOUD = """
+import os, time
+from pathlib import Path
+import noria as nr
+
+print("imported")
+
+@nr.step
+def loud(x):
+    print("printed")
+    os.system("echo from another process")
+    return [x, None]
+
+@nr.step
+def waits(x):
+    Path("begun").touch()
+    print("one")
+    while not Path("go").exists():
+        nr.progress(x)
+        time.sleep(0.02)
+    print("two")
+    return x
+
+@nr.pipeline
+def shouts():
+    return loud(1)
+
+@nr.pipeline
+def many():
+    return waits.map(list(range(100)), concurrency=2)
+"""
+
+
+@pytest.fixture
+def loud_here(tmp_path):
+    (tmp_path / "loud.py").write_text(LOUD)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+
+    @contextmanager
+    def start(*words):
+        words = [sys.executable, "-m", "noria", *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(words, cwd=tmp_path, env=environment, **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+    return start
+
+
+def test_json_stands_alone_on_standard_output_whatever_steps_print(loud_here):
+    with loud_here("run", "loud.py:shouts", "--json", "--watch") as process:
+        out, err = process.communicate(timeout=60)
+
+    assert told(out)["result"] == [1, None]
+    assert {"imported", "printed", "from another process"} < set(err.splitlines())
+    assert "succeeded  loud" in err
+
+
+def test_ctrl_c_ends_a_run_at_once_and_says_how_it_goes_on(loud_here, tmp_path):
+    with loud_here("run", "loud.py:many", "--watch") as process:
+        process.stdout.readline()
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+        (tmp_path / "go").touch()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    run = err.split("run ")[1].split()[0]
+    assert f"was interrupted; noria resume {run} lets it go on" in err
+    with loud_here("resume", run, "--json") as process:
+        assert told(process.communicate(timeout=60)[0])["result"] == list(range(100))
+
+
+def test_words_are_followed_until_the_run_ends(loud_here, tmp_path, noria_here):
+    with loud_here("run", "loud.py:many") as running:
+        while not (tmp_path / "begun").exists():
+            assert running.poll() is None
+        (row,) = told(noria_here("runs", "--json"))
+        with loud_here("logs", row["run"], "waits", "--follow") as following:
+            assert [following.stdout.readline() for _ in range(2)][1] == "one\n"
+            (tmp_path / "go").touch()
+            rest, _ = following.communicate(timeout=60)
+        running.communicate(timeout=60)
+
+    assert rest.count("two") == 100
+    assert told(noria_here("runs", "--json"))[0]["state"] == "succeeded"
+
+
+def test_what_a_step_raised_is_shown_from_its_own_function_on(noria_here, tmp_path):
+    failed = noria_here("run", "script_of_commands.py", "-p", "rate=-1", status=1)
+    (row,) = told(noria_here("runs", "--json"))
+    words = noria_here("logs", row["run"], "fit")
+
+    for shown in (failed, words):
+        assert "Traceback (most recent call last):\n  File" in shown
+        assert 'in fit\n    raise ValueError("a negative rate")' in shown
+        assert "noria/runs" not in shown
+    unknown = CliRunner().invoke(noria, ["logs", row["run"], "fitt"])
+    assert unknown.exception.hint == "did you mean 'fit'?"
+
+
+def test_a_watched_rerun_shows_what_it_reuses(noria_here):
+    noria_here("run", "script_of_commands.py")
+    (row,) = told(noria_here("runs", "--json"))
+
+    shown = noria_here("rerun", row["run"], "-p", "rate=2", "--watch")
+
+    assert f"reused     load  of {row['run']}" in shown
+    assert "succeeded  fit" in shown
 
 
 BAD = """

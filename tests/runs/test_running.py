@@ -309,8 +309,21 @@ def test_a_pipeline_that_raises_or_returns_something_unknown_is_a_failed_run(run
     def unknown():
         return object()
 
-    assert runs.run(ann, raises).error == "pipeline 'raises' raised RuntimeError: in the pipeline"
+    line = raises.function.__code__.co_firstlineno + 3
+    assert runs.run(ann, raises).error == f"pipeline 'raises', line {line}: RuntimeError: in the pipeline"
     assert "no codec carries a builtins.object" in runs.run(ann, unknown).error
+
+
+def test_a_param_that_cannot_be_kept_fails_the_run_and_leaves_none_open(runs, ann):
+    @nr.pipeline
+    def whole():
+        log_param("odd", object())
+        return inc(1)
+
+    run = runs.run(ann, whole)
+
+    assert run.error == "pipeline 'whole' logged a param that cannot be kept: no codec carries a builtins.object"
+    assert [found.state for found in runs.list(ann)] == ["failed"]
 
 
 def test_a_reference_used_as_a_value_fails_the_run_with_the_way_out(runs, ann):

@@ -182,6 +182,62 @@ def test_a_step_that_waits_for_its_next_try_is_stopped_before_it(house, ann):
     assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [])
 
 
+def test_a_run_is_stopped_while_a_step_waits_for_its_next_try(house, ann):
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if len(waits) == 2:
+            runs.cancel(ann, runs.list(ann)[0].id)
+
+    runs = house.runs(sleep=sleep)
+
+    @nr.step(retries=5, backoff_seconds=200)
+    def breaks():
+        raise ConnectionError("once more")
+
+    @nr.pipeline
+    def whole():
+        return breaks()
+
+    run = runs.run(ann, whole)
+
+    assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [1.0, 1.0])
+
+
+@pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("pause", "paused")])
+def test_a_run_that_a_step_has_started_is_stopped_with_the_one_around_it_and_goes_on_with_it(
+    any_house, ann, verb, state
+):
+    runs = any_house.runs()
+
+    @nr.step
+    def item(x):
+        calls.append(x)
+        if len(calls) == 2:
+            getattr(runs, verb)(ann, next(run.id for run in runs.list(ann) if run.pipeline == "outer"))
+        return x
+
+    @nr.pipeline
+    def inner():
+        return [item(x) for x in range(5)]
+
+    @nr.step
+    def starts():
+        return runs.run(ann, inner).result
+
+    @nr.pipeline
+    def outer():
+        return starts()
+
+    run = runs.run(ann, outer)
+
+    assert [found.state for found in runs.list(ann)] == [state, state]
+    assert list(calls) == [0, 1]
+    assert runs.resume(ann, run.id).result == [0, 1, 2, 3, 4]
+    assert list(calls) == [0, 1, 2, 3, 4]
+
+
 def test_a_map_is_stopped_between_its_items(house, ann):
     runs = house.runs()
 

@@ -1,6 +1,7 @@
 """Laws of runs that wait for a worker: the highest priority first, then the oldest; none is lost, none runs twice."""
 
 import threading
+from collections import deque
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import noria.pipelines as nr
 from noria.core.errors import BadPipeline, Conflict, NotFound
 
 calls = []
+begun = deque()  # what a step's own list holds is part of its code
 
 
 @nr.step
@@ -35,6 +37,7 @@ def failing(x):
 @pytest.fixture(autouse=True)
 def no_calls():
     calls.clear()
+    begun.clear()
 
 
 def finish_all(runs, ann):
@@ -186,3 +189,64 @@ def test_a_run_that_a_step_starts_knows_in_which_run_that_was(house, ann):
     assert run.started_in is None
     with pytest.raises(NotFound):
         runs.started_in(ann, "nothing")
+
+
+@nr.step
+def begins(x):
+    begun.append("begins")
+    return x
+
+
+@nr.step
+def breaks_once(x):
+    begun.append("breaks_once")
+    if begun.count("breaks_once") == 1:
+        raise OSError("once")
+    return x
+
+
+@nr.pipeline
+def breaking(x):
+    return breaks_once(begins(x))
+
+
+def test_a_run_that_a_step_starts_is_the_same_one_when_the_step_is_tried_again(any_house, ann):
+    runs = any_house.runs()
+
+    @nr.step(retries=1)
+    def starts(x):
+        return runs.run(ann, breaking, params={"x": x}).result
+
+    @nr.pipeline
+    def outer():
+        return starts(3)
+
+    run = runs.run(ann, outer)
+
+    assert run.result == 3
+    assert list(begun) == ["begins", "breaks_once", "breaks_once"]
+    assert [inner.state for inner in runs.started_in(ann, run.id)] == ["succeeded"]
+
+
+def test_a_run_that_a_step_starts_is_the_same_one_when_the_outer_run_was_interrupted(any_house, ann):
+    runs = any_house.runs()
+
+    @nr.step
+    def starts(x):
+        made = [runs.run(ann, noting, params={"x": x}).id for _ in range(2)]
+        if len(calls) == 2:
+            calls.append("interrupted")
+            raise KeyboardInterrupt
+        return made
+
+    @nr.pipeline
+    def outer():
+        return starts("inner")
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.run(ann, outer, key="k")
+    run = runs.run(ann, outer, key="k")
+
+    assert calls == ["inner", "inner", "interrupted"]
+    assert sorted(run.result) == sorted(inner.id for inner in runs.started_in(ann, run.id))
+    assert len(set(run.result)) == 2

@@ -1,7 +1,10 @@
 """What commands print: a table for people, JSON for programs."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import os
+import sys
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from datetime import datetime
 from typing import Any, TypeVar, cast
 
@@ -26,6 +29,23 @@ def json_option(command: Command) -> Command:
 def opened(home: str | None) -> Platform:
     """Open the home that a command works in."""
     return open_home(home)
+
+
+@contextmanager
+def words_aside(is_asked: bool) -> Generator[None]:  # noqa: FBT001 - see json_option
+    """Keep standard output for the answer alone: what users' code writes meanwhile, in whichever process, is no part of it."""
+    if not is_asked:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:

@@ -17,7 +17,7 @@ _COMMANDS = {
     "submit": ("noria.cli.queue:submit", "Let a pipeline wait for a worker."),
     "work": ("noria.cli.queue:work", "Execute the runs that wait."),
     "runs": ("noria.cli.runs:runs", "List runs, the newest first; show one with its cost."),
-    "logs": ("noria.cli.runs:logs", "Print what the steps of a run wrote."),
+    "logs": ("noria.cli.logs:logs", "Print what the steps of a run wrote; follow them."),
     "rerun": ("noria.cli.runs:rerun", "Run a run again, reusing what is the same."),
     "cancel": ("noria.cli.runs:cancel", "End a run before its next step."),
     "pause": ("noria.cli.runs:pause", "Let a run rest before its next step."),

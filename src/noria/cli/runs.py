@@ -1,9 +1,9 @@
-"""`noria run` and the commands about runs: look at them, follow them, run them again, stop them, let them go on."""
+"""`noria run` and the commands about runs: look at them, run them again, stop them, let them go on."""
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -11,13 +11,20 @@ import click
 
 from noria.boot import Platform
 from noria.cli import files
-from noria.cli.output import home_option, json_option, opened, show, show_one
-from noria.cli.watching import follow
+from noria.cli.output import home_option, json_option, opened, show, show_one, words_aside
+from noria.cli.watching import Watch
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
-from noria.runs.model import Attempt, Run, RunState
+from noria.runs import rules
+from noria.runs.model import Attempt, AttemptState, Run, RunState
 
 Command = TypeVar("Command", bound=Callable[..., object])
+Begun = Callable[[str], object]
+
+_LONGEST_RESULT = 2000
+_MOST_ROWS = 200
+_INTERRUPTED = 130
+"""The exit status of what Ctrl-C has ended, as shells have it."""
 
 
 def param_option(command: Command) -> Command:
@@ -41,17 +48,14 @@ def watch_option(command: Command) -> Command:
 def run(target: str, params: tuple[str, ...], key: str | None, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Run the pipeline of FILE (or the one named) and print how it went."""
     path, name = files.split(target)
-    pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
     given = params_of(params)
-    with opened(home) as platform:
-        known = {row.id for row in platform.runs.list(platform.context, limit=1)}
-        _told(
-            platform,
-            lambda: platform.run(pipeline, params=given, key=key),
-            lambda: next((r.id for r in platform.runs.list(platform.context, limit=1) if r.id not in known), None),
-            watch=watch,
-            as_json=as_json,
-        )
+    with words_aside(as_json):
+        pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
+
+    def work(platform: Platform, begun: Begun) -> Run:
+        return platform.runs.run(platform.context, pipeline, params=given, key=key, on_begin=begun)
+
+    _told(home, work, watch=watch, as_json=as_json)
 
 
 @click.group(invoke_without_command=True)
@@ -126,12 +130,20 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         show_one(whole | {"attempts": attempts, "hits": hits}, as_json=True)
         return
     show_one({name: value for name, value in whole.items() if value not in (None, [])}, as_json=False)
-    if attempts:
+    for rows in (attempts, hits):
+        _show_some(rows)
+
+
+def _show_some(rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows; of very many some, those that failed before others."""
+    if rows:
         click.echo()
-        show(attempts, as_json=False, empty="")
-    if hits:
-        click.echo()
-        show(hits, as_json=False, empty="")
+    if len(rows) > _MOST_ROWS:
+        failed_first = sorted(rows, key=lambda row: row.get("state") != AttemptState.FAILED)
+        show(failed_first[:_MOST_ROWS], as_json=False, empty="")
+        click.echo(f"and {len(rows) - _MOST_ROWS:,} more: --json has them all")
+    elif rows:
+        show(rows, as_json=False, empty="")
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, object]:
@@ -145,29 +157,6 @@ def _attempt_row(attempt: Attempt) -> dict[str, object]:
         "usd": attempt.usd,
         "error": None if attempt.error is None else attempt.error.strip().splitlines()[-1],
     }
-
-
-@click.command()
-@click.argument("run_id", metavar="RUN")
-@click.argument("step", required=False)
-@home_option
-@json_option
-def logs(run_id: str, step: str | None, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Print what the steps of RUN, or one STEP of it, wrote."""
-    with opened(home) as platform:
-        parts = platform.runs.logs(platform.context, run_id, step=step)
-    if as_json:
-        rows = [{"step": p.step, "attempt": p.attempt, "at": p.at, "text": p.text} for p in parts]
-        show(rows, as_json=True, empty="")
-        return
-    heading = None
-    for part in parts:
-        if (part.step, part.attempt) != heading:
-            heading = (part.step, part.attempt)
-            click.secho(f"--- {part.step}, attempt {part.attempt}", dim=True)
-        click.echo(part.text, nl=False)
-    if not parts:
-        click.echo("nothing was written")
 
 
 @click.command()
@@ -188,14 +177,11 @@ def rerun(
     """Run the pipeline of RUN again, as a new run; what is the same as before is not executed."""
     given = params_of(params)
     find_here()
-    with opened(home) as platform:
-        _told(
-            platform,
-            lambda: platform.runs.rerun(platform.context, run_id, params=given, from_step=from_step),
-            lambda: next((r.id for r in platform.runs.list(platform.context, limit=5) if r.parent == run_id), None),
-            watch=watch,
-            as_json=as_json,
-        )
+
+    def work(platform: Platform, begun: Begun) -> Run:
+        return platform.runs.rerun(platform.context, run_id, params=given, from_step=from_step, on_begin=begun)
+
+    _told(home, work, watch=watch, as_json=as_json)
 
 
 @click.command()
@@ -206,14 +192,12 @@ def rerun(
 def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Let a failed, cancelled, paused or interrupted RUN go on from what is finished."""
     find_here()
-    with opened(home) as platform:
-        _told(
-            platform,
-            lambda: platform.runs.resume(platform.context, run_id),
-            lambda: run_id,
-            watch=watch,
-            as_json=as_json,
-        )
+
+    def work(platform: Platform, begun: Begun) -> Run:
+        begun(run_id)
+        return platform.runs.resume(platform.context, run_id)
+
+    _told(home, work, watch=watch, as_json=as_json)
 
 
 @click.command()
@@ -240,37 +224,41 @@ def _stopped(found: Run, verb: str) -> str:
     return f"run {found.id} is {found.state.value}; noria resume {found.id} lets it go on"
 
 
-def _told(
-    platform: Platform,
-    work: Callable[[], Run],
-    find: Callable[[], str | None],
-    *,
-    watch: bool,
-    as_json: bool,
-) -> None:
+def _told(home: str | None, work: Callable[[Platform, Begun], Run], *, watch: bool, as_json: bool) -> None:
     """Do the work, shown as it goes on if asked to, and print how the run went."""
-    if watch:
-        with ThreadPoolExecutor(1) as pool:
-            future: Future[Run] = pool.submit(work)
-            follow(platform, future, find)
-            done = future.result()
-    else:
-        done = work()
-    show_one(_row(done), as_json=as_json)
-    if done.state is not RunState.SUCCEEDED:
-        raise click.exceptions.Exit(1)
+    with opened(home) as platform:
+        shown = Watch(platform)
+        try:
+            with words_aside(as_json), shown.showing() if watch else nullcontext():
+                done = work(platform, shown.begin)
+        except KeyboardInterrupt:
+            if shown.run is None:
+                raise
+            click.echo(f"\nrun {shown.run} was interrupted; noria resume {shown.run} lets it go on", err=True)
+            raise click.exceptions.Exit(_INTERRUPTED) from None
+        show_one(_row(done, as_json=as_json), as_json=as_json)
+        if done.cause is not None and not isinstance(done.cause, NoriaError):
+            click.echo(rules.traceback_of(done.cause), err=True)
+        if done.state is not RunState.SUCCEEDED:
+            raise click.exceptions.Exit(1)
 
 
-def _row(done: Run) -> Mapping[str, object]:
+def _row(done: Run, *, as_json: bool) -> Mapping[str, object]:
+    result = done.result if done.state is RunState.SUCCEEDED else None
     return {
         "run": done.id,
         "pipeline": done.pipeline,
         "state": done.state.value,
         "cpu_seconds": done.cpu_seconds,
-        "result": repr(done.result) if done.state is RunState.SUCCEEDED else None,
+        "result": result if as_json or done.state is not RunState.SUCCEEDED else _shortened(result),
         "error": done.error,
         "hint": done.cause.hint if isinstance(done.cause, NoriaError) else None,
     }
+
+
+def _shortened(result: object) -> str:
+    text = repr(result)
+    return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}... ({len(text):,} characters)"
 
 
 def find_here() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.util import resolve_name
 from types import CodeType, FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -53,32 +54,60 @@ def body_of(function: FunctionType) -> Body:
 
 def assignment_of(name: str, names: Mapping[str, Any]) -> Assignment | None:
     """Return how a module's top level assigns a name, if its source can be read."""
-    file = names.get("__file__")
-    lines = linecache.getlines(file, dict(names)) if isinstance(file, str) else []
-    found = _assignments("".join(lines)).get(name)
+    found = _assignments(_source_of(names)).get(name)
     if not found:
         return None
     used = {inner.id for node in found for inner in ast.walk(node) if isinstance(inner, ast.Name)}
     return Assignment(text="\n".join(ast.unparse(node) for node in found), names=tuple(sorted(used)))
 
 
+def import_of(name: str, names: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return from which module, and under which name there, a module's top level has a name by `from ... import`."""
+    for node in _statements(_source_of(names)):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                if (alias.asname or alias.name) == name:
+                    spelled = "." * node.level + (node.module or "")
+                    return resolve_name(spelled, names.get("__package__") or ""), alias.name
+    return None
+
+
+def _source_of(names: Mapping[str, Any]) -> str:
+    file = names.get("__file__")
+    return "".join(linecache.getlines(file, dict(names))) if isinstance(file, str) else ""
+
+
 @lru_cache(maxsize=64)
-def _assignments(source: str) -> Mapping[str, list[ast.Assign | ast.AnnAssign]]:
+def _statements(source: str) -> list[ast.stmt]:
     try:
-        statements = ast.parse(source).body
-    except SyntaxError:
-        return {}
-    found: dict[str, list[ast.Assign | ast.AnnAssign]] = {}
-    for node in statements:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
-            for name in _targets(node):
-                found.setdefault(name, []).append(node)
+        return ast.parse(source).body
+    except (SyntaxError, ValueError):
+        return []
+
+
+@lru_cache(maxsize=64)
+def _assignments(source: str) -> Mapping[str, list[ast.stmt]]:
+    """Return the statements that stand at the top and assign a name, be it in a loop or under a condition, by the name."""
+    found: dict[str, list[ast.stmt]] = {}
+    for node in _statements(source):
+        for name in _assigned(node):
+            found.setdefault(name, []).append(node)
     return found
 
 
-def _targets(node: ast.Assign | ast.AnnAssign) -> set[str]:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    return {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
+def _assigned(node: ast.AST) -> set[str]:
+    """Return the names that a statement assigns, or changes a part of; what functions and classes do is their own."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
+        return set()
+    targets: list[ast.expr] = []
+    if isinstance(node, ast.Assign):
+        targets = node.targets
+    elif isinstance(node, ast.AnnAssign | ast.AugAssign | ast.For | ast.NamedExpr):
+        targets = [node.target]
+    elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+        targets = [node.optional_vars]
+    names = {inner.id for target in targets for inner in ast.walk(target) if isinstance(inner, ast.Name)}
+    return names.union(*map(_assigned, ast.iter_child_nodes(node)))
 
 
 def _source(function: FunctionType) -> str | None:

@@ -2,25 +2,33 @@
 
 A function is digested with everything of the user's own modules that it reaches by name: functions, classes and
 module-level constants, and theirs in turn. Installed packages count by their version alone. What cannot be looked
-into (a number read from a file at import, an open connection) is known by its type and, where there is one, by the
-statement that assigned it.
+into (a frame read from a file at import, an open connection) is known by its type and, where there is one, by the
+statement that assigned it. What is reached by a name made up at run time (`getattr(module, name)`) is not found.
 """
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, time, timedelta, timezone
+from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from importlib import import_module
 from importlib.util import resolve_name
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from pathlib import PurePath
+from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, cast
+from uuid import UUID
 
 from noria.core import digests
-from noria.pipelines.bodies import Body, assignment_of, body_of
+from noria.pipelines.bodies import Assignment, Body, assignment_of, body_of, import_of
 from noria.pipelines.ownership import is_own, version_of
 from noria.pipelines.parsing import parsing
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
+_TOLD_BY_REPR = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, range, slice, bytearray)
+"""Values whose spelling tells all of them; a `datetime` is a `date`."""
 _MADE_BY_PYTHON = frozenset(
     [
         "__dict__",
@@ -106,6 +114,7 @@ class _Walk:
             ",".join(f"{name}={self._cell(cell)}" for name, cell in cells),
             ",".join(self._globals(body, function.__globals__)),
             ",".join(self._imports(body, function.__globals__)),
+            self._spell(vars(function).get("registry")),  # of functools.singledispatch
         ]
         return "\n".join(parts)
 
@@ -152,24 +161,43 @@ class _Walk:
         spelled = self._spell(thing)
         if self._opaque == before or not self._is_own(str(names.get("__name__", ""))):
             return spelled
-        assignment = assignment_of(name, names)
-        if assignment is None:
+        assigned = self._assigned(name, thing, names)
+        if assigned is None:
             return spelled
+        assignment, there = assigned
         others = [
-            f"{other}={self._spell(names[other])}" for other in assignment.names if other in names and other != name
+            f"{other}={self._spell(there[other])}" for other in assignment.names if other in there and other != name
         ]
         return f"{spelled} {assignment.text} {','.join(others)}"
+
+    def _assigned(self, name: str, thing: Any, names: Mapping[str, Any]) -> tuple[Assignment, Mapping[str, Any]] | None:  # noqa: ANN401 - anything
+        """Return how a global is assigned, and the globals there: it may be imported from another of the user's modules."""
+        found = assignment_of(name, names)
+        if found is not None:
+            return found, names
+        where, inner = import_of(name, names) or ("", "")
+        module = sys.modules.get(where)
+        is_there = module is not None and self._is_own(where) and vars(module).get(inner) is thing
+        return self._assigned(inner, thing, vars(module)) if is_there else None
 
     def _class(self, kind: type) -> str:
         members = vars(kind)
         own = (f"{name}={self._member(members[name])}" for name in sorted(members) if name not in _MADE_BY_PYTHON)
-        return "\n".join([self._spell_all(kind.__bases__), *own])
+        more = (type(kind), getattr(kind, "__struct_defaults__", ()))  # the latter msgspec keeps outside of the members
+        return "\n".join([self._spell_all(kind.__bases__), self._spell_all(more), *own])
 
     def _member(self, member: Any) -> str:  # noqa: ANN401 - anything
         if isinstance(member, staticmethod | classmethod):
             return self._spell(cast("Any", member).__func__)
         if isinstance(member, property):
             return self._spell_all((member.fget, member.fset, member.fdel))
+        if isinstance(member, functools.cached_property):
+            return self._spell(cast("Any", member).func)
+        if isinstance(member, functools.singledispatchmethod):
+            return self._spell(cast("Any", member).dispatcher)
+        if isinstance(member, functools.partialmethod):
+            part = cast("Any", member)
+            return self._spell_all((part.func, part.args, part.keywords))
         return self._spell(member)
 
     def _instance(self, thing: Any) -> str:  # noqa: ANN401, PLR0911 - one answer for each kind of thing
@@ -182,7 +210,7 @@ class _Walk:
             return f"{kind}{self._spell_all(cast('list[object]', thing))}"
         if isinstance(thing, set | frozenset):
             return f"{kind}{self._spell_all(sorted(cast('set[object]', thing), key=repr))}"
-        if isinstance(thing, dict):
+        if isinstance(thing, dict | MappingProxyType):
             pairs = cast("dict[object, object]", thing).items()
             return kind + ",".join(f"{self._spell(key)}:{self._spell(value)}" for key, value in pairs)
         if isinstance(thing, MethodType):
@@ -190,10 +218,11 @@ class _Walk:
         if isinstance(thing, functools.partial):
             part = cast("functools.partial[Any]", thing)
             return self._spell_all((part.func, part.args, part.keywords))
-        if self._is_own(type(thing).__module__) and hasattr(thing, "__dict__"):
-            return f"{kind} {self._spell_names(cast('Any', vars(thing)))}"
-        self._opaque += 1
-        return kind
+        if self._is_own(type(thing).__module__):
+            return f"{kind} {self._spell_names(_attributes_of(thing))}"
+        content = _content_of(thing)
+        self._opaque += content is None
+        return f"{kind}{content or ''}"
 
     def _spell_all(self, things: Iterable[object]) -> str:
         return f"({','.join(self._spell(thing) for thing in things)})"
@@ -210,6 +239,27 @@ def _imported(name: str) -> ModuleType | None:
         return import_module(name)
     except ImportError:  # an optional one, which the function does without
         return None
+
+
+def _content_of(thing: Any) -> str | None:  # noqa: ANN401 - anything
+    """Return what is in a value of a well-known kind; None for what cannot be looked into."""
+    if isinstance(thing, _TOLD_BY_REPR):
+        return repr(cast("object", thing))
+    if isinstance(thing, re.Pattern):
+        return f"{cast('Any', thing).pattern!r}{cast('Any', thing).flags}"
+    if type(thing).__module__ == "numpy" and hasattr(thing, "tobytes") and not thing.dtype.hasobject:
+        return f"{thing.dtype.descr}{thing.shape}{digests.of_bytes(thing.tobytes())}"
+    return None
+
+
+def _attributes_of(thing: object) -> dict[str, object]:
+    slots = {name for kind in type(thing).__mro__ for name in _names_of(vars(kind).get("__slots__", ()))}
+    found = {name: getattr(thing, name) for name in slots if hasattr(thing, name) and name != "__weakref__"}
+    return found | getattr(thing, "__dict__", {})
+
+
+def _names_of(slots: str | Iterable[str]) -> Iterable[str]:
+    return (slots,) if isinstance(slots, str) else slots
 
 
 def _is_flat(things: list[object] | dict[object, object]) -> bool:

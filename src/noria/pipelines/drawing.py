@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from noria.core.errors import BadPipeline
 from noria.pipelines import signatures
@@ -144,6 +144,13 @@ class Pipeline(Generic[Params, Result]):
         with current.inside(self.name):
             return self.function(*args, **kwargs)
 
+    def map(self, *_items: object, **_shared: object) -> NoReturn:
+        """Say that only steps are mapped."""
+        raise BadPipeline(
+            f"{self.what} cannot be mapped: a map calls a step for each item",
+            hint=f"map a step, or call it for each: [{self.name}(item) for item in nr.value(items)]",
+        )
+
     def __repr__(self) -> str:
         return f"<pipeline {self.name}>"
 
@@ -185,13 +192,20 @@ def pipeline(function: Callable[Params, Result], /) -> Pipeline[Params, Result]:
 def pipeline(*, cache: bool | str) -> Callable[[Callable[Params, Result]], Pipeline[Params, Result]]: ...
 
 
-def pipeline(function: Callable[..., Any] | None = None, /, *, cache: bool | str | None = None) -> Any:
+def pipeline(
+    function: Callable[..., Any] | None = None, /, *, cache: bool | str | None = None, **unknown: object
+) -> Any:
     """Make a function that calls steps a pipeline: `@pipeline`, or `@pipeline(cache=True)`.
 
     `cache` holds for the steps that say nothing of their own: True, False, or for how long, such as "12h".
 
-    Raises `BadPipeline` for what is not a plain function.
+    Raises `BadPipeline` for what is not a plain function, and for any other setting.
     """
+    if unknown:
+        raise BadPipeline(
+            f"@pipeline has no setting {next(iter(unknown))!r}",
+            hint="it knows cache alone; retries, limits and resources are settings of each @step",
+        )
     kept = as_cached(cache)
 
     def decorate(inner: Callable[..., Any]) -> Pipeline[..., Any]:

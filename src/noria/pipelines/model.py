@@ -103,7 +103,7 @@ def _misused(reference: Ref, how: str, *, hint: str = _WAIT) -> BadPipeline:
 
 
 def _refuse(how: str) -> Callable[..., NoReturn]:
-    def operator(reference: Ref, *_others: object) -> NoReturn:
+    def operator(reference: Ref, *_others: object, **_more: object) -> NoReturn:
         raise _misused(reference, how)
 
     return operator
@@ -120,5 +120,5 @@ for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
     setattr(Ref, f"__{_name}__", _refuse("in a comparison"))
 for _name in ("getitem", "setitem", "delitem", "contains", "len", "reversed"):
     setattr(Ref, f"__{_name}__", _refuse("as a collection"))
-for _name in ("call", "enter", "exit", "array"):
+for _name in ("call", "enter", "exit", "array", "next", "fspath", "await", "aiter", "aenter", "aexit"):
     setattr(Ref, f"__{_name}__", _refuse("like this"))

@@ -39,9 +39,21 @@ def bind_named(what: str, signature: Signature, params: Mapping[str, object]) ->
     missing = [name for name, entry in known.items() if name not in params and entry.default is Parameter.empty]
     if missing:
         raise BadPipeline(
-            f"{what} needs a value for {', '.join(map(repr, missing))}", hint=f'params={{"{missing[0]}": ...}}'
+            f"{what} needs a value for {', '.join(map(repr, missing))}",
+            hint=f'params={{"{missing[0]}": ...}}, or -p {missing[0]}=...',
         )
     return {name: params.get(name, entry.default) for name, entry in known.items()}
+
+
+def first_of(what: str, signature: Signature) -> str:
+    """Return the parameter that a map gives its items to. Raises `BadPipeline` where there is none of its own."""
+    first = next(iter(signature.parameters.values()), None)
+    if first is None or first.kind not in {Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD}:
+        raise BadPipeline(
+            f"{what} has no first parameter that a map could give its items to",
+            hint="write one out, without * before it",
+        )
+    return first.name
 
 
 def call(function: Callable[..., Any], signature: Signature, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what a user's function returns

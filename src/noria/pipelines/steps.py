@@ -5,14 +5,29 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from types import FunctionType
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, overload
 
 from noria.core.durations import as_duration
-from noria.core.errors import BadPipeline
+from noria.core.errors import BadPipeline, nearest
 from noria.pipelines import signatures
 from noria.pipelines.current import drawing
 from noria.pipelines.model import Cached, Needs, Ref, Retry
 from noria.pipelines.references import reference_to
+
+_SETTINGS = (
+    "retries",
+    "backoff_seconds",
+    "retry_on",
+    "cache",
+    "name",
+    "environment",
+    "priority",
+    "timeout_seconds",
+    "memory_bytes",
+    "cpus",
+    "gpus",
+    "tags",
+)
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -60,14 +75,14 @@ class Step(Generic[Params, Result]):
         self,
         items: Sequence[Any],
         /,
-        *,
+        *more: Never,
         concurrency: int = 1,
         on_failure: Literal["stop", "continue"] = "stop",
         **shared: Any,  # noqa: ANN401 - whatever the function takes
     ) -> list[Result]:
         """Call the step once for each item, given as its first parameter; `shared` are the other arguments.
 
-        `items` is a list, or a reference to one. Each item is tried, kept, cached and resumed by itself, up to
+        `items` is a list or a range, or a reference to a list. Each item is tried, kept, cached and resumed by itself, up to
         `concurrency` of them at a time (in threads of the run's process, unless its executor has processes). With
         `on_failure="continue"` an item whose tries are used up is an `nr.Failure` with its reason in the results;
         else it fails the run. A map over no items is an empty list.
@@ -76,9 +91,15 @@ class Step(Generic[Params, Result]):
             BadPipeline: what is not a list, a step without parameters, or arguments that do not fit.
 
         """
-        arguments = signatures.bind_call(self.what, self.signature, (None,), shared)
-        over = next(iter(arguments))
+        if more:
+            raise BadPipeline(
+                f"{self.what} was mapped over {1 + len(more)} lists",
+                hint="map over one list of pairs, list(zip(a, b)); what all items share is given by name",
+            )
         _refuse_map(self.what, items, concurrency=concurrency, on_failure=on_failure)
+        items = list(items) if isinstance(items, range) else items
+        arguments = signatures.bind_call(self.what, self.signature, (None,), shared)
+        over = signatures.first_of(self.what, self.signature)
         del arguments[over]
         current = drawing.get()
         if current is None:
@@ -146,9 +167,9 @@ def step(
         BadPipeline: not a plain function, or a setting that means nothing.
 
     """
-    if name is not None and (not name or set("/#") & set(name)):
-        raise BadPipeline(f"{name!r} is no name for a step", hint="use a text without '/' and '#'")
-    errors = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
+    _refuse_name(name)
+    errors = cast("tuple[type[Exception], ...]", tuple(retry_on) if isinstance(retry_on, Sequence) else (retry_on,))
+    _refuse_environment(environment)
     _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors, priority=priority)
     retry = Retry(retries=retries, backoff_seconds=backoff_seconds, retry_on=errors)
     kept, needed = as_cached(cache), _needs(**needs)
@@ -162,7 +183,11 @@ def step(
 
 def as_cached(said: bool | str | timedelta | None) -> Cached:  # noqa: FBT001 - what a decorator was given
     """Read a cache policy: True, False, None, or a duration such as "12h"."""
-    return said if said is None or isinstance(said, bool) else as_duration(said)
+    if said is None or isinstance(said, bool):
+        return said
+    if not isinstance(cast("object", said), str | timedelta):
+        raise BadPipeline(f"cache={said!r} is no policy", hint='use True, False, or for how long, such as "12h"')
+    return as_duration(said)
 
 
 def refuse_unless_plain(function: object, kind: str) -> None:
@@ -200,26 +225,50 @@ def _refuse_settings(*, retries: object, backoff_seconds: object, errors: tuple[
         raise BadPipeline(f"priority={priority!r} is no priority", hint="use a whole number; a higher one goes first")
 
 
+def _refuse_name(name: object) -> None:
+    if name is not None and (not isinstance(name, str) or not name or set("/#[]") & set(name)):
+        raise BadPipeline(f"{name!r} is no name for a step", hint="use a text without '/', '#', '[' and ']'")
+
+
+def _refuse_environment(environment: object) -> None:
+    if environment is None:
+        return
+    pairs = cast("Mapping[object, object]", environment) if isinstance(environment, Mapping) else {None: None}
+    if not all(isinstance(part, str) for pair in pairs.items() for part in pair):
+        raise BadPipeline(
+            f"environment={environment!r} is no mapping of texts", hint='write it like {"image": "team/steps:7"}'
+        )
+
+
 def _needs(tags: Sequence[str] = (), **needs: Any) -> Needs:  # noqa: ANN401 - see step
+    if isinstance(tags, str) or not all(isinstance(cast("object", tag), str) for tag in tags):
+        raise BadPipeline(f"tags={tags!r} are no tags", hint='write them like tags=["fast-disk"]')
     try:
         found = Needs(tags=tuple(tags), **needs)
     except TypeError:
         raise BadPipeline(
-            f"@step has no setting {next(iter(needs))!r}",
-            hint="known: retries, backoff_seconds, retry_on, cache, name, environment, priority, timeout_seconds, memory_bytes, cpus, gpus, tags",
+            f"@step has no setting {next(iter(needs))!r}", hint=nearest(next(iter(needs)), _SETTINGS)
         ) from None
-    for name in ("timeout_seconds", "memory_bytes", "cpus"):
+    for name in ("timeout_seconds", "memory_bytes", "cpus", "gpus"):
         amount = getattr(found, name)
-        if amount is not None and not amount > 0:
+        if not _is_amount(amount, least=0.0 if name == "gpus" else None):
             raise BadPipeline(f"{name}={amount!r} is no amount", hint="use a number above 0")
     return found
 
 
+def _is_amount(amount: object, *, least: float | None) -> bool:
+    if amount is None:
+        return True
+    if isinstance(amount, bool) or not isinstance(amount, int | float):
+        return False
+    return amount > 0 or amount == least
+
+
 def _refuse_map(what: str, items: object, *, concurrency: object, on_failure: object) -> None:
-    if not isinstance(items, list | tuple | Ref):
+    if not isinstance(items, list | tuple | range | Ref):
         raise BadPipeline(
             f"{what} was mapped over a {type(items).__name__}",
-            hint="give map a list, or the result of a step that returns one",
+            hint="give map a list, as list(...) makes one, or the result of a step that returns one",
         )
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
         raise BadPipeline(f"concurrency={concurrency!r} is no number of items at a time", hint="use 1, 2, 3, ...")

@@ -11,6 +11,7 @@ from noria.pipelines.drawing import Drawing, Pipeline
 from noria.pipelines.model import Ref
 from noria.pipelines.nodes import Choice, Each, Given, Node
 from noria.runs import rules
+from noria.runs.inprocess import is_for_the_process
 from noria.runs.recorder import Recorder, recorder
 from noria.runs.steps import Steps, Task
 from noria.runs.values import Several, Taking, Value, Values, of_structure, take
@@ -50,9 +51,11 @@ class Engine:
         except StepFailed as problem:
             self._raise_if_broken()
             return self._failed(problem)
-        except Exception as problem:  # noqa: BLE001 - whatever a user's pipeline raises
+        except (Exception, SystemExit) as problem:
             self._raise_if_broken()
-            return Ended(error=f"{self._pipeline.what} raised {rules.sentence(problem)}", cause=problem)
+            if is_for_the_process(problem):
+                raise
+            return self._raised(problem)
         return Ended(made=made)
 
     def _run(self, told: Recorder) -> Value:
@@ -101,7 +104,13 @@ class Engine:
             if failure is problem:
                 step = self._failed_steps[node]
                 return Ended(error=problem.sentence, failed_step=step, cause=cast("Exception", problem.__cause__))
-        return Ended(error=f"{self._pipeline.what} raised {rules.sentence(problem)}", cause=problem)
+        return self._raised(problem)
+
+    def _raised(self, problem: BaseException) -> Ended:
+        """Say what the pipeline's own function raised, and where."""
+        line = rules.line_in(self._pipeline.function, problem)
+        where = self._pipeline.what if line is None else f"{self._pipeline.what}, line {line}"
+        return Ended(error=f"{where}: {rules.sentence(problem)}", cause=rules.as_exception(problem))
 
     def _wait(self, wanted: object) -> object:
         """Give `nr.value` what it asks for; the pipeline's own thread is drawing meanwhile and goes on after it."""

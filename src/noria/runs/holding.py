@@ -32,6 +32,7 @@ class Holder:
         self._seconds = seconds
         self._held: dict[str, Lease] = {}
         self._asked: dict[str, Asked] = {}
+        self._around: dict[str, str | None] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -54,10 +55,11 @@ class Holder:
         now = self._database.lease_time(connection)
         return leases.acquire(connection, now, name=_lease_of(run), holder=self._name, seconds=self._seconds)
 
-    def keep(self, run: str, lease: Lease) -> None:
-        """Renew the lease from now on, until `let_go`."""
+    def keep(self, run: str, lease: Lease, *, started_in: str | None = None) -> None:
+        """Renew the lease from now on, until `let_go`; what is asked of the run it was started in is asked of it, too."""
         with self._lock:
             self._held[run] = lease
+            self._around[run] = started_in
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="noria-run-heartbeat", daemon=True)
                 self._thread.start()
@@ -82,15 +84,19 @@ class Holder:
             self._asked[run] = asked
 
     def stop_if_asked(self, run: str) -> None:
-        """Raise `Stopped` when somebody has asked for it."""
-        asked = self._asked.get(run)
-        if asked is not None:
-            raise Stopped(asked)
+        """Raise `Stopped` when somebody has asked for it, or for a run around it that this process holds."""
+        around: str | None = run
+        while around is not None:
+            asked = self._asked.get(around)
+            if asked is not None:
+                raise Stopped(asked)
+            around = self._around.get(around)
 
     def let_go(self, run: str) -> None:
         """Stop renewing."""
         with self._lock:
             self._held.pop(run, None)
+            self._around.pop(run, None)
             self._asked.pop(run, None)
 
     def release(self, lease: Lease) -> None:

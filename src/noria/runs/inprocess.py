@@ -1,7 +1,9 @@
 """The default executor: it calls the step's function in the run's own process and thread."""
 
 import os
+import signal
 import sys
+import traceback
 from pathlib import Path
 
 from noria.core.clock import Stopwatch
@@ -74,6 +76,14 @@ def own_bytes(process: str) -> int:
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
+def is_for_the_process(problem: BaseException) -> bool:
+    """Say whether what was raised in a step is to end this process: Ctrl-C, or a signal whose handler exits."""
+    if not isinstance(problem, SystemExit):
+        return isinstance(problem, KeyboardInterrupt)
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(problem.__traceback__))
+
+
 def _call(call: Call) -> tuple[object, Problem | None]:
     """Call the step's function; what it raises, and what fetching its arguments raises, is its problem."""
     try:
@@ -84,5 +94,7 @@ def _call(call: Call) -> tuple[object, Problem | None]:
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
     try:
         return signatures.call(call.step.function, call.step.signature, arguments), None
-    except Exception as problem:  # noqa: BLE001 - whatever a user's function raises
-        return None, Problem(words=f"raised {rules.sentence(problem)}", cause=problem)
+    except BaseException as problem:
+        if is_for_the_process(problem):
+            raise
+        return None, Problem(words=f"raised {rules.sentence(problem)}", cause=rules.as_exception(problem))

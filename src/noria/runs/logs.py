@@ -1,12 +1,16 @@
 """What a step writes to standard output, to standard error and by `logging`: shown as before, and kept with its attempt.
 
 While runs are executed, this process's two streams and its root logger pass everything on and let the attempt that
-wrote it keep a copy. Which attempt that is, its thread knows; threads that a step starts itself are only passed on.
+wrote it keep a copy. Which attempt that is, its thread knows; threads and processes that a step starts itself are only
+passed on.
 """
 
+import contextlib
 import logging
+import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,7 +23,10 @@ _FLUSH_SECONDS = 1.0
 
 
 class Log:
-    """What one attempt has written and not yet handed on; at most a million characters of an attempt are kept."""
+    """What one attempt has written and not yet handed on; at most a million characters of an attempt are kept.
+
+    With a `hand_on` others can follow it: a text waits for a second, or until much has come together.
+    """
 
     def __init__(self, hand_on: Callable[[str], None] | None = None, wall: Callable[[], float] | None = None) -> None:
         self._hand_on = hand_on
@@ -28,26 +35,38 @@ class Log:
         self._waiting = 0
         self._kept = 0
         self._since: float | None = None
+        self._lock = threading.RLock()
+        self._process = os.getpid()
 
     def write(self, text: str) -> None:
-        """Keep a text; what has waited for a second, or is large, is handed on so that others can follow it."""
-        if self._kept > MOST_CHARACTERS:
+        """Keep a text, and hand on what is due; what a step has forked is only passed on, as its threads are."""
+        if self._kept > MOST_CHARACTERS or os.getpid() != self._process:
             return
-        self._kept += len(text)
-        if self._kept > MOST_CHARACTERS:
-            text = text[: len(text) - (self._kept - MOST_CHARACTERS)] + _CUT
-        self._written.append(text)
-        self._waiting += len(text)
-        if self._hand_on is not None and self._is_due():
-            self._hand_on(self.take())
+        with self._lock:
+            self._kept += len(text)
+            if self._kept > MOST_CHARACTERS:
+                text = text[: len(text) - (self._kept - MOST_CHARACTERS)] + _CUT
+            if not self._written and self._hand_on is not None:
+                _late.add(self)
+            self._written.append(text)
+            self._waiting += len(text)
+            if self._is_due():
+                self.hand_on()
+
+    def hand_on(self) -> None:
+        """Hand on what has been written since the last time."""
+        with self._lock:
+            if self._written and self._hand_on is not None:
+                self._hand_on(self.take())
 
     def take(self) -> str:
         """Return what has been written since the last time."""
-        text, self._written, self._waiting = "".join(self._written), [], 0
-        return text
+        with self._lock:
+            text, self._written, self._waiting = "".join(self._written), [], 0
+            return text
 
     def _is_due(self) -> bool:
-        if self._wall is None:
+        if self._wall is None or self._hand_on is None:
             return False
         now = self._wall()
         self._since = now if self._since is None else self._since
@@ -55,6 +74,38 @@ class Log:
             return False
         self._since = now
         return True
+
+
+class _Late:
+    """Hands on, from a thread of its own, what steps wrote before they fell silent."""
+
+    def __init__(self) -> None:
+        self._logs: set[Log] = set()
+        self._lock = threading.Lock()
+        self._is_running = False
+
+    def add(self, written: Log) -> None:
+        """Look at a log a second from now."""
+        with self._lock:
+            self._logs.add(written)
+            if not self._is_running:
+                self._is_running = True
+                threading.Thread(target=self._run, name="noria-words", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_FLUSH_SECONDS)
+            with self._lock:
+                logs, self._logs = self._logs, set()
+                if not logs:
+                    self._is_running = False
+                    return
+            for written in logs:
+                with contextlib.suppress(Exception):  # a lost lease, a closed pipe: the step's own thread hears of it
+                    written.hand_on()
+
+
+_late = _Late()
 
 
 log: ContextVar[Log | None] = ContextVar("noria_log", default=None)

@@ -14,7 +14,7 @@ from noria.runs.engine import Ended, Engine
 from noria.runs.holding import Stopped
 from noria.runs.known import Finished
 from noria.runs.logs import kept
-from noria.runs.model import Asked, AttemptState, Hit, Run, RunState
+from noria.runs.model import Asked, AttemptState, Hit, Param, Run, RunState
 from noria.runs.recorder import Recorder
 from noria.runs.steps import Steps
 from noria.runs.surroundings import Surroundings
@@ -56,7 +56,7 @@ class Performer:
         Of a new one nothing can have been done before.
         """
         holder, told, ended = self._around.holder, Recorder(run=run.id), None
-        holder.keep(run.id, lease)
+        holder.keep(run.id, lease, started_in=run.started_in)
         try:
             steps = Steps(
                 run,
@@ -101,7 +101,12 @@ class Performer:
 
     def _end(self, context: Context, run: Run, lease: Lease, how: Ended | Asked, steps: Steps, told: Recorder) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
-        metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), steps.params(_PIPELINE_ITSELF, told)
+        metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), list[Param]()
+        try:
+            params = steps.params(_PIPELINE_ITSELF, told)
+        except NoriaError as problem:
+            said = f"pipeline {run.pipeline!r} logged a param that cannot be kept: {problem.sentence}"
+            how = how if isinstance(how, Asked) else Ended(error=said, cause=problem)
 
         def work(connection: Connection, *, again: bool) -> Run:
             if again and (found := self._ended_before(connection, run, lease)) is not None:

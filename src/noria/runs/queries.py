@@ -16,6 +16,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     union,
     update,
@@ -185,9 +186,10 @@ def _attempt_row(project: str, attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def attempts_of(connection: Connection, project: str, run_id: str) -> list[Attempt]:
-    """Return a run's attempts in order."""
-    query = select(attempts).where(attempts.c.run == run_id, attempts.c.project == project).order_by(attempts.c.number)
+def attempts_of(connection: Connection, project: str, run_id: str, *, after: int = 0) -> list[Attempt]:
+    """Return a run's attempts in order, those with a number above `after`."""
+    ended = attempts.c.run == run_id, attempts.c.project == project, attempts.c.number > after
+    query = select(attempts).where(*ended).order_by(attempts.c.number)
     return [
         Attempt(
             run=row.run,
@@ -281,11 +283,16 @@ def insert_logs(connection: Connection, project: str, parts: Sequence[LogPart]) 
         _PUT_LOG.write_all(connection, [{"project": project} | _fields(part) for part in parts])
 
 
-def logs_of(connection: Connection, project: str, run_id: str, *, step: str | None) -> list[LogPart]:
-    """Return what a run's attempts wrote, in the order in which it came."""
+def logs_of(
+    connection: Connection, project: str, run_id: str, *, step: str | None, since: datetime | None = None
+) -> list[LogPart]:
+    """Return what a run's attempts, or those of a step and of what is part of it, wrote, in the order in which it came."""
     query = select(logs).where(logs.c.run == run_id, logs.c.project == project)
     if step is not None:
-        query = query.where(logs.c.step == step)
+        parts = [logs.c.step.startswith(f"{step}{mark}", autoescape=True) for mark in "[/"]
+        query = query.where(or_(logs.c.step == step, *parts))
+    if since is not None:
+        query = query.where(logs.c.at >= since)
     return [
         LogPart(run=row.run, step=row.step, attempt=row.attempt, part=row.part, at=row.at, text=row.text)
         for row in connection.execute(query.order_by(logs.c.at, logs.c.step, logs.c.attempt, logs.c.part))

@@ -1,5 +1,6 @@
 """`log_metric`, `log_param` and `progress`: what a step tells about itself."""
 
+from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -12,14 +13,16 @@ Told = tuple[float, float | None, str]
 
 @dataclass(slots=True)
 class Recorder:
-    """What one attempt has told so far; `run` is the run that it belongs to."""
+    """What one attempt has told so far, and which runs it has started; `run` and `step` say where it belongs."""
 
     run: str | None = None
+    step: str = ""
     metrics: dict[tuple[str, int], float] = field(default_factory=dict[tuple[str, int], float])
     params: dict[str, object] = field(default_factory=dict[str, object])
     counts: dict[str, int] = field(default_factory=dict[str, int])
     log: Log = field(default_factory=Log)
     on_progress: Callable[[Told], None] | None = None
+    started: Counter[str] = field(default_factory=Counter[str])
 
 
 recorder: ContextVar[Recorder | None] = ContextVar("noria_recorder", default=None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 
 from noria.access.model import Permission
@@ -33,10 +34,10 @@ class Records:
         found = self._database.read(lambda connection: queries.runs_started_in(connection, context.project, id_))
         return tuple(self._readable(inner) for inner in found)
 
-    def attempts(self, context: Context, run: str) -> tuple[Attempt, ...]:
-        """Return a run's attempts, in the order in which they ended."""
-        id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.attempts_of(connection, context.project, id_)))
+    def attempts(self, context: Context, run: str, *, after: int = 0) -> tuple[Attempt, ...]:
+        """Return a run's attempts, in the order in which they ended; those with a number above `after`."""
+        id_, project = self.get(context, run).id, context.project
+        return tuple(self._database.read(lambda connection: queries.attempts_of(connection, project, id_, after=after)))
 
     def hits(self, context: Context, run: str) -> tuple[Hit, ...]:
         """Return which of a run's results came from the cache."""
@@ -48,11 +49,13 @@ class Records:
         id_ = self.get(context, run).id
         return tuple(self._database.read(lambda connection: queries.params_of(connection, context.project, id_)))
 
-    def logs(self, context: Context, run: str, *, step: str | None = None) -> tuple[LogPart, ...]:
+    def logs(
+        self, context: Context, run: str, *, step: str | None = None, since: datetime | None = None
+    ) -> tuple[LogPart, ...]:
         """Return what a run's attempts, or those of one step, wrote so far, in the order in which it came."""
-        id_ = self.get(context, run).id
+        id_, project = self.get(context, run).id, context.project
         return tuple(
-            self._database.read(lambda connection: queries.logs_of(connection, context.project, id_, step=step))
+            self._database.read(lambda connection: queries.logs_of(connection, project, id_, step=step, since=since))
         )
 
     def progress(self, context: Context, run: str) -> tuple[Progress, ...]:
@@ -81,7 +84,7 @@ class Records:
     def _found(self, context: Context, run: str) -> Run:
         found = self._database.read(lambda connection: queries.run(connection, context.project, run))
         if found is None:
-            raise NotFound("run", run, hint="runs.list(context) shows the newest ones")
+            raise NotFound("run", run, hint="noria runs, or runs.list(context), shows the newest ones")
         return self._readable(found)
 
     def _params_of(self, context: Context, run: Run) -> Sequence[Param]:

@@ -1,8 +1,9 @@
 """Pure decisions of the engine: what arguments come to, when to try again, what may be reused."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from types import TracebackType
 
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, NoriaError
@@ -13,7 +14,8 @@ _LONGEST_WAIT_SECONDS = 300.0
 _MOST_LOST = 3
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
-_ENGINE = {"noria.runs.inprocess", "noria.pipelines.signatures"}
+_ENGINE = {"noria.runs.engine", "noria.runs.inprocess", "noria.pipelines.drawing", "noria.pipelines.signatures"}
+_TRACEBACK = "Traceback "
 
 
 def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
@@ -56,13 +58,27 @@ def wait_seconds(retry: Retry, *, tried: int, chance: float) -> float:
     return min(retry.backoff_seconds * 2.0 ** (tried - 1), _LONGEST_WAIT_SECONDS) * (0.5 + chance)
 
 
-def must_be_same(run: Run, arguments: str) -> None:
-    """Raise `Conflict` unless a run under the same key was started with the same pipeline and arguments."""
-    if run.arguments != arguments:
+def must_be_same(run: Run, asked_for: Run) -> None:
+    """Raise `Conflict` unless a run under the same key was started with the same pipeline and arguments.
+
+    A pipeline that was moved to another module is the same, and so is one whose code was changed where it stands.
+    """
+    if run.reference != asked_for.reference and run.code != asked_for.code:
+        raise Conflict(
+            f"the key {run.key!r} is that of run {run.id}, of the pipeline {run.reference}, and not of {asked_for.reference}",
+            hint="use another key",
+        )
+    if run.arguments != asked_for.arguments:
         raise Conflict(
             f"the key {run.key!r} is that of run {run.id}, of pipeline {run.pipeline!r} with other arguments",
             hint="use another key, or the same arguments",
         )
+
+
+def inner_key(run: Run, *, step: str, nth: int) -> str:
+    """Return the key of a run that a step starts without one: what it starts again, tried again, is the same run."""
+    told = digests.of_parts(text.encode() for text in (step, run.reference, run.arguments, str(nth)))
+    return f"{run.started_in}/{told[:32]}"
 
 
 def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
@@ -96,7 +112,7 @@ def is_part_of(step: str, whole: str) -> bool:
 
 def sentence(problem: BaseException) -> str:
     """Return an error as one line: its type and what it says; of our own only what it says."""
-    said = (problem.sentence if isinstance(problem, NoriaError) else str(problem)).strip()
+    said = (problem.sentence if isinstance(problem, NoriaError) else _text(problem)).strip()
     line = said.splitlines()[0] if said else ""
     whole = (
         line
@@ -108,13 +124,42 @@ def sentence(problem: BaseException) -> str:
     return storable(whole)[:_LONGEST_SENTENCE]
 
 
+def _text(problem: BaseException) -> str:
+    try:
+        return str(problem)
+    except Exception:  # noqa: BLE001 - an error of a user's own kind may do anything here
+        return "(it cannot say what)"
+
+
+def as_exception(problem: BaseException) -> Exception:
+    """Return what a step raised as an error that a run can go on with, such as when it calls `sys.exit`."""
+    if isinstance(problem, Exception):
+        return problem
+    return RuntimeError(sentence(problem)).with_traceback(problem.__traceback__)
+
+
 def traceback_of(problem: BaseException) -> str:
-    """Return an error with its traceback from the user's own function on; the end of it where it is very long."""
+    """Return an error with its traceback from the user's own function on; the end of it where it is very long.
+
+    Of one that was raised in another process it is the traceback from there, which came along as a note.
+    """
     inner = problem.__traceback__
     while inner is not None and inner.tb_frame.f_globals.get("__name__") in _ENGINE:
         inner = inner.tb_next
-    text = storable("".join(traceback.format_exception(type(problem), problem, inner)))
+    elsewhere = [note for note in getattr(problem, "__notes__", ()) if note.startswith(_TRACEBACK)]
+    whole = elsewhere[-1] if elsewhere and inner is None else _formatted(problem, inner)
+    text = storable(whole)
     return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
+
+
+def _formatted(problem: BaseException, inner: TracebackType | None) -> str:
+    return "".join(traceback.format_exception(type(problem), problem, inner))
+
+
+def line_in(function: Callable[..., object], problem: BaseException) -> int | None:
+    """Return the line of a function from which an error came; None when it came from elsewhere."""
+    lines = [line for frame, line in traceback.walk_tb(problem.__traceback__) if frame.f_code is function.__code__]
+    return lines[0] if lines else None
 
 
 def storable(text: str) -> str:

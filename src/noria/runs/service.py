@@ -97,11 +97,14 @@ class Runs(Records):
         *,
         params: Mapping[str, object] | None = None,
         key: str | None = None,
+        on_begin: Callable[[str], object] | None = None,
     ) -> Run:
         """Run a pipeline to its end, and return the run: succeeded, or failed with its error in a sentence.
 
         With a `key`, the same pipeline and arguments are the same run: one that has ended is returned as it is, one
-        whose process died is gone on with, and one that another process executes is waited for.
+        whose process died is gone on with, and one that another process executes is waited for. Without a key it is a
+        new run; but one that a step starts is known by that step and its arguments: when the step is tried again, the
+        same run goes on, also if it had failed or was stopped. `on_begin` hears the run's id before anything of it is executed.
 
         Raises:
             BadPipeline: a parameter is unknown or missing.
@@ -112,11 +115,16 @@ class Runs(Records):
 
         """
         fresh, given, stored = self._asked_for(context, pipeline, params or {}, key)
-        found = self._of_key(context, key) or self._claims.begin(context, fresh, stored)
+        is_inner = key is None and fresh.started_in is not None
+        if is_inner:
+            fresh = _started_by_step(fresh)
+        found = self._of_key(context, fresh.key) or self._claims.begin(context, fresh, stored)
+        if on_begin is not None:
+            on_begin(fresh.id if isinstance(found, Lease) else found.id)
         if isinstance(found, Lease):
             return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
-        rules.must_be_same(found, fresh.arguments)
-        return self._join(context, pipeline, found, given)
+        rules.must_be_same(found, fresh)
+        return self._join(context, pipeline, found, given, reopen=is_inner)
 
     def submit(
         self,
@@ -133,7 +141,7 @@ class Runs(Records):
         """
         fresh, _, stored = self._asked_for(context, pipeline, params or {}, key)
         found = self._claims.submit(context, replace(fresh, state=RunState.QUEUED, priority=priority), stored)
-        rules.must_be_same(found, fresh.arguments)
+        rules.must_be_same(found, fresh)
         return self._readable(found)
 
     def run_next(self, context: Context) -> Run | None:
@@ -192,12 +200,13 @@ class Runs(Records):
         params: Mapping[str, object] | None = None,
         pipeline: AnyPipeline | None = None,
         from_step: str | None = None,
+        on_begin: Callable[[str], object] | None = None,
     ) -> Run:
         """Run a run's pipeline again, as a new run, and reuse each step whose code and inputs are the same.
 
         `params` replace those of the first run; what does not depend on them is not executed, cached or not. Items
         that had failed are tried again. With `from_step` that step, and what comes to see another result of it, is
-        executed anew.
+        executed anew. `on_begin` hears the new run's id.
 
         Raises:
             NotFound: there is no such run, or it had no such step.
@@ -218,6 +227,8 @@ class Runs(Records):
         fresh = replace(self._new(context, again, given, None), parent=parent.id, rerun_from=from_step)
         lease = self._claims.begin(context, fresh, _as_params(fresh, spelled, given))
         assert isinstance(lease, Lease)
+        if on_begin is not None:
+            on_begin(fresh.id)
         return self._performer.perform(context, again, fresh, given, lease=lease)
 
     def cancel(self, context: Context, run: str) -> Run:
@@ -350,6 +361,14 @@ class Runs(Records):
                 f"{run.reference} is no pipeline any more", hint="give it: runs.resume(..., pipeline=...)"
             )
         return cast("AnyPipeline", found)
+
+
+def _started_by_step(run: Run) -> Run:
+    around = recorder.get()
+    assert around is not None
+    what = f"{run.reference} {run.arguments}"
+    around.started[what] += 1
+    return replace(run, key=rules.inner_key(run, step=around.step, nth=around.started[what]))
 
 
 def _digests(given: Mapping[str, Value]) -> dict[str, str]:

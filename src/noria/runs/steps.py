@@ -23,6 +23,7 @@ from noria.store.leases import Lease
 
 _MOST_TOGETHER = 256
 """Steps that do not need each other are looked up together, so many at a time."""
+_LONGEST_REST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +142,20 @@ class Steps:
             tried += 1
             done = self._try_once(task, tried=tried, is_alone=is_alone)
             self._end(done, together=together)
+            if done.problem is not None:
+                self._around.holder.stop_if_asked(
+                    self._run.id
+                )  # it may have failed because a run of its own was stopped
             if not done.again:
                 return (done.made, None) if done.made is not None else (None, done.problem)
-            wait_seconds = rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
-            self._go_on()
-            self._around.sleep(wait_seconds)
+            self._rest(rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random()))
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next try, and look now and then whether the run is still ours and to go on."""
+        self._go_on()
+        while seconds > 0:
+            self._around.sleep(min(seconds, _LONGEST_REST_SECONDS))
+            seconds -= _LONGEST_REST_SECONDS
             self._go_on()
 
     def _try_once(self, task: Task, *, tried: int, is_alone: bool) -> _Tried:

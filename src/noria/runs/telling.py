@@ -27,7 +27,8 @@ class Telling:
         self._parts = 0
         self._unheard: list[LogPart] = []
         self._told_at: float | None = None
-        self.recorder = Recorder(run=run.id, log=Log(self._hand_on, around.stopwatch.wall), on_progress=self._progress)
+        log = Log(self._hand_on, around.stopwatch.wall)
+        self.recorder = Recorder(run=run.id, step=step, log=log, on_progress=self._progress)
 
     def rest(self) -> list[LogPart]:
         """Return what of the log nobody has yet, to be committed with the attempt's end."""

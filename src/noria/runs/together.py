@@ -18,12 +18,15 @@ def take_together(
             raise _ItemFailed(taken)
         return taken
 
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="noria-map") as pool:
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="noria-map")
+    try:
         futures = [
             None if found else pool.submit(copy_context().run, attempt_one, task)
             for task, found in zip(tasks, known, strict=True)
         ]
         _end_all([future for future in futures if future is not None])
+    finally:  # on Ctrl-C nobody waits here for what is under way: it may go on for hours
+        pool.shutdown(wait=False, cancel_futures=True)
     found = [(task, one or _result(future)) for task, one, future in zip(tasks, known, futures, strict=True)]
     return _through_first_problem(found)
 

@@ -42,7 +42,7 @@ class Child:
         """Execute a try to its end and yield what there is to say of it; `fetch` gets its bundle."""
         said: SimpleQueue[Said] = SimpleQueue()
         log = Log(lambda text: said.put(("words", text)), self._watch.wall)
-        told = Recorder(run=asked.run, log=log, on_progress=lambda far: said.put(("progress", far)))
+        told = Recorder(run=asked.run, step=asked.place, log=log, on_progress=lambda far: said.put(("progress", far)))
         try:
             step = _step(asked, fetch())
         except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises

@@ -97,6 +97,13 @@ def _unpack_error(packed: Packed, codecs: Codecs) -> Exception:
     return problem
 
 
+def made_again(kind: type[Exception], *arguments: object) -> Exception:
+    """Make an error again without its constructor, which asks for something else than the arguments that it kept."""
+    problem = kind.__new__(kind, *arguments)
+    problem.args = arguments
+    return problem
+
+
 def _remade(packed: Packed, codecs: Codecs) -> Exception | None:
     """Make an error again, by its constructor or, where that wants something else, without; None unless it says the same."""
     try:
@@ -105,7 +112,7 @@ def _remade(packed: Packed, codecs: Codecs) -> Exception | None:
         attributes = {name: codecs.decode("plain", spelled) for name, spelled in packed["attributes"].items()}
     except Exception:  # noqa: BLE001 - whatever importing a user's module raises
         return None
-    for make in (kind, partial(kind.__new__, kind)):
+    for make in (kind, partial(made_again, kind)):
         with contextlib.suppress(Exception):  # a type of the user's own may do anything here
             problem = make(*arguments)
             vars(problem).update(attributes)

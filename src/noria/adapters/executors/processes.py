@@ -3,23 +3,28 @@
 Each process executes one try at a time and is kept for the next one. They are forked from a clean server process
 (`forkserver`), because a fork of a process with threads, which this one has, may stop for ever. concurrent.futures and
 loky were left aside: to end one task of theirs is to lose the whole pool.
+
+Each is the first of a process group, and ends with the run's process however that ends. So what a step has started
+itself is ended with it, and a Ctrl-C in the terminal is for the run's process alone.
 """
 
 import contextlib
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from noria.adapters.executors import places
 from noria.adapters.executors.importing import GUARD, refuse_while_importing
+from noria.adapters.executors.packing import made_again
 from noria.adapters.executors.sending import Said, refuse_unless_found, tell, unsent
 from noria.core.clock import MachineStopwatch, Stopwatch
 from noria.core.errors import BadPipeline, Invalid
@@ -36,7 +41,22 @@ from noria.runs.values import Taking, Values
 _LOOKS_A_SECOND = 20
 _PATIENCE_SECONDS = 60.0
 
-_READY, _WORDS, _PROGRESS, _ENDED = "begun", "words", "progress", "ended"
+_READY, _BEGUN, _WORDS, _PROGRESS, _ENDED = "ready", "begun", "words", "progress", "ended"
+
+
+class _Sent(NamedTuple):
+    """A try on its way to a process: which step of which script, found by which path; where it belongs; its arguments.
+
+    They are pickled by themselves, for they are read only when the step is found. `folder` is for a large result.
+    """
+
+    reference: str
+    script: str | None
+    path: list[str]
+    run: str | None
+    place: str
+    folder: Path | None
+    arguments: bytes
 
 
 class Processes:
@@ -135,7 +155,7 @@ class _Worker:
         needs = call.step.needs
         with contextlib.suppress(OSError):  # a process that died at once says so below
             self._connection.send_bytes(sent)
-        ends_at = None if needs.timeout_seconds is None else watch.wall() + needs.timeout_seconds
+        ends_at: float | None = None
         while True:
             patience = _PATIENCE_SECONDS if needs.memory_bytes is None else 1 / _LOOKS_A_SECOND
             left = patience if ends_at is None else min(patience, max(0.0, ends_at - watch.wall()))
@@ -147,6 +167,8 @@ class _Worker:
                 if kind == _ENDED:
                     return _received(call, value)
                 self._is_ready = True
+                if kind == _BEGUN and needs.timeout_seconds is not None:
+                    ends_at = watch.wall() + needs.timeout_seconds
                 tell(call.told, (kind, value))
             if ends_at is not None and watch.wall() >= ends_at:
                 return self._give_up(TimeoutError(f"it took longer than {needs.timeout_seconds:g} s and was ended"))
@@ -154,8 +176,9 @@ class _Worker:
                 return self._give_up(MemoryError(f"it took more than {needs.memory_bytes:,} bytes and was ended"))
 
     def end(self) -> None:
-        """End the process, whatever it does."""
-        self._process.kill()
+        """End the process, whatever it does, and what its steps have started."""
+        _kill_group(self._process.pid)
+        self._process.kill()  # one that had no time to found its group
         self._process.join()
         self._connection.close()
         self._process.close()
@@ -186,14 +209,15 @@ class _Worker:
 def _sent(call: Call, folder: Path | None) -> bytes:
     """Spell a try for a process of ours: the step by its name, its arguments by value, or by place where they are large.
 
-    `folder` is where it is to leave a large result. It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
+    It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
     """
     refuse_unless_found(call.step)
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
         arguments = pickle.dumps(dict(call.arguments(places.sent)))
-        return pickle.dumps((call.step.reference, script, list(sys.path), call.run or None, folder, arguments))
+        sent = _Sent(call.step.reference, script, list(sys.path), call.run or None, call.id, folder, arguments)
+        return pickle.dumps(sent)
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
             f"an argument cannot be sent to another process: {problem}", hint="hand in plain values, frames or arrays"
@@ -225,42 +249,61 @@ def _not_started() -> Problem:
     return Problem(words=f"could not be executed: {cause.sentence}; {cause.hint}", cause=cause, may_pass=False)
 
 
+def _kill_group(first: int | None) -> None:
+    if sys.platform != "win32" and first is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
+            os.killpg(first, signal.SIGKILL)
+
+
+def _stand_alone() -> None:
+    """Found a process group, whose processes may have children of their own, and end it when the run's process ends."""
+    multiprocessing.current_process().daemon = False
+    if sys.platform != "win32":
+        os.setpgid(0, 0)
+    threading.Thread(target=_end_with_parent, name="noria-parent", daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _kill_group(os.getpid())
+        os._exit(1)
+
+
 def _serve(connection: Connection) -> None:
     """Execute tries until nobody asks any more."""
-    executor = InProcess(MachineStopwatch())
+    _stand_alone()
+    executor, sending = InProcess(MachineStopwatch()), threading.Lock()
+
+    def send(kind: str, value: object) -> None:
+        with sending:  # words are sent from a thread of their own
+            connection.send((kind, value))
+
     with kept(), contextlib.suppress(EOFError, KeyboardInterrupt, ConnectionError):
-        connection.send((_READY, None))
+        send(_READY, None)
         while True:
-            asked = pickle.loads(connection.recv_bytes())  # noqa: S301 - see _sent
-            connection.send((_ENDED, _executed(executor, connection, *asked)))
+            send(_ENDED, _executed(executor, send, pickle.loads(connection.recv_bytes())))  # noqa: S301 - see _sent
 
 
-def _executed(
-    executor: InProcess,
-    connection: Connection,
-    reference: str,
-    script: str | None,
-    path: list[str],
-    run: str | None,
-    folder: Path | None,
-    arguments: bytes,
-) -> dict[str, Any]:
+def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _Sent) -> dict[str, Any]:
     watch = MachineStopwatch()
-    log = Log(lambda text: connection.send((_WORDS, text)), watch.wall)
-    told = Recorder(run=run, log=log, on_progress=lambda said: connection.send((_PROGRESS, said)))
-    sys.path[:] = path
+    log = Log(lambda text: send(_WORDS, text), watch.wall)
+    told = Recorder(run=sent.run, step=sent.place, log=log, on_progress=lambda said: send(_PROGRESS, said))
+    sys.path[:] = sent.path
     try:
-        step = _step(reference, script)
+        step = _step(sent.reference, sent.script)
     except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
         words = f"cannot be found by its process: {rules.sentence(problem)}"
         outcome = Outcome(problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
     else:
 
         def given(*_: Taking) -> Mapping[str, object]:
-            return pickle.loads(arguments)  # noqa: S301 - see _sent
+            return pickle.loads(sent.arguments)  # noqa: S301 - see _sent
 
+        send(_BEGUN, None)  # a time limit begins when the step does, and not with what it imports
         outcome = executor.execute(Call(step=step, arguments=given, told=told))
-    outcome = _sendable_outcome(replace(outcome, returned=places.left(outcome.returned, folder)))
+    outcome = _sendable_outcome(replace(outcome, returned=places.left(outcome.returned, sent.folder)))
     return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
 
 
@@ -293,10 +336,22 @@ def _sendable_outcome(outcome: Outcome) -> Outcome:
 
 def _sendable(problem: Exception) -> Exception:
     """Return the error itself, its traceback as a note, or one that says the same where it cannot be pickled."""
-    text = rules.traceback_of(problem)
-    try:
-        copy = pickle.loads(pickle.dumps(problem))  # noqa: S301 - made in this very line
-    except Exception:  # noqa: BLE001 - an error of a user's own kind
-        copy = RuntimeError(rules.sentence(problem))
-    copy.add_note(text)
+    problem.add_note(rules.traceback_of(problem))
+    for sent in (problem, _Unmade(problem)):
+        with contextlib.suppress(Exception):  # an error of a user's own kind may do anything here
+            pickle.loads(pickle.dumps(sent))  # noqa: S301 - made in this very line
+            return cast("Exception", sent)
+    copy = RuntimeError(rules.sentence(problem))
+    copy.add_note(problem.__notes__[-1])
     return copy
+
+
+class _Unmade:
+    """An error whose constructor asks for more than its arguments: it is made again without calling that."""
+
+    def __init__(self, problem: Exception) -> None:
+        self._arguments = (type(problem), *problem.args)
+        self._attributes = vars(problem)
+
+    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[object, ...], dict[str, object]]:
+        return made_again, self._arguments, self._attributes

@@ -30,6 +30,8 @@ class Try:
     arguments: dict[str, Packed]
     run: str | None = None
     """The run that it is part of, which runs that it starts itself are recorded as started in."""
+    place: str = ""
+    """What the step is called in that run, such as `fit[3]`."""
     bundle: str | None = None
     """The blob of the modules that it needs, unless they are sent beside it."""
     timeout_seconds: float | None = None
@@ -73,6 +75,7 @@ class Sender:
             step=step.reference,
             code=self.code(step).digest,
             run=call.run or None,
+            place=call.id,
             arguments={name: pack(value, self._codecs, put) for name, value in arguments.items()},
             timeout_seconds=step.needs.timeout_seconds,
             memory_bytes=step.needs.memory_bytes,
