@@ -9,14 +9,16 @@ from noria.core.errors import NoriaError
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
+from noria.pipelines.model import Needs
 from noria.runs import queries, rules
 from noria.runs.engine import Ended, Engine
-from noria.runs.holding import Stopped
+from noria.runs.holding import QUEUE
 from noria.runs.known import Finished
 from noria.runs.logs import kept
 from noria.runs.model import Asked, AttemptState, Hit, Run, RunState
 from noria.runs.recorder import Recorder
 from noria.runs.steps import Steps
+from noria.runs.stopping import BeyondHere, Stopped
 from noria.runs.surroundings import Surroundings
 from noria.runs.values import Value
 from noria.store import leases
@@ -50,13 +52,16 @@ class Performer:
         lease: Lease,
         is_new: bool = False,
         allow_changed_code: bool = False,
+        may_leave: bool = False,
     ) -> Run:
         """Perform a claimed run whose lease is held, and let go of both, however it ends.
 
-        Of a new one nothing can have been done before.
+        Of a new one nothing can have been done before. One that `may_leave` waits for another worker again when a step
+        needs what there is not here.
         """
-        holder, told, ended = self._around.holder, Recorder(run=run.id), None
-        holder.keep(run.id, lease)
+        holder, ended = self._around.holder, None
+        stop = holder.keep(run.id, lease)
+        told = Recorder(run=run.id, go_on=stop.within_a_step)
         try:
             steps = Steps(
                 run,
@@ -65,10 +70,14 @@ class Performer:
                 finished=Finished() if is_new else self._finished(context, run),
                 allow_changed_code=allow_changed_code,
                 cache=pipeline.cache,
+                stop=stop,
+                may_leave=may_leave,
             )
             engine = Engine(pipeline, given, values=self._around.values, steps=steps)
             with kept():
                 how = _run(engine, told)
+            if isinstance(how, Needs):
+                return self._leave(run, lease, how, steps)
             ended = self._end(context, run, lease, how, steps, told)
             return ended
         finally:
@@ -77,6 +86,8 @@ class Performer:
                 holder.release(lease)  # before another thread may claim the run under this process's name
             holder.unclaim(run.id)
             self._around.database.wake(f"run/{run.id}")
+            if ended is None and run.priority is not None:
+                self._around.database.wake(QUEUE)
 
     def refuse(self, context: Context, run: Run, lease: Lease, problem: Exception) -> Run:
         """End a claimed run that cannot be executed here, with the reason in words."""
@@ -98,6 +109,19 @@ class Performer:
         queries.update_run(connection, stopped)
         self._record(connection, context, stopped)
         return stopped
+
+    def _leave(self, run: Run, lease: Lease, needs: Needs, steps: Steps) -> Run:
+        """Let a run wait for a worker that has what a step needs; what it has finished stays."""
+        waits = replace(run, state=RunState.QUEUED, needs=rules.together([run.needs or Needs(), needs]))
+
+        def work(connection: Connection) -> None:
+            self._around.holder.check(connection, lease, run=run.id)
+            steps.flush(connection)
+            queries.update_run(connection, waits)
+            self._around.holder.release_in(connection, lease)
+
+        self._around.patience.ask(lambda _: self._around.database.write(work))
+        return waits
 
     def _end(self, context: Context, run: Run, lease: Lease, how: Ended | Asked, steps: Steps, told: Recorder) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
@@ -196,11 +220,15 @@ def _with_spent(connection: Connection, run: Run) -> Run:
     )
 
 
-def _run(engine: Engine, told: Recorder) -> Ended | Asked:
+def _run(engine: Engine, told: Recorder) -> Ended | Asked | Needs:
     try:
         return engine.run(told)
     except Stopped as stopped:
+        if stopped.asked is Asked.LEAVE:
+            raise KeyboardInterrupt from stopped
         return stopped.asked
+    except BeyondHere as beyond:
+        return beyond.needs
 
 
 def _by(context: Context, asked: Asked) -> str:

@@ -1,0 +1,63 @@
+"""How a run is stopped while it is executed: heard between its steps, and within one by whoever can cut it short."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from noria.pipelines.model import Needs
+from noria.runs.model import Asked
+
+
+class Stopped(BaseException):
+    """Ends a run where it is, because somebody asked for it; like Ctrl-C it passes by what catches every `Exception`."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked.value)
+        self.asked = asked
+
+
+class BeyondHere(BaseException):
+    """Ends a submitted run where it is: a step needs what this worker does not have, and another one may."""
+
+    def __init__(self, needs: Needs) -> None:
+        super().__init__("a step needs what this worker does not have")
+        self.needs = needs
+
+
+class Stop:
+    """What is asked of one run, for those who execute it. Safe to share between threads."""
+
+    def __init__(self) -> None:
+        self._asked: Asked | None = None
+        self._cuts: set[Callable[[], None]] = set()
+        self._lock = threading.RLock()
+
+    def ask(self, asked: Asked) -> None:
+        """Let the run stop; what can be cut short is, at once."""
+        with self._lock:
+            self._asked = asked
+            for cut in tuple(self._cuts) if asked.cuts else ():
+                cut()
+
+    def between_steps(self) -> None:
+        """Raise `Stopped` when anything was asked."""
+        if self._asked is not None:
+            raise Stopped(self._asked)
+
+    def within_a_step(self) -> None:
+        """Raise `Stopped` when what was asked does not wait for the step's end."""
+        if self._asked is not None and self._asked.cuts:
+            raise Stopped(self._asked)
+
+    @contextmanager
+    def cutting(self, cut: Callable[[], None]) -> Generator[None]:
+        """Call `cut` if the run is to end meanwhile; raises `Stopped` then, whatever came of what was cut short."""
+        with self._lock:
+            self.within_a_step()
+            self._cuts.add(cut)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._cuts.discard(cut)
+            self.within_a_step()
