@@ -1,6 +1,7 @@
 """`noria run` and the commands about runs: look at them, follow them, run them again, stop them, let them go on."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,7 @@ import click
 from noria.boot import Platform
 from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show, show_one
+from noria.cli.signals import BY_A_SIGNAL, leaving_on_signals
 from noria.cli.watching import follow
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
@@ -204,12 +206,17 @@ def rerun(
 @home_option
 @json_option
 def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Let a failed, cancelled, paused or interrupted RUN go on from what is finished."""
-    find_here()
+    """Let a failed, cancelled, paused or interrupted RUN go on from what is finished.
+
+    One that was submitted goes on with the code that it was submitted with; `noria rerun` takes the code of now.
+    """
     with opened(home) as platform:
+        bundle = platform.runs.get(platform.context, run_id).bundle
+        find_here(None if bundle is None else platform.bundles.unpacked(bundle))
+        is_pinned = bundle is not None
         _told(
             platform,
-            lambda: platform.runs.resume(platform.context, run_id),
+            lambda: platform.runs.resume(platform.context, run_id, allow_changed_code=is_pinned),
             lambda: run_id,
             watch=watch,
             as_json=as_json,
@@ -248,17 +255,23 @@ def _told(
     watch: bool,
     as_json: bool,
 ) -> None:
-    """Do the work, shown as it goes on if asked to, and print how the run went."""
-    if watch:
-        with ThreadPoolExecutor(1) as pool:
-            future: Future[Run] = pool.submit(work)
-            follow(platform, future, find)
-            done = future.result()
-    else:
-        done = work()
+    """Do the work, shown as it goes on if asked to, and print how the run went; a signal gives the run back."""
+    try:
+        with leaving_on_signals(platform.runs.leave):
+            done = _watched(platform, work, find) if watch else work()
+    except KeyboardInterrupt:
+        click.echo("the run is given back: what is finished stays, and noria resume goes on from there", err=True)
+        raise click.exceptions.Exit(BY_A_SIGNAL + signal.SIGINT) from None
     show_one(_row(done), as_json=as_json)
     if done.state is not RunState.SUCCEEDED:
         raise click.exceptions.Exit(1)
+
+
+def _watched(platform: Platform, work: Callable[[], Run], find: Callable[[], str | None]) -> Run:
+    with ThreadPoolExecutor(1) as pool:
+        future: Future[Run] = pool.submit(work)
+        follow(platform, future, find)
+        return future.result()
 
 
 def _row(done: Run) -> Mapping[str, object]:
@@ -273,11 +286,11 @@ def _row(done: Run) -> Mapping[str, object]:
     }
 
 
-def find_here() -> None:
-    """Let pipelines of the present folder be imported, as `python FILE` does."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+def find_here(bundle: Path | None = None) -> None:
+    """Let pipelines of the present folder be imported, as `python FILE` does; or those of a bundle before any other."""
+    place = str(bundle or Path.cwd())
+    if place not in sys.path:
+        sys.path.insert(0, place)
 
 
 def params_of(texts: tuple[str, ...]) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 from noria.pipelines.bodies import body_of
 from noria.pipelines.drawing import Pipeline
@@ -25,7 +25,7 @@ def steps_reached(pipeline: Pipeline[..., Any]) -> list[Step[..., Any]]:
                 continue
             seen.add(id(thing))
             if isinstance(thing, Step):
-                found.append(thing)
+                found.append(cast("Step[..., Any]", thing))
             elif isinstance(thing, Pipeline):
                 waiting += _named_in(thing.function)
             elif isinstance(thing, FunctionType) and is_own(thing.__module__, ""):

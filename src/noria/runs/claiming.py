@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from noria.core.context import Context
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
-from noria.runs import queries, waiting
 from noria.pipelines.model import Needs  # noqa: TC001 - a frozen noun
+from noria.runs import queries, waiting
 from noria.runs.executors import lacking
 from noria.runs.holding import ASKED, QUEUE
 from noria.runs.model import Asked, Param, Run, RunState

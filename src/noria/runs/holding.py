@@ -79,7 +79,7 @@ class Holder:
 
     def ask(self, connection: Connection, run: str, asked: Asked) -> None:
         """Ask whoever executes the run, here or in another process, to stop it."""
-        leases.ask(connection, _lease_of(run), asked=asked.value)
+        leases.ask(connection, _lease_of(run), word=asked.value)
         self.hear(run, asked.value)
 
     def leave_all(self) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from noria.pipelines.model import Needs
 from noria.runs import rules, waiting
 from noria.runs.claiming import Claimed, Claims
 from noria.runs.executors import Worker, lacking
-from noria.runs.model import Run
+from noria.runs.model import Asked, Run
 from noria.runs.performing import Performer
 from noria.runs.surroundings import Surroundings
+from noria.store import leases
 from noria.store.database import Connection, Durability
 
 
@@ -23,6 +24,11 @@ class Unmet:
     needs: Needs | None
     number: int
     oldest: str
+
+    @classmethod
+    def of(cls, run: Run) -> "Unmet":
+        """Return it for one run."""
+        return cls(needs=run.needs, number=1, oldest=run.id)
 
     def words(self) -> str:
         """Say what they wait for."""
@@ -80,6 +86,11 @@ class Queue:
         """Take the run that is next, for a process of its own to execute: then `drop`, `refuse` or `end` it here."""
         self._access.require(context, Permission.RUN_START)
         return self._claims.next(context)
+
+    def asked(self, claimed: Claimed) -> Asked | None:
+        """Return what somebody has asked of a run."""
+        said = self._around.database.read(lambda connection: leases.asked(connection, claimed.lease))
+        return None if said is None else Asked(said)
 
     def drop(self, claimed: Claimed) -> None:
         """Give a run back as it is; the next worker goes on with it at once."""
