@@ -20,6 +20,7 @@ from noria.boot import open_home
 from noria.cli.signals import leaving_on_signals
 from noria.core.errors import LeaseLost, Unavailable
 from noria.runs.claiming import Claimed
+from noria.settings import Settings
 
 NOT_NOW = 75
 """The exit status of a process whose run another one may go on with: the lease was lost, or something is away for now."""
@@ -30,11 +31,11 @@ _PRELOADED = ["noria.boot", "noria.cli.executing"]
 class RunProcess:
     """The process that executes a claimed run, with the modules of a folder in front of all others."""
 
-    def __init__(self, claimed: Claimed, *, home: str | None, bundle: Path | None) -> None:
+    def __init__(self, claimed: Claimed, *, settings: Settings, bundle: Path | None) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOADED)
         theirs, self._mine = context.Pipe(duplex=False)
-        self._process = context.Process(target=_execute, args=(claimed, home, bundle, theirs), name=claimed.run.id)
+        self._process = context.Process(target=_execute, args=(claimed, settings, bundle, theirs), name=claimed.run.id)
         self._process.start()
         theirs.close()
 
@@ -63,7 +64,7 @@ class RunProcess:
         self._mine.close()
 
 
-def _execute(claimed: Claimed, home: str | None, bundle: Path | None, parent: Connection) -> None:
+def _execute(claimed: Claimed, settings: Settings, bundle: Path | None, parent: Connection) -> None:
     """Be that process."""
     os.setsid()  # Ctrl-C is for the worker, which lets this process end in order; and its children can be ended with it
     threading.Thread(target=_end_with, args=(parent,), name="noria-parent", daemon=True).start()
@@ -71,7 +72,7 @@ def _execute(claimed: Claimed, home: str | None, bundle: Path | None, parent: Co
     others = [place for place in sys.path if place not in {"", here}]
     sys.path[:] = others if bundle is None else [str(bundle), *others]
     try:
-        with open_home(home) as platform, leaving_on_signals(platform.runs.leave):
+        with open_home(settings=settings) as platform, leaving_on_signals(platform.runs.leave):
             platform.runs.perform(platform.context, claimed, is_pinned=bundle is not None)
     except KeyboardInterrupt:
         sys.exit(NOT_NOW)

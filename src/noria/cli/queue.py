@@ -8,7 +8,7 @@ import click
 from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show_one
 from noria.cli.queue_worker import QueueWorker
-from noria.cli.runs import param_option, params_of
+from noria.cli.runs import param_option, params_of, waits_of
 from noria.cli.signals import on_signals
 from noria.pipelines import Pipeline
 from noria.runs.holding import QUEUE
@@ -40,9 +40,9 @@ def submit(
     given = params_of(params)
     with opened(home) as platform:
         run = platform.runs.submit(platform.context, pipeline, params=given, key=key, priority=priority, tags=tags)
-        waits = {unmet.oldest: unmet.words() for unmet in platform.runs.queue.unmet(platform.context)}
+        waits = waits_of(platform, [run]).get(run.id)
     row = {"run": run.id, "state": run.state.value, "priority": run.priority, "bundle": run.bundle}
-    show_one(row | {"needs": needed(run.needs), "waits": waits.get(run.id)}, as_json=as_json)
+    show_one(row | {"needs": needed(run.needs) or None, "waits": waits}, as_json=as_json)
 
 
 @click.command()
@@ -57,7 +57,7 @@ def work(once: bool, home: str | None) -> None:  # noqa: FBT001 - click's flags
     hurry = threading.Event()
     told = on_signals(hurry)
     with opened(home) as platform:
-        worker = QueueWorker(platform, home=home, told=told, hurry=hurry)
+        worker = QueueWorker(platform, told=told, hurry=hurry)
         with worker.attending(), platform.database.listen(QUEUE) as ear:
             while not told.is_set():
                 if worker.execute_all() == 0 and once:

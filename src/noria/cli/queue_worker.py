@@ -25,9 +25,8 @@ _BEATS = 3
 class QueueWorker:
     """Executes runs one after the other until it is told to end; `hurry` is set when nothing is to be waited for."""
 
-    def __init__(self, platform: Platform, *, home: str | None, told: threading.Event, hurry: threading.Event) -> None:
+    def __init__(self, platform: Platform, *, told: threading.Event, hurry: threading.Event) -> None:
         self._platform = platform
-        self._home = home
         self._told = told
         self._hurry = hurry
         self._watch = MachineStopwatch()
@@ -73,7 +72,7 @@ class QueueWorker:
         except NoriaError as problem:
             return queue.refuse(self._platform.context, claimed, problem)
         with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
-            process = RunProcess(claimed, home=self._home, bundle=folder)
+            process = RunProcess(claimed, settings=self._platform.settings, bundle=folder)
             process.on_end(ear.hear)
             was_cancelled = self._watched(claimed, process, ear)
         return self._settled(claimed, process.status, was_cancelled=was_cancelled)

@@ -3,7 +3,7 @@
 import json
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,6 +18,7 @@ from noria.cli.watching import follow
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
 from noria.runs.model import Attempt, Run, RunState
+from noria.runs.rules import needed
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -76,6 +77,7 @@ def runs(
         return
     with opened(home) as platform:
         found = platform.runs.list(platform.context, pipeline=pipeline, state=state, limit=limit)
+        waits = waits_of(platform, found)
     rows = [
         {
             "run": row.id,
@@ -88,6 +90,7 @@ def runs(
             "priority": row.priority,
             "parent": row.parent,
             "started_in": row.started_in,
+            "waits": waits.get(row.id),
             "error": row.error,
         }
         for row in found
@@ -106,6 +109,7 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         found = rooms.get(context, run_id)
         attempts = [_attempt_row(attempt) for attempt in rooms.attempts(context, run_id)]
         hits = [{"step": hit.step, "made_in": hit.source_run} for hit in rooms.hits(context, run_id)]
+        waits = waits_of(platform, [found]).get(found.id)
         inside = [inner.id for inner in rooms.started_in(context, run_id)]
     whole = {
         "run": found.id,
@@ -118,6 +122,9 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         "started_in": found.started_in,
         "started": inside,
         "priority": found.priority,
+        "bundle": found.bundle,
+        "needs": needed(found.needs) or None,
+        "waits": waits,
         "wall_seconds": found.wall_seconds,
         "cpu_seconds": found.cpu_seconds,
         "charged_cpu_seconds": found.charged_cpu_seconds,
@@ -134,6 +141,13 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
     if hits:
         click.echo()
         show(hits, as_json=False, empty="")
+
+
+def waits_of(platform: Platform, found: Iterable[Run]) -> dict[str, str]:
+    """Say what those runs wait for that no worker which is there can execute."""
+    waiting = [run for run in found if run.state is RunState.QUEUED]
+    unmet = {each.needs: each.words() for each in platform.runs.queue.unmet(platform.context)} if waiting else {}
+    return {run.id: unmet[run.needs] for run in waiting if run.needs in unmet}
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, object]:
@@ -227,9 +241,9 @@ def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  
 @click.argument("run_id", metavar="RUN")
 @home_option
 def cancel(run_id: str, home: str | None) -> None:
-    """End RUN before its next step; what is finished stays."""
+    """End RUN; what is finished stays, and a step under way is cut short where that can be done."""
     with opened(home) as platform:
-        click.echo(_stopped(platform.runs.cancel(platform.context, run_id), "end"))
+        click.echo(_stopped(platform.runs.cancel(platform.context, run_id), _CANCELLED))
 
 
 @click.command()
@@ -238,12 +252,18 @@ def cancel(run_id: str, home: str | None) -> None:
 def pause(run_id: str, home: str | None) -> None:
     """Let RUN rest before its next step, until it is resumed."""
     with opened(home) as platform:
-        click.echo(_stopped(platform.runs.pause(platform.context, run_id), "rest"))
+        click.echo(_stopped(platform.runs.pause(platform.context, run_id), "will rest before its next step"))
 
 
-def _stopped(found: Run, verb: str) -> str:
+_CANCELLED = (
+    "ends: a step under way is cut short within about a second by noria work, and by executors that can end steps; "
+    "in any other process it ends when it next tells something (nr.progress, nr.log_metric), or by itself"
+)
+
+
+def _stopped(found: Run, how: str) -> str:
     if found.state is RunState.RUNNING:
-        return f"run {found.id} will {verb} before its next step"
+        return f"run {found.id} {how}"
     return f"run {found.id} is {found.state.value}; noria resume {found.id} lets it go on"
 
 

@@ -148,6 +148,7 @@ class Claims:
             run, needs = found
             if needs is not None and lacking(needs, offers):
                 self._met.add(needs)
+                passed.add(run)
                 after_commit(connection, QUEUE)  # whoever can do it may have passed over it while it was locked here
             elif self._around.holder.claim(run):
                 mine.append(run)

@@ -79,16 +79,17 @@ def together(needs: Iterable[Needs]) -> Needs | None:
     """Return what a worker must have to execute steps one by one; None where any worker will do.
 
     >>> together([Needs(cpus=2), Needs(gpus=1, tags=("eu",))])
-    Needs(timeout_seconds=None, memory_bytes=None, cpus=2, gpus=1, tags=('eu',))
+    Needs(timeout_seconds=None, memory_bytes=None, cpus=2.0, gpus=1.0, tags=('eu',))
     >>> together([Needs()]) is None
     True
     """
     found = [Needs(), *needs]
+    seconds = [float(each.timeout_seconds) for each in found if each.timeout_seconds is not None]
     whole = Needs(
-        timeout_seconds=max((each.timeout_seconds for each in found if each.timeout_seconds is not None), default=None),
+        timeout_seconds=max(seconds, default=None),
         memory_bytes=max((each.memory_bytes for each in found if each.memory_bytes is not None), default=None),
-        cpus=max(each.cpus for each in found),
-        gpus=max(each.gpus for each in found),
+        cpus=max(float(each.cpus) for each in found),
+        gpus=max(float(each.gpus) for each in found),
         tags=tuple(sorted({tag for each in found for tag in each.tags})),
     )
     return None if whole == Needs() else whole
