@@ -116,7 +116,7 @@ def test_a_step_that_was_typed_into_a_session_is_refused(monkeypatch):
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
 
     with pytest.raises(BadPipeline, match="typed into a session"):
-        refuse_unless_found(one)
+        refuse_unless_found(one.function, one.what)
 
 
 def bundle(**sources):

@@ -106,15 +106,21 @@ def test_a_run_is_shown_with_what_its_steps_used_and_cost(noria_here, monkeypatc
 
 
 def test_what_is_submitted_waits_for_a_worker(noria_here, monkeypatch):
-    monkeypatch.setattr("noria.cli.queue.on_signals", threading.Event)
-    waiting = told(noria_here("submit", "script_of_commands.py", "--priority", "2", "--json"))
-    assert (waiting["state"], waiting["priority"]) == ("queued", 2)
-    assert waiting["run"] in noria_here("runs", "--state", "queued")
+    monkeypatch.setattr("noria.cli.queue.on_signals", lambda _hurry: threading.Event())
+    waiting = told(noria_here("submit", "script_of_commands.py", "--priority", "2", "--tag", "eu", "--json"))
+    assert (waiting["state"], waiting["priority"], waiting["needs"]) == ("queued", 2, "tag 'eu'")
+    (listed,) = told(noria_here("runs", "--state", "queued", "--json"))
+    assert (listed["run"], listed["waits"]) == (waiting["run"], "waits for a worker with tag 'eu'")
+    assert noria_here("work", "--once") == ""
+    assert "waits for a worker with tag 'eu'" in noria_here("doctor", status=1)
 
+    monkeypatch.setenv("NORIA_WORKER_TAGS", "eu")
     said = noria_here("work", "--once")
 
-    assert said == f"loading 3\nrun {waiting['run']} of train succeeded\n"
+    assert said == f"run {waiting['run']} of train succeeded\n"
+    assert "nothing is wrong" in noria_here("doctor")
     assert told(noria_here("runs", "show", waiting["run"], "--json"))["state"] == "succeeded"
+    assert noria_here("logs", waiting["run"]) == "--- load, attempt 1\nloading 3\n"
     assert noria_here("work", "--once") == ""
 
 
