@@ -14,9 +14,10 @@ from noria.adapters.executors import modules
 from noria.adapters.executors.child import Child
 from noria.adapters.executors.importing import importing, refuse_while_importing
 from noria.adapters.executors.packing import pack, pack_problem, unpack, unpack_problem
-from noria.adapters.executors.sending import Sender, Try, refuse_unless_found, tell
+from noria.adapters.executors.sending import Sender, Try, tell
 from noria.core.codecs import Encoded
 from noria.core.errors import BadPipeline, Invalid, NotFound
+from noria.pipelines.references import refuse_unless_found
 from noria.runs.executors import Problem
 from noria.runs.logs import Log
 from noria.runs.recorder import Recorder

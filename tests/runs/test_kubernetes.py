@@ -182,7 +182,7 @@ def test_a_step_whose_bundle_is_gone_says_so(house, kubernetes, kubernetes_clust
     def lose_bundles(body):
         for stored in tuple(blobs.all()):
             if blobs.get(stored.digest).startswith(b"PK"):
-                blobs.remove(stored.digest)
+                blobs.drop(stored.digest)
         return create(body)
 
     monkeypatch.setattr(kubernetes_cluster, "create", lose_bundles)

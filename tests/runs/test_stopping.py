@@ -184,6 +184,28 @@ def test_a_step_that_waits_for_its_next_try_is_stopped_before_it(house, ann):
     assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [])
 
 
+def test_who_waits_for_a_step_s_next_try_is_not_waited_for(any_house, ann):
+    runs, begun = any_house.runs(sleep=None), threading.Event()
+
+    @nr.step(retries=5, backoff_seconds=600)
+    def breaks():
+        begun.set()
+        raise ConnectionError("once more")
+
+    @nr.pipeline
+    def whole():
+        return breaks()
+
+    ended = deque()
+    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, whole)))
+    thread.start()
+    begun.wait(20)
+    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
+    thread.join(20)
+
+    assert ended[0].state == "cancelled"
+
+
 def test_a_map_is_stopped_between_its_items(house, ann):
     runs = house.runs()
 

@@ -67,7 +67,7 @@ class Runs(Records):
         ids: Ids,
         stopwatch: Stopwatch | None = None,
         lease_seconds: float = 30.0,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         chance: random.Random | None = None,
         holder: str | None = None,
         executor: Executor | None = None,
@@ -78,7 +78,7 @@ class Runs(Records):
         self._ids = ids
         watch = stopwatch or MachineStopwatch()
         self._executor = executor or InProcess(watch)
-        self._patience = Patience(seconds=_PATIENCE_SECONDS, sleep=sleep, stopwatch=watch)
+        self._patience = Patience(seconds=_PATIENCE_SECONDS, sleep=sleep or time.sleep, stopwatch=watch)
         around = Surroundings(
             database=database,
             patience=self._patience,

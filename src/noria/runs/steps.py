@@ -151,9 +151,13 @@ class Steps:
             if not done.again:
                 return (done.made, None) if done.made is not None else (None, done.problem)
             wait_seconds = rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
-            self._go_on()
-            self._around.sleep(wait_seconds)
-            self._go_on()
+            self._rest(wait_seconds)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait before the next try, and no longer than the run goes on."""
+        self._go_on()
+        (self._around.sleep or self._stop.wait)(seconds)
+        self._go_on()
 
     def _try_once(self, task: Task, *, tried: int, is_alone: bool) -> _Tried:
         started_at = self._around.clock.now()

@@ -29,6 +29,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._asked: Asked | None = None
+        self._heard = threading.Event()
         self._cuts: set[Callable[[], None]] = set()
         self._lock = threading.RLock()
 
@@ -36,8 +37,13 @@ class Stop:
         """Let the run stop; what can be cut short is, at once."""
         with self._lock:
             self._asked = asked
+            self._heard.set()
             for cut in tuple(self._cuts) if asked.cuts else ():
                 cut()
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until something is asked."""
+        self._heard.wait(seconds)
 
     def between_steps(self) -> None:
         """Raise `Stopped` when anything was asked."""
