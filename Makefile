@@ -33,6 +33,7 @@ test-kubernetes: .venv-kubernetes/.settled ## steps as Kubernetes Jobs, on a sma
 bench: $(SETTLED) ## import time; the cost of the engine, of the log, of a prediction; what a canary decides
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engine.py --past
+	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/prediction_log.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/rollouts.py 200
