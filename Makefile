@@ -4,7 +4,7 @@ BIN := .venv/bin
 SETTLED := .venv/.settled
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test test-ray test-kubernetes lint types contracts tests bench bench-peers crash soak clean
+.PHONY: demo test test-ray test-kubernetes lint types contracts tests bench bench-noria bench-peers crash soak clean
 
 demo: .venv/.demo ## replay the flights of 2013 through the loop
 	$(BIN)/noria demo
@@ -30,15 +30,18 @@ test-ray: .venv-ray/.settled ## steps on a real Ray of several nodes (installs a
 test-kubernetes: .venv-kubernetes/.settled ## steps as Kubernetes Jobs, on a small API server (about 230 MB into .venv-kubernetes)
 	.venv-kubernetes/bin/pytest tests/runs/test_kubernetes.py tests/runs/test_executors.py
 
-bench: $(SETTLED) ## import time; the cost of the engine, of the log, of a prediction; what a canary decides
+bench: bench-noria bench-peers ## all figures of docs/benchmarks.md (about an hour)
+
+bench-noria: $(SETTLED) ## import time; the cost of the engine, of the log, of a prediction; what a canary decides (minutes)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engine.py --past
 	$(BIN)/python benchmarks/claims.py
+	$(BIN)/python benchmarks/waking.py
 	$(BIN)/python benchmarks/prediction_log.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/rollouts.py 200
 
-bench-peers: $(SETTLED) ## a chain of steps in other engines; makes their environments in ~/.cache/noria-bench
+bench-peers: $(SETTLED) ## the same work in other engines; makes their environments in ~/.cache/noria-bench
 	$(BIN)/python benchmarks/peers/run.py
 
 crash: $(SETTLED) ## kill a run, and cut its connection, at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)

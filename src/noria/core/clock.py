@@ -83,6 +83,8 @@ class MachineStopwatch:
 
 def as_utc(moment: datetime) -> datetime:
     """Return the moment in UTC; one without a zone is refused, for nobody can know what it means."""
+    if moment.tzinfo is UTC:
+        return moment
     if moment.tzinfo is None:
         raise Invalid(
             f"{moment.isoformat()} has no time zone", hint="give an aware datetime, for example in datetime.UTC"

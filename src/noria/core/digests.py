@@ -20,7 +20,8 @@ def of_parts(parts: Iterable[bytes | memoryview]) -> str:
     """
     whole = hashlib.sha256()
     for part in parts:
-        whole.update(memoryview(part).nbytes.to_bytes(8, "big"))
+        size = len(part) if type(part) is bytes else memoryview(part).nbytes
+        whole.update(size.to_bytes(8, "big"))
         whole.update(part)
     return whole.hexdigest()
 

@@ -1,19 +1,22 @@
 """Puts arguments under the names of a function's parameters, and says in words why they do not fit."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from inspect import Parameter, Signature
 from typing import Any
 
 from noria.core.errors import BadPipeline, nearest
 
 _BY_NAME = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+_BY_PLACE = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def bind_call(
     what: str, signature: Signature, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> dict[str, Any]:
     """Return the arguments of a call by parameter, defaults included; `what` names the function in errors."""
+    if not kwargs and len(args) == len(signature.parameters) and _takes_only(_BY_PLACE, signature):
+        return dict(zip(signature.parameters, args, strict=True))
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError as problem:
@@ -43,7 +46,7 @@ def bind_named(what: str, signature: Signature, params: Mapping[str, object]) ->
 
 def call(function: Callable[..., Any], signature: Signature, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what a user's function returns
     """Call the function with arguments by parameter, as `bind_call` or `bind_named` returned them."""
-    if takes_only_names(signature):
+    if _takes_only(_BY_NAME, signature):
         return function(**arguments)
     bound = inspect.BoundArguments(signature, dict(arguments))  # type: ignore[arg-type]  # the stubs ask for OrderedDict; a dict keeps its order
     return function(*bound.args, **bound.kwargs)
@@ -51,7 +54,14 @@ def call(function: Callable[..., Any], signature: Signature, arguments: Mapping[
 
 def takes_only_names(signature: Signature) -> bool:
     """Say whether every parameter can be given by its name."""
-    return all(entry.kind in _BY_NAME for entry in signature.parameters.values())
+    return _takes_only(_BY_NAME, signature)
+
+
+def _takes_only(kinds: Container[object], signature: Signature) -> bool:
+    for entry in signature.parameters.values():  # noqa: SIM110 - every call of every step comes here, and a generator costs twice
+        if entry.kind not in kinds:
+            return False
+    return True
 
 
 def spell(what: str, signature: Signature) -> str:

@@ -59,8 +59,8 @@ class Performer:
         Of a new one nothing can have been done before. One that `may_leave` waits for another worker again when a step
         needs what there is not here.
         """
-        holder, ended = self._around.holder, None
-        stop = holder.keep(run.id, lease)
+        ended = None
+        stop = self._around.holder.keep(run.id, lease)
         told = Recorder(run=run.id, go_on=stop.within_a_step)
         try:
             steps = Steps(
@@ -76,18 +76,10 @@ class Performer:
             engine = Engine(pipeline, given, values=self._around.values, steps=steps)
             with kept():
                 how = _run(engine, told)
-            if isinstance(how, Needs):
-                return self._leave(run, lease, how, steps)
             ended = self._end(context, run, lease, how, steps, told)
             return ended
         finally:
-            holder.let_go(run.id)
-            if ended is None:
-                holder.release(lease)  # before another thread may claim the run under this process's name
-            holder.unclaim(run.id)
-            self._around.database.wake(f"run/{run.id}")
-            if ended is None and run.priority is not None:
-                self._around.database.wake(QUEUE)
+            self._let_go(run, lease, ended)
 
     def refuse(self, context: Context, run: Run, lease: Lease, problem: Exception) -> Run:
         """End a claimed run that cannot be executed here, with the reason in words."""
@@ -110,20 +102,20 @@ class Performer:
         self._record(connection, context, stopped)
         return stopped
 
-    def _leave(self, run: Run, lease: Lease, needs: Needs, steps: Steps) -> Run:
-        """Let a run wait for a worker that has what a step needs; what it has finished stays."""
-        waits = replace(run, state=RunState.QUEUED, needs=rules.together([run.needs or Needs(), needs]))
+    def _let_go(self, run: Run, lease: Lease, ended: Run | None) -> None:
+        """Let others have the run, and wake who waits for it."""
+        holder, database = self._around.holder, self._around.database
+        holder.let_go(run.id)
+        if ended is None:
+            holder.release(lease)  # before another thread may claim the run under this process's name
+        holder.unclaim(run.id)
+        database.wake(f"run/{run.id}")
+        if run.priority is not None and (ended is None or ended.state.is_open):
+            database.wake(QUEUE)
 
-        def work(connection: Connection) -> None:
-            self._around.holder.check(connection, lease, run=run.id)
-            steps.flush(connection)
-            queries.update_run(connection, waits)
-            self._around.holder.release_in(connection, lease)
-
-        self._around.patience.ask(lambda _: self._around.database.write(work))
-        return waits
-
-    def _end(self, context: Context, run: Run, lease: Lease, how: Ended | Asked, steps: Steps, told: Recorder) -> Run:
+    def _end(
+        self, context: Context, run: Run, lease: Lease, how: Ended | Asked | Needs, steps: Steps, told: Recorder
+    ) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
         metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), steps.params(_PIPELINE_ITSELF, told)
 
@@ -139,6 +131,8 @@ class Performer:
             so_far = _with_spent(connection, run)
             if isinstance(how, Asked):
                 return self.stop(connection, context, so_far, how)
+            if isinstance(how, Needs):
+                return _waiting(connection, so_far, how)
             ended = replace(
                 so_far,
                 state=RunState.FAILED if how.made is None else RunState.SUCCEEDED,
@@ -155,7 +149,7 @@ class Performer:
             return self._around.database.write(lambda connection: work(connection, again=again))
 
         ended = self._around.patience.ask(commit)
-        if isinstance(how, Asked):
+        if not isinstance(how, Ended):
             return ended
         return replace(self._readable(ended, how.made), cause=how.cause)
 
@@ -207,6 +201,13 @@ def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[
         for hit in found
         if run.rerun_from is None or not rules.is_part_of(hit.step, run.rerun_from)
     }
+
+
+def _waiting(connection: Connection, run: Run, needs: Needs) -> Run:
+    """Let a run wait for a worker that has what a step needs; what it has finished stays."""
+    waits = replace(run, state=RunState.QUEUED, needs=rules.together([run.needs or Needs(), needs]))
+    queries.update_run(connection, waits)
+    return waits
 
 
 def _with_spent(connection: Connection, run: Run) -> Run:

@@ -77,14 +77,13 @@ class Runs(Records):
         self._clock = clock
         self._ids = ids
         watch = stopwatch or MachineStopwatch()
-        self._executor = executor or InProcess(watch)
         self._patience = Patience(seconds=_PATIENCE_SECONDS, sleep=sleep or time.sleep, stopwatch=watch)
-        around = Surroundings(
+        self._around = around = Surroundings(
             database=database,
             patience=self._patience,
             values=self._values,
             holder=Holder(database, name=holder or this_process(), seconds=lease_seconds),
-            executor=self._executor,
+            executor=executor or InProcess(watch),
             clock=clock,
             stopwatch=watch,
             sleep=sleep,
@@ -92,7 +91,6 @@ class Runs(Records):
             prices=prices or Prices(),
         )
         self._performer = Performer(around, ledger, readable=self._readable)
-        self._holder = around.holder
         self._claims = Claims(around, ledger, stop=self._performer.stop)
         self.queue = Queue(around, self._claims, self._performer, access)
         self._known: dict[str, AnyPipeline] = {}
@@ -191,7 +189,7 @@ class Runs(Records):
 
         Steps under way are cut short where that can be done; whatever they come to, nothing more is committed here.
         """
-        left = self._holder.leave_all()
+        left = self._around.holder.leave_all()
         self._database.wake(QUEUE)
         return left
 
@@ -273,7 +271,7 @@ class Runs(Records):
 
     def close(self) -> None:
         """Let go of the executor's processes, if it has any; calling it twice is fine."""
-        self._executor.close()
+        self._around.executor.close()
 
     def _asked_for(
         self, context: Context, pipeline: AnyPipeline, params: Mapping[str, object], key: str | None

