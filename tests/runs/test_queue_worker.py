@@ -42,6 +42,21 @@ def long(x, folder):
     (place / "new").rename(place / "begun")
     time.sleep(600)
 
+@nr.step
+def ignores(folder):
+    place = Path(folder)
+    (place / "new").write_text(str(os.getpid()))
+    (place / "new").rename(place / "begun")
+    while True:
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            (place / "ignored").touch()
+
+@nr.pipeline
+def stubborn(folder):
+    return ignores(folder)
+
 @nr.step(tags=["fast-disk"], timeout_seconds=60)
 def stored(x):
     return x
@@ -205,6 +220,39 @@ def test_a_worker_that_is_told_to_end_gives_its_run_back_and_another_goes_on_at_
 
         assert runs.get(ann, run.id).result == 10
         assert [attempt.step for attempt in runs.attempts(ann, run.id)] == ["price", "long"]
+
+
+def test_a_worker_that_is_killed_takes_the_process_of_its_run_along_and_another_goes_on(home, shop, tmp_path):
+    with nr.open(home) as platform:
+        run = platform.runs.submit(platform.context, shop().lasting, params={"folder": str(tmp_path)})
+        killed = noria("work", "--home", home, folder=tmp_path)
+        until((tmp_path / "begun").exists)
+
+        killed.kill()
+        killed.wait(60)
+
+        until(lambda: not is_running(int((tmp_path / "begun").read_text())))
+        (tmp_path / "may_end").touch()
+        assert work(home) == 1
+        assert platform.runs.get(platform.context, run.id).result == 10
+        killed.stdout.close()
+
+
+def test_a_worker_that_is_told_to_end_twice_ends_at_once(home, shop, tmp_path):
+    with nr.open(home) as platform:
+        run = platform.runs.submit(platform.context, shop().stubborn, params={"folder": str(tmp_path)})
+        told = noria("work", "--home", home, folder=tmp_path)
+        until((tmp_path / "begun").exists)
+
+        told.send_signal(signal.SIGINT)
+        until((tmp_path / "ignored").exists)
+        begun = time.monotonic()
+        told.send_signal(signal.SIGINT)
+        said, _ = told.communicate(timeout=60)
+
+        assert time.monotonic() - begun < 4  # the grace that a first signal gives is longer
+        assert said == f"run {run.id} of stubborn was given back\n"
+        assert not is_running(int((tmp_path / "begun").read_text()))
 
 
 def test_a_worker_leaves_what_it_has_not_the_means_for_and_another_takes_it(any_home, shop):

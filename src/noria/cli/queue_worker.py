@@ -18,7 +18,9 @@ from noria.store.waking import Ear
 
 _LOOK_EVERY_SECONDS = 0.5
 _GRACE_SECONDS = 5.0
-_CUT_SECONDS = 1.0
+"""So long a process may take to end in order; an executor ends what it has begun elsewhere meanwhile."""
+_DEAF_SECONDS = 1.0
+"""So long a step in the run's own process may take to tell something, and so to hear that it is cancelled."""
 _BEATS = 3
 
 
@@ -71,17 +73,21 @@ class QueueWorker:
             folder = None if bundle is None else self._platform.bundles.unpacked(bundle)
         except NoriaError as problem:
             return queue.refuse(self._platform.context, claimed, problem)
-        with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
-            process = RunProcess(claimed, settings=self._platform.settings, bundle=folder)
-            process.on_end(ear.hear)
-            was_cancelled = self._watched(claimed, process, ear)
-        return self._settled(claimed, process.status, was_cancelled=was_cancelled)
+        try:
+            with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
+                process = RunProcess(claimed, settings=self._platform.settings, bundle=folder)
+                process.on_end(ear.hear)
+                was_cancelled = self._watched(claimed, process, ear)
+            return self._settled(claimed, process.status, was_cancelled=was_cancelled)
+        finally:
+            queue.end(claimed)
 
     def _watched(self, claimed: Claimed, process: RunProcess, ear: Ear) -> bool:
         """Wait until the process has ended, or end it; say whether that was because somebody has cancelled the run."""
         while process.status is None and not self._told.is_set():
             if ear.wait(_LOOK_EVERY_SECONDS) and process.status is None and self._is_cancelled(claimed):
-                process.end_within(_CUT_SECONDS)
+                is_deaf = self._platform.settings.executor == "in-process"
+                process.end_within(_DEAF_SECONDS if is_deaf else _GRACE_SECONDS)
                 return True
             self.attend()
         if process.status is None:
@@ -93,7 +99,10 @@ class QueueWorker:
         return False
 
     def _is_cancelled(self, claimed: Claimed) -> bool:
-        return self._platform.runs.queue.asked(claimed) is Asked.CANCEL
+        try:
+            return self._platform.runs.queue.asked(claimed) is Asked.CANCEL
+        except Unavailable:  # its own process hears of it, too
+            return False
 
     def _settled(self, claimed: Claimed, status: int | None, *, was_cancelled: bool) -> Run:
         """Return what the run has come to; where its process left it open, it is cancelled, given back, or has failed."""
@@ -111,7 +120,6 @@ class QueueWorker:
                 hint=f"look at what the worker printed; noria resume {run.id} goes on from the last finished step",
             )
             return queue.refuse(context, claimed, died)
-        queue.end(claimed)
         return run
 
 
