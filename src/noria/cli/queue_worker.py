@@ -10,7 +10,7 @@ from noria.boot import Platform
 from noria.cli.executing import NOT_NOW, RunProcess
 from noria.cli.supervising import how
 from noria.core.clock import MachineStopwatch
-from noria.core.errors import LeaseLost, NoriaError, Unavailable
+from noria.core.errors import Corrupt, LeaseLost, NoriaError, NotFound, Unavailable
 from noria.runs.claiming import Claimed
 from noria.runs.model import Asked, Run, RunState
 from noria.runs.queue import Unmet
@@ -71,7 +71,7 @@ class QueueWorker:
         queue, bundle = self._platform.runs.queue, claimed.run.bundle
         try:
             folder = None if bundle is None else self._platform.bundles.unpacked(bundle)
-        except NoriaError as problem:
+        except (NotFound, Corrupt) as problem:
             return queue.refuse(self._platform.context, claimed, problem)
         try:
             with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
