@@ -19,6 +19,7 @@ from noria.settings import Settings
 
 SHOP = """
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -64,6 +65,14 @@ def stored(x):
 @nr.pipeline
 def priced(x):
     return price(x)
+
+@nr.step
+def leave(how):
+    {"sys.exit": sys.exit, "os._exit": os._exit}[how](0)
+
+@nr.pipeline
+def exiting(how):
+    return leave(how)
 
 @nr.pipeline
 def crashing():
@@ -184,6 +193,17 @@ def test_a_run_whose_process_dies_has_failed_in_words_and_the_next_one_goes_on(h
         assert crashed.error.startswith("its process died (killed by SIGKILL)")
         assert f"noria resume {crashing.id}" in crashed.error
         assert [attempt.step for attempt in runs.attempts(ann, crashing.id)] == ["price"]
+
+
+@pytest.mark.parametrize(("how", "said"), [("sys.exit", "SystemExit: 0"), ("os._exit", "its process died (status 0)")])
+def test_a_step_that_exits_fails_its_run_and_keeps_no_worker_busy(home, shop, how, said):
+    with nr.open(home) as platform:
+        run = platform.runs.submit(platform.context, shop().exiting, params={"how": how})
+
+        assert work(home) == 1
+
+        exited = platform.runs.get(platform.context, run.id)
+        assert (exited.state, exited.error.startswith(said)) == ("failed", True), exited.error
 
 
 def test_a_step_that_says_nothing_is_ended_when_its_run_is_cancelled(any_home, shop, tmp_path):

@@ -57,8 +57,9 @@ class RunProcess:
         """Wait for its end, and end it by force, with all that it has started, if that has not come by then."""
         self._process.join(seconds)
         if self._process.is_alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.ident or 0, signal.SIGKILL)
+            assert self._process.pid is not None
+            with contextlib.suppress(ProcessLookupError):  # it has no group of its own yet
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
         self._process.join()
         self._mine.close()

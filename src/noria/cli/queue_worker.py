@@ -21,6 +21,7 @@ _GRACE_SECONDS = 5.0
 """So long a process may take to end in order; an executor ends what it has begun elsewhere meanwhile."""
 _DEAF_SECONDS = 1.0
 """So long a step in the run's own process may take to tell something, and so to hear that it is cancelled."""
+_PAUSE_SECONDS = 1.0
 _BEATS = 3
 
 
@@ -60,9 +61,14 @@ class QueueWorker:
                 claimed = self._platform.runs.queue.claim(self._platform.context)
                 if claimed is None:
                     return count
-                _tell(self._execute(claimed))
+                run = self._execute(claimed)
             except (LeaseLost, Unavailable) as problem:
                 click.echo(problem.sentence, err=True)
+                self._told.wait(_PAUSE_SECONDS)
+                return count
+            _tell(run)
+            if run.state is RunState.RUNNING:  # given back, for what it needs is away: it may be so at once again
+                self._told.wait(_PAUSE_SECONDS)
                 return count
             count += 1
         return count
@@ -96,7 +102,7 @@ class QueueWorker:
         while process.status is None and not self._hurry.is_set() and self._watch.wall() < until:
             ear.wait(_LOOK_EVERY_SECONDS)
         process.end_within(0)
-        return False
+        return self._is_cancelled(claimed)  # what was asked just before must not be lost when the run is given back
 
     def _is_cancelled(self, claimed: Claimed) -> bool:
         try:
@@ -114,9 +120,9 @@ class QueueWorker:
         if run.state.is_open and (status == NOT_NOW or self._told.is_set()):
             queue.drop(claimed)
             return run
-        if run.state.is_open and status:
+        if run.state is RunState.RUNNING:
             died = NoriaError(
-                f"its process died ({how(status)})",
+                f"its process died ({how(status or 0)})",
                 hint=f"look at what the worker printed; noria resume {run.id} goes on from the last finished step",
             )
             return queue.refuse(context, claimed, died)

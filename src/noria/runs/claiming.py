@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from noria.core.context import Context
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
-from noria.pipelines.model import Needs  # noqa: TC001 - a frozen noun
+from noria.pipelines.model import Needs
 from noria.runs import queries, waiting
 from noria.runs.executors import lacking
 from noria.runs.holding import ASKED, QUEUE
@@ -34,7 +34,7 @@ class Claims:
         self._around = around
         self._ledger = ledger
         self._stop = stop
-        self._met: set[Needs] = set()
+        self._met = set[Needs]()
 
     def begin(self, context: Context, run: Run, given: Sequence[Param]) -> Run | Lease:
         """Commit that a run begins, and take its lease; or return the run that was first with the key."""

@@ -81,12 +81,13 @@ class Performer:
         finally:
             self._let_go(run, lease, ended)
 
-    def refuse(self, context: Context, run: Run, lease: Lease, problem: Exception) -> Run:
+    def refuse(self, context: Context, run: Run, lease: Lease, problem: BaseException) -> Run:
         """End a claimed run that cannot be executed here, with the reason in words."""
         steps = Steps(run, lease, self._around, finished=Finished(), allow_changed_code=False)
         hint = problem.hint if isinstance(problem, NoriaError) else None
         said = rules.sentence(problem)
-        how = Ended(error=f"{said} ({hint})" if hint else said, cause=problem)
+        cause = problem if isinstance(problem, Exception) else RuntimeError(said)
+        how = Ended(error=f"{said} ({hint})" if hint else said, cause=cause)
         try:
             return self._end(context, run, lease, how, steps, Recorder())
         finally:

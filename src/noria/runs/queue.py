@@ -100,6 +100,6 @@ class Queue:
         """Say that the process which executed a run has ended, and the run with it."""
         self._claims.unclaim(claimed)
 
-    def refuse(self, context: Context, claimed: Claimed, problem: Exception) -> Run:
+    def refuse(self, context: Context, claimed: Claimed, problem: BaseException) -> Run:
         """End a run that cannot be executed, with the reason in words."""
         return self._performer.refuse(context, claimed.run, claimed.lease, problem)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from noria.core import digests
-from noria.core.errors import CodeChanged, Conflict, NoriaError
+from noria.core.errors import CodeChanged, Conflict, LeaseLost, NoriaError
 from noria.pipelines.model import Cached, Needs, Retry
 from noria.runs.model import Prices, Run
 
@@ -109,6 +109,11 @@ def needed(needs: Needs | None) -> str:
         f"{name}={amount:g}" if amount < _LONG else f"{name}={amount:,}" for name, amount in amounts.items() if amount
     ]
     return ", ".join([*spelled, *(f"tag {tag!r}" for tag in needs.tags)])
+
+
+def ends_for_all(problem: BaseException) -> bool:
+    """Say whether what was raised out of a submitted run would be so for whoever went on with it."""
+    return not (isinstance(problem, NoriaError) and (problem.retriable or isinstance(problem, LeaseLost)))
 
 
 def must_have_bundle(run: Run, bundle: str | None) -> None:

@@ -12,7 +12,7 @@ from noria.core import digests
 from noria.core.clock import Clock, MachineStopwatch, Stopwatch
 from noria.core.codecs import Codecs
 from noria.core.context import Context
-from noria.core.errors import BadPipeline, CodeChanged, Conflict, Invalid, NoriaError, NotFound
+from noria.core.errors import BadPipeline, Conflict, Invalid, NoriaError, NotFound
 from noria.core.ids import Ids
 from noria.ledger.service import Ledger
 from noria.pipelines.bundles import bundle_of
@@ -180,7 +180,9 @@ class Runs(Records):
             return self._performer.perform(
                 context, pipeline, run, given, lease=lease, allow_changed_code=is_pinned, may_leave=True
             )
-        except CodeChanged as problem:  # it would be so for whoever comes next
+        except (Exception, SystemExit) as problem:
+            if not rules.ends_for_all(problem):
+                raise
             again = self._claims.take(context, run, reopen=False)
             return self.queue.refuse(context, again, problem) if isinstance(again, Claimed) else run
 
