@@ -35,6 +35,7 @@ bench: bench-noria bench-peers ## all figures of docs/benchmarks.md (about an ho
 bench-noria: $(SETTLED) ## import time; the cost of the engine, of large values, of the log, of a prediction; what a canary decides (minutes)
 	$(BIN)/python benchmarks/import_time.py
 	$(BIN)/python benchmarks/engine.py --past
+	$(BIN)/python benchmarks/claims.py
 	$(BIN)/python benchmarks/waking.py
 	$(BIN)/python benchmarks/values.py
 	$(BIN)/python benchmarks/prediction_log.py

@@ -33,6 +33,7 @@ from noria.runs.service import Runs
 from noria.runs.values import Values
 from noria.settings import Settings, read_settings
 from noria.store.blobs import open_blobs
+from noria.store.bundles import Bundles
 from noria.store.migrating import upgrade
 from noria.store.opening import open_database
 
@@ -76,6 +77,7 @@ class Platform(AbstractContextManager["Platform"]):
         self.database = open_database(database_address, sync_steps=settings.sync_steps)
         upgrade(self.database, declare=_declare_tables)
         self.blobs = open_blobs(settings.blobs or str(self._folder / "blobs"))
+        self.bundles = Bundles(self.blobs, self._folder / "bundles")
         self.codecs = standard()
         signer = Signer(load_or_make_key(Path(settings.key_file or self._folder / "ledger.key")))
         self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
@@ -159,7 +161,7 @@ class Platform(AbstractContextManager["Platform"]):
         from noria.adapters.onnx import OnnxScorer  # noqa: PLC0415 - see the module
         from noria.serving.loading import Runtime  # noqa: PLC0415 - see the module
 
-        return Runtime(self.blobs, self._folder / "bundles", onnx=OnnxScorer, process=self.model_processes.open)
+        return Runtime(self.blobs, self.bundles, onnx=OnnxScorer, process=self.model_processes.open)
 
     @cached_property
     def model_processes(self) -> "ModelProcesses":

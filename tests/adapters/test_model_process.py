@@ -19,8 +19,8 @@ from noria.adapters.codecs import standard
 from noria.adapters.model_process import ModelProcesses, Order
 from noria.core.errors import Invalid, ModelFailed, NotFound, Unavailable
 from noria.pipelines.bundles import bundle_of
-from noria.serving.bundles import unpacked
 from noria.settings import Settings
+from noria.store.bundles import Bundles
 
 SOURCE = """
 import os, time
@@ -53,7 +53,7 @@ def order(tmp_path_factory):
     from noria.store.blobs import open_blobs
 
     blobs = open_blobs(str(folder / "blobs"))
-    bundle = unpacked(blobs, blobs.put(bundle_of([unlucky.table])), folder / "bundles")
+    bundle = Bundles(blobs, folder / "bundles").unpacked(blobs.put(bundle_of([unlucky.table])))
     sys.path.remove(str(folder))
     del sys.modules["unlucky"]
     return Order(version="m@1", codec="model", payload=payload, bundle=str(bundle), inputs=INPUTS)
@@ -197,9 +197,9 @@ def test_a_version_without_its_bundle_says_what_is_missing(order, processes):
 
 def test_a_bundle_that_is_no_longer_stored_says_so(blobs, tmp_path):
     with pytest.raises(NotFound, match="no bundle named '00") as caught:
-        unpacked(blobs, "00" * 32, tmp_path / "bundles")
+        Bundles(blobs, tmp_path / "bundles").unpacked("00" * 32)
 
-    assert "train the version again" in caught.value.hint
+    assert "train the version, or submit the run, again" in caught.value.hint
 
 
 def test_bytes_that_are_no_model_are_refused_when_it_is_loaded(processes):

@@ -14,9 +14,10 @@ from noria.adapters.executors import modules
 from noria.adapters.executors.child import Child
 from noria.adapters.executors.importing import importing, refuse_while_importing
 from noria.adapters.executors.packing import pack, pack_problem, unpack, unpack_problem
-from noria.adapters.executors.sending import Sender, Try, refuse_unless_found, tell
+from noria.adapters.executors.sending import Sender, Try, tell
 from noria.core.codecs import Encoded
 from noria.core.errors import BadPipeline, Invalid, NotFound
+from noria.pipelines.references import refuse_unless_found
 from noria.runs.executors import Problem
 from noria.runs.logs import Log
 from noria.runs.recorder import Recorder
@@ -116,7 +117,7 @@ def test_a_step_that_was_typed_into_a_session_is_refused(monkeypatch):
     monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
 
     with pytest.raises(BadPipeline, match="typed into a session"):
-        refuse_unless_found(one)
+        refuse_unless_found(one.function, one.what)
 
 
 def bundle(**sources):

@@ -128,6 +128,12 @@ class Named(ConnectionError):
         super().__init__(f"named {name}")
 
 
+@nr.step
+def waits_long(file):
+    Path(file).write_text(str(os.getpid()))
+    time.sleep(600)
+
+
 @nr.step(retries=2, retry_on=ConnectionError, backoff_seconds=0)
 def tried(file, kind):
     with Path(file).open("a") as out:

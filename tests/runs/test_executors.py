@@ -7,7 +7,9 @@ import os
 import subprocess
 import sys
 import time
+from collections import deque
 from pathlib import Path
+from threading import Thread
 
 import polars as pl
 import pytest
@@ -32,6 +34,7 @@ from executed_steps import (
     starts_what_takes_too_long,
     told,
     tried,
+    waits_long,
     waits_too_long,
 )
 
@@ -183,6 +186,24 @@ def test_what_a_step_has_started_is_ended_with_it(processes, house, ann, tmp_pat
 
 def test_a_step_may_have_processes_of_its_own(apart, ann):
     assert apart.run(ann, only(has_processes)).result == [1, 2]
+
+
+def test_a_cancelled_run_ends_within_its_step_and_nothing_of_that_runs_on(apart, ann, tmp_path):
+    ended = deque()
+    run = Thread(target=lambda: ended.append(apart.run(ann, only(waits_long, str(tmp_path / "process")))))
+    run.start()
+    assert until((tmp_path / "process").exists)
+
+    begun = time.perf_counter()
+    apart.cancel(ann, apart.list(ann)[0].id)
+    run.join(60)
+
+    assert time.perf_counter() - begun < 20
+    assert ended[0].state == "cancelled"
+    assert apart.attempts(ann, ended[0].id) == ()
+    process = int((tmp_path / "process").read_text())
+    assert until(lambda: not is_running(process))
+    assert apart.run(ann, only(add, 1)).result == 2
 
 
 def test_a_step_that_takes_too_much_memory_is_ended(apart, ann):

@@ -122,15 +122,21 @@ def test_of_very_many_attempts_the_failed_ones_are_shown(noria_here, tmp_path):
 
 
 def test_what_is_submitted_waits_for_a_worker(noria_here, monkeypatch):
-    monkeypatch.setattr("noria.cli.queue.on_signals", threading.Event)
-    waiting = told(noria_here("submit", "script_of_commands.py", "--priority", "2", "--json"))
-    assert (waiting["state"], waiting["priority"]) == ("queued", 2)
-    assert waiting["run"] in noria_here("runs", "--state", "queued")
+    monkeypatch.setattr("noria.cli.queue.on_signals", lambda _hurry: threading.Event())
+    waiting = told(noria_here("submit", "script_of_commands.py", "--priority", "2", "--tag", "eu", "--json"))
+    assert (waiting["state"], waiting["priority"], waiting["needs"]) == ("queued", 2, "tag 'eu'")
+    (listed,) = told(noria_here("runs", "--state", "queued", "--json"))
+    assert (listed["run"], listed["waits"]) == (waiting["run"], "waits for a worker with tag 'eu'")
+    assert noria_here("work", "--once") == ""
+    assert "waits for a worker with tag 'eu'" in noria_here("doctor", status=1)
 
+    monkeypatch.setenv("NORIA_WORKER_TAGS", "eu")
     said = noria_here("work", "--once")
 
-    assert said == f"loading 3\nrun {waiting['run']} of train succeeded\n"
+    assert said == f"run {waiting['run']} of train succeeded\n"
+    assert "nothing is wrong" in noria_here("doctor")
     assert told(noria_here("runs", "show", waiting["run"], "--json"))["state"] == "succeeded"
+    assert noria_here("logs", waiting["run"]) == "--- load, attempt 1\nloading 3\n"
     assert noria_here("work", "--once") == ""
 
 
@@ -217,7 +223,7 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_it_goes_on(loud_here, tmp_path):
 
     assert process.returncode == 130
     run = err.split("run ")[1].split()[0]
-    assert f"was interrupted; noria resume {run} lets it go on" in err
+    assert f"is given back: what is finished stays, and noria resume {run} goes on" in err
     with loud_here("resume", run, "--json") as process:
         assert told(process.communicate(timeout=60)[0])["result"] == list(range(100))
 

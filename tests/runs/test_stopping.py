@@ -1,12 +1,14 @@
 """Laws of stopping and of doing again: cancel, pause, resume, and reruns that reuse what their parent finished."""
 
+import contextlib
 import threading
 from collections import deque
 
 import pytest
 
 import noria.pipelines as nr
-from noria.core.errors import BadPipeline, Conflict, NotFound
+from noria.core.errors import BadPipeline, Conflict, LeaseLost, NotFound
+from noria.runs.recorder import log_metric, log_param, progress
 
 calls = deque()
 failing = deque()
@@ -182,27 +184,26 @@ def test_a_step_that_waits_for_its_next_try_is_stopped_before_it(house, ann):
     assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [])
 
 
-def test_a_run_is_stopped_while_a_step_waits_for_its_next_try(house, ann):
-    waits = []
+def test_who_waits_for_a_step_s_next_try_is_not_waited_for(any_house, ann):
+    runs, begun = any_house.runs(sleep=None), threading.Event()
 
-    def sleep(seconds):
-        waits.append(seconds)
-        if len(waits) == 2:
-            runs.cancel(ann, runs.list(ann)[0].id)
-
-    runs = house.runs(sleep=sleep)
-
-    @nr.step(retries=5, backoff_seconds=200)
+    @nr.step(retries=5, backoff_seconds=600)
     def breaks():
+        begun.set()
         raise ConnectionError("once more")
 
     @nr.pipeline
     def whole():
         return breaks()
 
-    run = runs.run(ann, whole)
+    ended = deque()
+    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, whole)))
+    thread.start()
+    begun.wait(20)
+    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
+    thread.join(20)
 
-    assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [1.0, 1.0])
+    assert ended[0].state == "cancelled"
 
 
 @pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("pause", "paused")])
@@ -279,6 +280,94 @@ def test_a_run_whose_process_died_is_cancelled_at_once(any_house, ann):
     assert runs.cancel(ann, left.id).state == "cancelled"
     assert runs.get(ann, left.id).ended_at is not None
     assert runs.cancel(ann, left.id).state == "cancelled"
+
+
+@pytest.mark.parametrize("tells", [lambda: progress(1), lambda: log_metric("x", 1), lambda: log_param("x", 1)])
+def test_a_step_in_this_process_is_cancelled_when_it_next_tells_something(any_house, ann, tells):
+    runs = any_house.runs()
+
+    @nr.step
+    def long():
+        any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
+        progress(0)  # what is told is committed, and that hears what was asked
+        with contextlib.suppress(Exception):  # a step that catches every error does not catch this
+            tells()
+        calls.append("went on")
+
+    @nr.pipeline
+    def whole():
+        return long()
+
+    run = runs.run(ann, whole)
+
+    assert (run.state, list(calls), runs.attempts(ann, run.id)) == ("cancelled", [], ())
+
+
+def test_a_step_in_this_process_hears_that_its_run_is_cancelled_while_it_tells_nothing(any_house, ann):
+    begun, heard = threading.Event(), threading.Event()
+    runs = any_house.runs()
+
+    @nr.step
+    def long():
+        begun.set()
+        while not heard.wait(0.05):
+            log_metric("x", 1)
+
+    @nr.pipeline
+    def whole():
+        return long()
+
+    ended = deque()
+    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, whole)))
+    thread.start()
+    begun.wait(20)
+    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
+    thread.join(20)
+    heard.set()
+
+    assert ended[0].state == "cancelled"
+
+
+def test_a_paused_run_ends_the_step_that_is_under_way(any_house, ann):
+    runs = any_house.runs()
+
+    @nr.step
+    def long():
+        runs.pause(ann, runs.list(ann)[0].id)
+        log_metric("x", 1)
+        calls.append("went on")
+        return 1
+
+    @nr.pipeline
+    def whole():
+        return [long(), load(1)]
+
+    run = runs.run(ann, whole)
+
+    assert (run.state, list(calls)) == ("paused", ["went on"])
+
+
+def test_what_a_process_leaves_is_free_at_once_and_nothing_more_of_it_is_committed(any_house, ann):
+    first, second = any_house.runs(holder="first"), any_house.runs(holder="second")
+
+    @nr.step
+    def once():
+        calls.append("once")
+        if len(calls) == 1:
+            assert len(first.leave()) == 1
+            assert second.resume(ann, first.list(ann)[0].id, pipeline=whole).result == [2, [0]]
+        return calls.count("once")
+
+    @nr.pipeline
+    def whole():
+        return [once(), load(1)]
+
+    with pytest.raises(LeaseLost):
+        first.run(ann, whole)
+
+    (run,) = first.list(ann)
+    assert (run.state, run.result) == ("succeeded", [2, [0]])
+    assert [(a.step, a.attempt) for a in first.attempts(ann, run.id)] == [("once", 1), ("load", 1)]
 
 
 def test_cancelling_what_has_ended_changes_nothing(runs, ann):

@@ -1,13 +1,20 @@
 """Laws of runs that wait for a worker: the highest priority first, then the oldest; none is lost, none runs twice."""
 
-import threading
 from collections import deque
-from datetime import timedelta
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from tests_runs_house import house_on
 
 import noria.pipelines as nr
+from noria.core.clock import MachineStopwatch
 from noria.core.errors import BadPipeline, Conflict, NotFound
+from noria.pipelines.model import Needs
+from noria.runs import rules
+from noria.runs.inprocess import InProcess
+from noria.runs.waiting import next_waiting
+from noria.store.opening import open_database
 
 calls = []
 begun = deque()  # what a step's own list holds is part of its code
@@ -32,6 +39,32 @@ def fail(x):
 @nr.pipeline
 def failing(x):
     return fail(x)
+
+
+@nr.step(gpus=1, tags=["fast-disk"])
+def on_gpu(x):
+    return x
+
+
+@nr.step(cpus=4)
+def on_cores(x):
+    return x
+
+
+def inner(x):
+    return on_cores(x)
+
+
+@nr.pipeline
+def choosing(x):
+    return nr.branch(note(x), lambda: on_gpu(x), lambda: inner(x))
+
+
+@pytest.fixture
+def postgresql_house(postgresql_address, blobs, clock, ids, ann, tmp_path):
+    database = open_database(postgresql_address)
+    yield house_on(database, blobs, clock, ids, ann, tmp_path)
+    database.close()
 
 
 @pytest.fixture(autouse=True)
@@ -96,17 +129,60 @@ def test_a_submitted_run_whose_worker_was_lost_is_the_next_ones(any_house, ann):
     assert (run.state, calls) == ("succeeded", [1])
 
 
-def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own(any_house, ann):
-    for x in range(12):
+def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own_and_none_starves(any_house, ann):
+    for x in range(48):
         any_house.runs().submit(ann, noting, params={"x": x})
-    threads = [threading.Thread(target=finish_all, args=(any_house.runs(holder=name), ann)) for name in "abc"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as workers:
+        ended = list(workers.map(lambda name: finish_all(any_house.runs(holder=name), ann), "abcdefgh"))
 
-    assert sorted(calls) == list(range(12))
-    assert {run.state for run in any_house.runs().list(ann)} == {"succeeded"}
+    assert sorted(calls) == list(range(48))
+    assert sorted(run.result for runs in ended for run in runs) == list(range(48))
+    assert all(ended)
+
+
+def test_a_worker_passes_over_what_another_one_is_just_taking(postgresql_house, ann):
+    database, runs = postgresql_house.database, postgresql_house.runs()
+    first, second = (runs.submit(ann, noting, params={"x": x}) for x in (1, 2))
+
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("BEGIN")
+        now = datetime.now(UTC)
+        locked = next_waiting(connection, ann.project, now, beyond=(), but=())
+        claimed = postgresql_house.runs(holder="another").queue.claim(ann)
+        connection.exec_driver_sql("ROLLBACK")
+
+    assert locked == (first.id, None)
+    assert claimed.run.id == second.id
+
+
+def test_a_worker_that_meets_what_it_has_not_the_means_for_takes_what_is_behind_it(any_house, ann):
+    runs = any_house.runs()
+    for x in range(3):
+        runs.submit(ann, noting, params={"x": x}, priority=5, tags=["eu"])
+    runs.submit(ann, noting, params={"x": 9})
+
+    assert [run.result for run in finish_all(any_house.runs(), ann)] == [9]
+    there = InProcess(MachineStopwatch(), tags=frozenset({"eu"}))
+    assert len(finish_all(any_house.runs(executor=there), ann)) == 3
+
+
+def test_a_run_says_what_it_needs_from_the_steps_that_its_pipeline_names(runs, ann):
+    waiting = runs.submit(ann, choosing, params={"x": 1}, tags=["eu"])
+
+    assert waiting.needs == Needs(cpus=4.0, gpus=1.0, tags=("eu", "fast-disk"))
+    assert runs.get(ann, waiting.id).needs == waiting.needs
+    assert rules.needed(waiting.needs) == "gpus=1, cpus=4, tag 'eu', tag 'fast-disk'"
+
+
+def test_a_run_is_executed_here_only_by_the_code_that_it_was_submitted_with(house, ann):
+    waiting = house.runs().submit(ann, noting, params={"x": 1})
+    with house.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE runs SET bundle = 'another'")
+
+    run = house.runs().run_next(ann)
+
+    assert (run.id, run.state, calls) == (waiting.id, "failed", [])
+    assert "submitted with other code than this process has (noria work executes it with its own" in run.error
 
 
 def test_a_failed_run_is_not_tried_again_by_the_next_worker(house, ann):

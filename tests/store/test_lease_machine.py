@@ -89,7 +89,7 @@ class Leases(RuleBasedStateMachine):
     @rule(word=st.sampled_from(["pause", "cancel"]))
     def is_asked(self, word):
         if self.owner is not None:
-            self.database.write(lambda c: leases.ask(c, "work", asked=word))
+            self.database.write(lambda c: leases.ask(c, "work", word=word))
             self.asked = word
 
     def may_commit(self, holder):

@@ -31,7 +31,13 @@ class Trouble:
 def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Say what is wrong and what waits for a person; the exit status is 1 if anything is wrong."""
     with opened(home) as platform:
-        found = [*_stumbles(platform), *_unturned(platform), *_unwatched(platform), *_waiting(platform)]
+        found = [
+            *_stumbles(platform),
+            *_unturned(platform),
+            *_unwatched(platform),
+            *_unmet(platform),
+            *_waiting(platform),
+        ]
     rows = [{"about": each.about, "wrong": each.is_wrong, "words": each.words, "do": each.do} for each in found]
     if as_json:
         rows = [row | {"trace": each.trace} for row, each in zip(rows, found, strict=True)]
@@ -85,6 +91,18 @@ def _unwatched(platform: Platform) -> list[Trouble]:
         do = f"noria rollout abort {each.endpoint} --reason TEXT"
         found.append(Trouble(about=f"rollout at {each.endpoint}", words=words, do=do))
     return found
+
+
+def _unmet(platform: Platform) -> list[Trouble]:
+    """Return the runs that wait for a worker which is not there."""
+    return [
+        Trouble(
+            about=f"run {each.oldest}" if each.number == 1 else f"{each.number} runs, the oldest {each.oldest}",
+            words=each.words(),
+            do="noria work" if each.needs is None else "noria work, where executor, worker_gpus and worker_tags say so",
+        )
+        for each in platform.runs.queue.unmet(platform.context)
+    ]
 
 
 def _waiting(platform: Platform) -> list[Trouble]:

@@ -1,8 +1,9 @@
 """`noria run` and the commands about runs: look at them, run them again, stop them, let them go on."""
 
 import json
+import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,6 +13,7 @@ import click
 from noria.boot import Platform
 from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show, show_one, words_aside
+from noria.cli.signals import BY_A_SIGNAL, leaving_on_signals
 from noria.cli.watching import Watch
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
@@ -23,8 +25,6 @@ Begun = Callable[[str], object]
 
 _LONGEST_RESULT = 2000
 _MOST_ROWS = 200
-_INTERRUPTED = 130
-"""The exit status of what Ctrl-C has ended, as shells have it."""
 
 
 def param_option(command: Command) -> Command:
@@ -78,6 +78,7 @@ def runs(
         return
     with opened(home) as platform:
         found = platform.runs.list(platform.context, pipeline=pipeline, state=state, limit=limit)
+        waits = waits_of(platform, found)
     rows = [
         {
             "run": row.id,
@@ -90,6 +91,7 @@ def runs(
             "priority": row.priority,
             "parent": row.parent,
             "started_in": row.started_in,
+            "waits": waits.get(row.id),
             "error": row.error,
         }
         for row in found
@@ -108,6 +110,7 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         found = rooms.get(context, run_id)
         attempts = [_attempt_row(attempt) for attempt in rooms.attempts(context, run_id)]
         hits = [{"step": hit.step, "made_in": hit.source_run} for hit in rooms.hits(context, run_id)]
+        waits = waits_of(platform, [found]).get(found.id)
         inside = [inner.id for inner in rooms.started_in(context, run_id)]
     whole = {
         "run": found.id,
@@ -120,6 +123,9 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         "started_in": found.started_in,
         "started": inside,
         "priority": found.priority,
+        "bundle": found.bundle,
+        "needs": rules.needed(found.needs) or None,
+        "waits": waits,
         "wall_seconds": found.wall_seconds,
         "cpu_seconds": found.cpu_seconds,
         "charged_cpu_seconds": found.charged_cpu_seconds,
@@ -144,6 +150,13 @@ def _show_some(rows: Sequence[Mapping[str, object]]) -> None:
         click.echo(f"and {len(rows) - _MOST_ROWS:,} more: --json has them all")
     elif rows:
         show(rows, as_json=False, empty="")
+
+
+def waits_of(platform: Platform, found: Iterable[Run]) -> dict[str, str]:
+    """Say what those runs wait for that no worker which is there can execute."""
+    waiting = [run for run in found if run.state is RunState.QUEUED]
+    unmet = {each.needs: each.words() for each in platform.runs.queue.unmet(platform.context)} if waiting else {}
+    return {run.id: unmet[run.needs] for run in waiting if run.needs in unmet}
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, object]:
@@ -190,12 +203,16 @@ def rerun(
 @home_option
 @json_option
 def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Let a failed, cancelled, paused or interrupted RUN go on from what is finished."""
-    find_here()
+    """Let a failed, cancelled, paused or interrupted RUN go on from what is finished.
+
+    One that was submitted goes on with the code that it was submitted with; `noria rerun` takes the code of now.
+    """
 
     def work(platform: Platform, begun: Begun) -> Run:
         begun(run_id)
-        return platform.runs.resume(platform.context, run_id)
+        bundle = platform.runs.get(platform.context, run_id).bundle
+        find_here(None if bundle is None else platform.bundles.unpacked(bundle))
+        return platform.runs.resume(platform.context, run_id, allow_changed_code=bundle is not None)
 
     _told(home, work, watch=watch, as_json=as_json)
 
@@ -204,9 +221,9 @@ def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  
 @click.argument("run_id", metavar="RUN")
 @home_option
 def cancel(run_id: str, home: str | None) -> None:
-    """End RUN before its next step; what is finished stays."""
+    """End RUN; what is finished stays, and a step under way is cut short where that can be done."""
     with opened(home) as platform:
-        click.echo(_stopped(platform.runs.cancel(platform.context, run_id), "end"))
+        click.echo(_stopped(platform.runs.cancel(platform.context, run_id), _CANCELLED))
 
 
 @click.command()
@@ -215,27 +232,35 @@ def cancel(run_id: str, home: str | None) -> None:
 def pause(run_id: str, home: str | None) -> None:
     """Let RUN rest before its next step, until it is resumed."""
     with opened(home) as platform:
-        click.echo(_stopped(platform.runs.pause(platform.context, run_id), "rest"))
+        click.echo(_stopped(platform.runs.pause(platform.context, run_id), "will rest before its next step"))
 
 
-def _stopped(found: Run, verb: str) -> str:
+_CANCELLED = (
+    "ends: a step under way is cut short within about a second by noria work, and by executors that can end steps; "
+    "in any other process it ends when it next tells something (nr.progress, nr.log_metric), or by itself"
+)
+
+
+def _stopped(found: Run, how: str) -> str:
     if found.state is RunState.RUNNING:
-        return f"run {found.id} will {verb} before its next step"
+        return f"run {found.id} {how}"
     return f"run {found.id} is {found.state.value}; noria resume {found.id} lets it go on"
 
 
 def _told(home: str | None, work: Callable[[Platform, Begun], Run], *, watch: bool, as_json: bool) -> None:
-    """Do the work, shown as it goes on if asked to, and print how the run went."""
+    """Do the work, shown as it goes on if asked to, and print how the run went; a signal gives the run back."""
     with opened(home) as platform:
         shown = Watch(platform)
+        showing = shown.showing() if watch else nullcontext()
         try:
-            with words_aside(as_json), shown.showing() if watch else nullcontext():
+            with leaving_on_signals(platform.runs.leave), words_aside(as_json), showing:
                 done = work(platform, shown.begin)
         except KeyboardInterrupt:
             if shown.run is None:
                 raise
-            click.echo(f"\nrun {shown.run} was interrupted; noria resume {shown.run} lets it go on", err=True)
-            raise click.exceptions.Exit(_INTERRUPTED) from None
+            words = f"run {shown.run} is given back: what is finished stays, and noria resume {shown.run} goes on from there"
+            click.echo(f"\n{words}", err=True)
+            raise click.exceptions.Exit(BY_A_SIGNAL + signal.SIGINT) from None
         show_one(_row(done, as_json=as_json), as_json=as_json)
         if done.cause is not None and not isinstance(done.cause, NoriaError):
             click.echo(rules.traceback_of(done.cause), err=True)
@@ -261,11 +286,11 @@ def _shortened(result: object) -> str:
     return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}... ({len(text):,} characters)"
 
 
-def find_here() -> None:
-    """Let pipelines of the present folder be imported, as `python FILE` does."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+def find_here(bundle: Path | None = None) -> None:
+    """Let pipelines of the present folder be imported, as `python FILE` does; or those of a bundle before any other."""
+    place = str(bundle or Path.cwd())
+    if place not in sys.path:
+        sys.path.insert(0, place)
 
 
 def params_of(texts: tuple[str, ...]) -> dict[str, object]:

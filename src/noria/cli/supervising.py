@@ -118,10 +118,10 @@ class Supervisor:
             pause = pause_before(child.quick_deaths, has_lived=child.has_lived)
             if pause is None:
                 self.failure = f"{child.program.name} ended {child.quick_deaths} times in a row right after its start"
-                self._said(child.program.name, f"ended again ({_how(status)}); not started any more")
+                self._said(child.program.name, f"ended again ({how(status)}); not started any more")
                 self._ending.set()
                 return
-            self._said(child.program.name, f"ended ({_how(status)}) after {lived:.1f} s; starts again")
+            self._said(child.program.name, f"ended ({how(status)}) after {lived:.1f} s; starts again")
             self._ending.wait(pause)
 
     def _run(self, child: _Child) -> int | None:
@@ -155,5 +155,6 @@ class Supervisor:
                 os.kill(child.process.pid, number)
 
 
-def _how(status: int) -> str:
+def how(status: int) -> str:
+    """Say how a process ended."""
     return f"status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from noria.core.errors import Invalid, NotFound
+from noria.core.errors import BadPipeline, Invalid, NotFound
 
 _MAIN = "__main__"
 
@@ -28,6 +28,19 @@ def module_name(module: str) -> str:
 def reference_to(function: Any) -> str:  # noqa: ANN401 - a function, or what wraps one
     """Return `module:qualified name`."""
     return f"{module_name(function.__module__)}:{function.__qualname__}"
+
+
+def refuse_unless_found(function: Any, what: str) -> None:  # noqa: ANN401 - see reference_to
+    """Raise `BadPipeline` when no other process can find a function by its reference."""
+    if "<" in function.__qualname__:
+        raise BadPipeline(
+            f"{what} is local to a function, and no other process can find it", hint="define it at the top of a module"
+        )
+    if function.__module__ == _MAIN and not getattr(sys.modules[_MAIN], "__file__", None):
+        raise BadPipeline(
+            f"{what} was typed into a session, and no other process can find it",
+            hint="write it to a file and import it from there",
+        )
 
 
 def find(reference: str) -> Any:  # noqa: ANN401 - whatever stands under the name

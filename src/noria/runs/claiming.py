@@ -1,33 +1,40 @@
 """Decides who executes a run: the first that begins it, whoever takes it over, or nobody any more."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from noria.core.context import Context
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
-from noria.runs import queries
+from noria.pipelines.model import Needs
+from noria.runs import queries, waiting
+from noria.runs.executors import lacking
+from noria.runs.holding import ASKED, QUEUE
 from noria.runs.model import Asked, Param, Run, RunState
 from noria.runs.surroundings import Surroundings
 from noria.store.database import Connection, Durability
 from noria.store.leases import Lease
 from noria.store.waking import after_commit
 
-QUEUE = "queue"
-"""The topic on which `Database.listen` hears that a run was submitted."""
-_MOST_LOOKED_AT = 32
-"""So many workers at once find a run each; the others look again."""
+LeavesAs = Callable[[Connection, Context, Run, Asked], Run]
 
-Stop = Callable[[Connection, Context, Run, Asked], Run]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A submitted run that this worker is to execute, and the lease under which anything of it is committed."""
+
+    run: Run
+    lease: Lease
 
 
 class Claims:
     """Claims runs for a thread of this process, and lets go of those that have ended or are somebody else's."""
 
-    def __init__(self, around: Surroundings, ledger: Ledger, *, stop: Stop) -> None:
+    def __init__(self, around: Surroundings, ledger: Ledger, *, stop: LeavesAs) -> None:
         self._around = around
         self._ledger = ledger
         self._stop = stop
+        self._met = set[Needs]()
 
     def begin(self, context: Context, run: Run, given: Sequence[Param]) -> Run | Lease:
         """Commit that a run begins, and take its lease; or return the run that was first with the key."""
@@ -71,49 +78,98 @@ class Claims:
 
         return self._around.patience.ask(lambda _: self._around.database.write(work))
 
-    def next(self, context: Context) -> tuple[Run, Lease] | None:
-        """Take the submitted run that is next: of those with the highest priority the one that was first."""
-        database = self._around.database
+    def next(self, context: Context) -> Claimed | None:
+        """Take the submitted run that is next, of those that this worker has what they need for; None when none waits.
 
-        def look(connection: Connection) -> list[Run]:
-            now = database.lease_time(connection)
-            return queries.waiting_runs(connection, context.project, now, limit=_MOST_LOOKED_AT)
+        Workers that ask at once get one each: what one has locked, the others pass over.
+        """
+        mine: list[str] = []
+        taken: Claimed | None = None
 
-        for run in self._around.patience.ask(lambda _: database.read(look)):
-            taken = self.take(context, run, reopen=False)
-            if isinstance(taken, Lease):
-                return reopened(run), taken
-        return None
+        def commit(_again: bool) -> Claimed | None:  # noqa: FBT001 - see Patience
+            return self._around.database.write(lambda c: self._first(c, context, mine), durability=Durability.STEP)
 
-    def take(self, context: Context, run: Run, *, reopen: bool) -> Run | Lease | None:
+        try:
+            taken = self._around.patience.ask(commit)
+        finally:
+            for run in mine:
+                if taken is None or run != taken.run.id:
+                    self._around.holder.unclaim(run)
+        return taken
+
+    def take(self, context: Context, run: Run, *, reopen: bool) -> Run | Claimed | None:
         """Take the run's lease; the run instead if it has ended meanwhile, None while somebody else executes it."""
-        holder = self._around.holder
-
-        def work(connection: Connection) -> Run | Lease | None:
-            lease = holder.acquire(connection, run.id)
-            now = queries.run(connection, context.project, run.id)
-            if lease is None or now is None:
-                return None
-            if now.state is RunState.SUCCEEDED or (now.state.reopens and not reopen):
-                holder.release_in(connection, lease)
-                return now
-            if now.state is not RunState.RUNNING:
-                queries.update_run(connection, reopened(now))
-            if now.state.reopens:
-                told = {"run": run.id, "pipeline": run.pipeline, "key": run.key}
-                self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run.id, payload=told)
-            return lease
-
+        holder, database = self._around.holder, self._around.database
         if not holder.claim(run.id):
             return None
         durability = Durability.DECISION if reopen else Durability.STEP
-        taken: Run | Lease | None = None
+        taken: Run | Claimed | None = None
+
+        def work(connection: Connection) -> Run | Claimed | None:
+            return self._taken(connection, context, run.id, reopen=reopen)
+
         try:
-            taken = self._around.patience.ask(lambda _: self._around.database.write(work, durability=durability))
+            taken = self._around.patience.ask(lambda _: database.write(work, durability=durability))
         finally:
-            if not isinstance(taken, Lease):
+            if not isinstance(taken, Claimed):
                 holder.unclaim(run.id)
         return taken
+
+    def drop(self, claimed: Claimed) -> None:
+        """Give a claimed run back as it is, for another worker to go on with at once."""
+        self._around.holder.release(claimed.lease)
+        self.unclaim(claimed)
+        self._around.database.wake(QUEUE)
+
+    def unclaim(self, claimed: Claimed) -> None:
+        """Let other threads of this process have a run that was executed in another process."""
+        self._around.holder.unclaim(claimed.run.id)
+
+    def _first(self, connection: Connection, context: Context, mine: list[str]) -> Claimed | None:
+        """Take the first run that can be taken; `mine` are those that were claimed for this thread on the way."""
+        passed: set[str] = set()
+        while (run := self._candidate(connection, context, mine, passed)) is not None:
+            taken = self._taken(connection, context, run, reopen=False)
+            if isinstance(taken, Claimed):
+                return taken
+            passed.add(run)
+        return None
+
+    def _candidate(self, connection: Connection, context: Context, mine: list[str], passed: set[str]) -> str | None:
+        unheard = next((run for run in mine if run not in passed), None)
+        if unheard is not None:  # the answer to the commit that took it was lost
+            return unheard
+        now, offers = self._around.database.lease_time(connection), self._around.executor.offers
+        while True:
+            beyond = {needs for needs in self._met if lacking(needs, offers)}
+            found = waiting.next_waiting(connection, context.project, now, beyond=beyond, but=passed)
+            if found is None:
+                return None
+            run, needs = found
+            if needs is not None and lacking(needs, offers):
+                self._met.add(needs)
+                passed.add(run)
+                after_commit(connection, QUEUE)  # whoever can do it may have passed over it while it was locked here
+            elif self._around.holder.claim(run):
+                mine.append(run)
+                return run
+            else:
+                passed.add(run)
+
+    def _taken(self, connection: Connection, context: Context, run: str, *, reopen: bool) -> Run | Claimed | None:
+        lease = self._around.holder.acquire(connection, run)
+        now = queries.run(connection, context.project, run)
+        if lease is None or now is None:
+            return None
+        if now.state is RunState.SUCCEEDED or (now.state.reopens and not reopen):
+            self._around.holder.release_in(connection, lease)
+            return now
+        if now.state is not RunState.RUNNING:
+            queries.update_run(connection, reopened(now))
+        if now.state.reopens:
+            told = {"run": run, "pipeline": now.pipeline, "key": now.key}
+            self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run, payload=told)
+        return Claimed(run=reopened(now), lease=lease)
 
     def ask(self, context: Context, run: str, asked: Asked) -> Run:
         """Leave a run as asked for if nobody executes it, else tell whoever does."""
@@ -138,6 +194,7 @@ class Claims:
             if is_free_here:
                 holder.unclaim(run)
             self._around.database.wake(f"run/{run}")
+            self._around.database.wake(ASKED)
 
 
 def reopened(run: Run) -> Run:

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from noria.core.errors import Invalid, Unavailable
 from noria.pipelines.model import Needs
 from noria.pipelines.steps import Step
 from noria.runs.recorder import Recorder
+from noria.runs.stopping import Stop
 from noria.runs.values import Taking, take
 
 
@@ -33,11 +35,12 @@ class Arguments(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One try of a step; `told` takes what it tells of itself."""
+    """One try of a step; `told` takes what it tells of itself, `stop` says when it is to be cut short."""
 
     step: Step[..., Any]
     arguments: Arguments
     told: Recorder
+    stop: Stop = field(default_factory=Stop)
     run: str = ""
     id: str = ""
     """What the step is called in the run, such as `fit[3]`."""
@@ -71,6 +74,16 @@ class Offers:
     """How people come by what is missing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A process that executes submitted runs, with what its executor offers; it is taken to be there until it expires."""
+
+    name: str
+    executor: str
+    offers: Offers
+    expires_at: datetime
+
+
 class Executor(Protocol):
     """Executes single tries of steps; safe to share between threads."""
 
@@ -88,8 +101,10 @@ class Executor(Protocol):
         """Execute a try to its end, and say how it ended; what the step's function raises is the outcome's problem.
 
         A try that needs more time or memory than it may use is ended, and that is its problem; nothing of it runs on.
+        Who can end steps does so at once when the call's `stop` cuts.
 
         Raises:
+            Stopped: the run is to end, and the try was cut short.
             Unavailable: the executor itself failed, and another try may find it well.
 
         """
@@ -103,23 +118,34 @@ class Executor(Protocol):
 def refusal(needs: Needs, executor: Executor) -> Problem | None:
     """Say in words why a step cannot be executed here: it needs what the executor cannot give; None if it can."""
     offers = executor.offers
-    lacks: list[str] = []
-    if needs.timeout_seconds is not None and not offers.ends_steps:
-        lacks.append(f"timeout_seconds={needs.timeout_seconds:g}: it cannot end a step")
-    if needs.memory_bytes is not None and not offers.limits_memory:
-        lacks.append(f"memory_bytes={needs.memory_bytes:,}: it cannot limit memory")
-    hint = 'say executor = "processes" in noria.toml, or take the need away' if lacks else offers.more
+    cannot, lacks = _cannot(needs, offers), lacking(needs, offers)
+    if not lacks:
+        return None
+    hint = 'say executor = "processes" in noria.toml, or take the need away' if cannot else offers.more
+    words = f"needs what the executor {executor.name!r} cannot give: {'; '.join(lacks)}"
+    return Problem(words=words, cause=Invalid(words, hint=hint), may_pass=False)
+
+
+def lacking(needs: Needs, offers: Offers) -> list[str]:
+    """Say in words what is needed and not on offer."""
+    lacks = _cannot(needs, offers)
     if (needs.memory_bytes or 0) > offers.memory_bytes:
         lacks.append(f"memory_bytes={needs.memory_bytes:,}: it has {offers.memory_bytes:,.0f}")
     if needs.cpus > offers.cpus:
         lacks.append(f"cpus={needs.cpus:g}: it has {offers.cpus:g}")
     if needs.gpus > offers.gpus:
         lacks.append(f"gpus={needs.gpus:g}: it has {offers.gpus:g}")
-    lacks += [f"tag {tag!r}: it has none such" for tag in needs.tags if tag not in offers.tags]
-    if not lacks:
-        return None
-    words = f"needs what the executor {executor.name!r} cannot give: {'; '.join(lacks)}"
-    return Problem(words=words, cause=Invalid(words, hint=hint), may_pass=False)
+    return lacks + [f"tag {tag!r}: it has none such" for tag in needs.tags if tag not in offers.tags]
+
+
+def _cannot(needs: Needs, offers: Offers) -> list[str]:
+    """Say what this kind of executor cannot do, however much it has."""
+    lacks: list[str] = []
+    if needs.timeout_seconds is not None and not offers.ends_steps:
+        lacks.append(f"timeout_seconds={needs.timeout_seconds:g}: it cannot end a step")
+    if needs.memory_bytes is not None and not offers.limits_memory:
+        lacks.append(f"memory_bytes={needs.memory_bytes:,}: it cannot limit memory")
+    return lacks
 
 
 def closed() -> Unavailable:

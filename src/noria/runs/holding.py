@@ -5,22 +5,21 @@ import threading
 
 from noria.core.errors import LeaseLost, Unavailable
 from noria.runs.model import Asked
+from noria.runs.stopping import Stop
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
 from noria.store.leases import Lease
 
+QUEUE = "queue"
+"""The topic on which workers hear that a run waits for one of them."""
+ASKED = "asked"
+"""The topic on which holders hear that something was asked of a run."""
 _BEATS_A_LEASE = 3
+_SHORT_SECONDS = 0.5
+"""Most runs have ended by then; from then on their holder listens."""
 _busy: set[tuple[str, str]] = set()
 _busy_lock = threading.Lock()
 """The work that some thread of this process does under a holder's name: a lease tells processes apart, this threads."""
-
-
-class Stopped(Exception):
-    """Ends a run where it is, because somebody asked for it to be cancelled or paused."""
-
-    def __init__(self, asked: Asked) -> None:
-        super().__init__(asked.value)
-        self.asked = asked
 
 
 class Holder:
@@ -28,11 +27,10 @@ class Holder:
 
     def __init__(self, database: Database, *, name: str, seconds: float) -> None:
         self._database = database
-        self._name = name
+        self.name = name
         self._seconds = seconds
         self._held: dict[str, Lease] = {}
-        self._asked: dict[str, Asked] = {}
-        self._around: dict[str, str | None] = {}
+        self._stops: dict[str, Stop] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
@@ -40,29 +38,33 @@ class Holder:
     def claim(self, run: str) -> bool:
         """Keep other threads of this process away from a run; False when one of them executes it."""
         with _busy_lock:
-            if (self._name, run) in _busy:
+            if (self.name, run) in _busy:
                 return False
-            _busy.add((self._name, run))
+            _busy.add((self.name, run))
             return True
 
     def unclaim(self, run: str) -> None:
         """Let other threads have the run."""
         with _busy_lock:
-            _busy.discard((self._name, run))
+            _busy.discard((self.name, run))
 
     def acquire(self, connection: Connection, run: str) -> Lease | None:
         """Take the lease of a claimed run in the caller's transaction; None while another process holds it."""
         now = self._database.lease_time(connection)
-        return leases.acquire(connection, now, name=_lease_of(run), holder=self._name, seconds=self._seconds)
+        return leases.acquire(connection, now, name=_lease_of(run), holder=self.name, seconds=self._seconds)
 
-    def keep(self, run: str, lease: Lease, *, started_in: str | None = None) -> None:
-        """Renew the lease from now on, until `let_go`; what is asked of the run it was started in is asked of it, too."""
+    def keep(self, run: str, lease: Lease, *, started_in: str | None = None) -> Stop:
+        """Renew the lease from now on, until `let_go`, and return what hears what is asked of the run.
+
+        What is asked of the run that it was started in is asked of it, too, where this process holds both.
+        """
         with self._lock:
             self._held[run] = lease
-            self._around[run] = started_in
+            stop = self._stops[run] = Stop(self._stops.get(started_in or ""))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="noria-run-heartbeat", daemon=True)
                 self._thread.start()
+        return stop
 
     def has_lost(self, run: str) -> bool:
         """Say whether the heartbeat found that a kept lease is somebody else's now."""
@@ -74,30 +76,29 @@ class Holder:
 
     def hear(self, run: str, asked: str | None) -> None:
         """Take in what somebody asked of the run, as its lease says."""
-        if asked is not None:
-            self._asked[run] = Asked(asked)
+        stop = None if asked is None else self._stops.get(run)
+        if stop is not None:
+            stop.ask(Asked(asked))
 
     def ask(self, connection: Connection, run: str, asked: Asked) -> None:
-        """Ask whoever executes the run, here or in another process, to stop it before its next step."""
-        leases.ask(connection, _lease_of(run), asked=asked.value)
-        if run in self._held:
-            self._asked[run] = asked
+        """Ask whoever executes the run, here or in another process, to stop it."""
+        leases.ask(connection, _lease_of(run), word=asked.value)
+        self.hear(run, asked.value)
 
-    def stop_if_asked(self, run: str) -> None:
-        """Raise `Stopped` when somebody has asked for it, or for a run around it that this process holds."""
-        around: str | None = run
-        while around is not None:
-            asked = self._asked.get(around)
-            if asked is not None:
-                raise Stopped(asked)
-            around = self._around.get(around)
+    def leave_all(self) -> tuple[str, ...]:
+        """Give back every run that is executed here, at once, and return which those are: nothing more is committed."""
+        with self._lock:
+            held = dict(self._held)
+        for run, lease in held.items():
+            self.release(lease)
+            self.hear(run, Asked.LEAVE.value)
+        return tuple(held)
 
     def let_go(self, run: str) -> None:
         """Stop renewing."""
         with self._lock:
             self._held.pop(run, None)
-            self._around.pop(run, None)
-            self._asked.pop(run, None)
+            self._stops.pop(run, None)
 
     def release(self, lease: Lease) -> None:
         """Let the next one have the run at once; a lost lease is left alone, and one that cannot be told runs out."""
@@ -110,15 +111,23 @@ class Holder:
         leases.release(connection, lease)
 
     def _beat(self) -> None:
-        while True:
-            self._wake.wait(self._seconds / _BEATS_A_LEASE)
-            with self._lock:
-                held = dict(self._held)
-                if not held:
-                    self._thread = None
-                    return
-            for run, lease in held.items():
-                self._renew(run, lease)
+        """Renew what is held, now and then, and at once when something was asked of a run: it is heard with that."""
+        every_seconds = self._seconds / _BEATS_A_LEASE
+        self._wake.wait(min(_SHORT_SECONDS, every_seconds))
+        if not self._still_held():
+            return
+        with self._database.listen(ASKED) as ear:
+            while held := self._still_held():
+                for run, lease in held.items():
+                    self._renew(run, lease)
+                ear.wait(every_seconds)
+
+    def _still_held(self) -> dict[str, Lease]:
+        """Return what is held; this thread ends when that is nothing."""
+        with self._lock:
+            if not self._held:
+                self._thread = None
+            return dict(self._held)
 
     def _heard(self, run: str, connection: Connection, lease: Lease) -> Lease:
         self.check(connection, lease, run=run)

@@ -14,6 +14,7 @@ from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.logs import log
 from noria.runs.recorder import recorder
 from noria.runs.slots import Slots
+from noria.runs.stopping import Stopped
 
 if sys.platform != "win32":
     import resource
@@ -94,6 +95,8 @@ def _call(call: Call) -> tuple[object, Problem | None]:
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
     try:
         return signatures.call(call.step.function, call.step.signature, arguments), None
+    except Stopped:  # which ends the run, and not this step alone
+        raise
     except BaseException as problem:
         if is_for_the_process(problem):
             raise

@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from noria.core.errors import Conflict, Invalid, NoriaError, StepFailed
+from noria.pipelines.model import Needs
 
 
 class RunState(StrEnum):
@@ -34,6 +35,13 @@ class Asked(StrEnum):
 
     CANCEL = "cancel"
     PAUSE = "pause"
+    LEAVE = "leave"
+    """Give the run back as it is, for another to go on with: the process is to end."""
+
+    @property
+    def cuts(self) -> bool:
+        """Say whether a step under way is cut short, rather than waited for."""
+        return self is not Asked.PAUSE
 
     @property
     def ends_as(self) -> RunState:
@@ -78,7 +86,9 @@ class Run:
     results it took from the cache had cost where they were made. `error` is one sentence, None unless the run failed.
     `parent` is the run that this one is a rerun of, whose finished steps it reuses, up to the step `rerun_from`;
     `started_in` the run whose step started this one. `priority` orders the runs that were submitted, None for one that
-    was not. `usd` is what its own attempts have cost, None where nobody has said a price.
+    was not. `usd` is what its own attempts have cost, None where nobody has said a price. `bundle` is the blob of the
+    user's modules as they were when it was submitted, None when all its code is installed; `needs` is what it needs of
+    a worker, None when any will do.
     """
 
     id: str
@@ -103,6 +113,8 @@ class Run:
     started_in: str | None = None
     priority: int | None = None
     usd: float | None = None
+    bundle: str | None = None
+    needs: Needs | None = None
     read: Callable[[], object] = field(default=_no_result, repr=False, compare=False)
     cause: Exception | None = field(default=None, repr=False, compare=False)
 

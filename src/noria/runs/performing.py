@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from noria.core.context import Context
@@ -9,14 +10,16 @@ from noria.core.errors import NoriaError
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
+from noria.pipelines.model import Needs
 from noria.runs import queries, rules
 from noria.runs.engine import Ended, Engine
-from noria.runs.holding import Stopped
+from noria.runs.holding import QUEUE
 from noria.runs.known import Finished
 from noria.runs.logs import kept
 from noria.runs.model import Asked, AttemptState, Hit, Param, Run, RunState
 from noria.runs.recorder import Recorder
 from noria.runs.steps import Steps
+from noria.runs.stopping import BeyondHere, Stopped
 from noria.runs.surroundings import Surroundings
 from noria.runs.values import Value
 from noria.store import leases
@@ -50,13 +53,16 @@ class Performer:
         lease: Lease,
         is_new: bool = False,
         allow_changed_code: bool = False,
+        may_leave: bool = False,
     ) -> Run:
         """Perform a claimed run whose lease is held, and let go of both, however it ends.
 
-        Of a new one nothing can have been done before.
+        Of a new one nothing can have been done before. One that `may_leave` waits for another worker again when a step
+        needs what there is not here.
         """
-        holder, told, ended = self._around.holder, Recorder(run=run.id), None
-        holder.keep(run.id, lease, started_in=run.started_in)
+        ended = None
+        stop = self._around.holder.keep(run.id, lease, started_in=run.started_in)
+        told = Recorder(run=run.id, go_on=stop.within_a_step)
         try:
             steps = Steps(
                 run,
@@ -65,6 +71,8 @@ class Performer:
                 finished=Finished() if is_new else self._finished(context, run),
                 allow_changed_code=allow_changed_code,
                 cache=pipeline.cache,
+                stop=stop,
+                may_leave=may_leave,
             )
             engine = Engine(pipeline, given, values=self._around.values, steps=steps)
             with kept():
@@ -72,18 +80,15 @@ class Performer:
             ended = self._end(context, run, lease, how, steps, told)
             return ended
         finally:
-            holder.let_go(run.id)
-            if ended is None:
-                holder.release(lease)  # before another thread may claim the run under this process's name
-            holder.unclaim(run.id)
-            self._around.database.wake(f"run/{run.id}")
+            self._let_go(run, lease, ended)
 
-    def refuse(self, context: Context, run: Run, lease: Lease, problem: Exception) -> Run:
+    def refuse(self, context: Context, run: Run, lease: Lease, problem: BaseException) -> Run:
         """End a claimed run that cannot be executed here, with the reason in words."""
         steps = Steps(run, lease, self._around, finished=Finished(), allow_changed_code=False)
         hint = problem.hint if isinstance(problem, NoriaError) else None
         said = rules.sentence(problem)
-        how = Ended(error=f"{said} ({hint})" if hint else said, cause=problem)
+        cause = problem if isinstance(problem, Exception) else RuntimeError(said)
+        how = Ended(error=f"{said} ({hint})" if hint else said, cause=cause)
         try:
             return self._end(context, run, lease, how, steps, Recorder())
         finally:
@@ -99,14 +104,26 @@ class Performer:
         self._record(connection, context, stopped)
         return stopped
 
-    def _end(self, context: Context, run: Run, lease: Lease, how: Ended | Asked, steps: Steps, told: Recorder) -> Run:
+    def _let_go(self, run: Run, lease: Lease, ended: Run | None) -> None:
+        """Let others have the run, and wake who waits for it."""
+        holder, database = self._around.holder, self._around.database
+        holder.let_go(run.id)
+        if ended is None:
+            holder.release(lease)  # before another thread may claim the run under this process's name
+        holder.unclaim(run.id)
+        database.wake(f"run/{run.id}")
+        if run.priority is not None and (ended is None or ended.state.is_open):
+            database.wake(QUEUE)
+
+    def _end(
+        self, context: Context, run: Run, lease: Lease, how: Ended | Asked | Needs, steps: Steps, told: Recorder
+    ) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
-        metrics, params = steps.metrics(0, _PIPELINE_ITSELF, told), list[Param]()
+        metrics = steps.metrics(0, _PIPELINE_ITSELF, told)
         try:
             params = steps.params(_PIPELINE_ITSELF, told)
         except NoriaError as problem:
-            said = f"pipeline {run.pipeline!r} logged a param that cannot be kept: {problem.sentence}"
-            how = how if isinstance(how, Asked) else Ended(error=said, cause=problem)
+            params, how = list[Param](), _unkept(run, problem) if isinstance(how, Ended) else how
 
         def work(connection: Connection, *, again: bool) -> Run:
             if again and (found := self._ended_before(connection, run, lease)) is not None:
@@ -120,14 +137,9 @@ class Performer:
             so_far = _with_spent(connection, run)
             if isinstance(how, Asked):
                 return self.stop(connection, context, so_far, how)
-            ended = replace(
-                so_far,
-                state=RunState.FAILED if how.made is None else RunState.SUCCEEDED,
-                ended_at=self._around.clock.now(),
-                artifact=None if how.made is None else how.made.artifact,
-                error=how.error,
-                failed_step=how.failed_step,
-            )
+            if isinstance(how, Needs):
+                return _waiting(connection, so_far, how)
+            ended = _ended(so_far, how, self._around.clock.now())
             queries.update_run(connection, ended)
             self._record(connection, context, ended)
             return ended
@@ -136,7 +148,7 @@ class Performer:
             return self._around.database.write(lambda connection: work(connection, again=again))
 
         ended = self._around.patience.ask(commit)
-        if isinstance(how, Asked):
+        if not isinstance(how, Ended):
             return ended
         return replace(self._readable(ended, how.made), cause=how.cause)
 
@@ -190,6 +202,29 @@ def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[
     }
 
 
+def _waiting(connection: Connection, run: Run, needs: Needs) -> Run:
+    """Let a run wait for a worker that has what a step needs; what it has finished stays."""
+    waits = replace(run, state=RunState.QUEUED, needs=rules.together([run.needs or Needs(), needs]))
+    queries.update_run(connection, waits)
+    return waits
+
+
+def _unkept(run: Run, problem: NoriaError) -> Ended:
+    said = f"pipeline {run.pipeline!r} logged a param that cannot be kept: {problem.sentence}"
+    return Ended(error=said, cause=problem)
+
+
+def _ended(run: Run, how: Ended, at: datetime) -> Run:
+    return replace(
+        run,
+        state=RunState.FAILED if how.made is None else RunState.SUCCEEDED,
+        ended_at=at,
+        artifact=None if how.made is None else how.made.artifact,
+        error=how.error,
+        failed_step=how.failed_step,
+    )
+
+
 def _with_spent(connection: Connection, run: Run) -> Run:
     spent = queries.spent(connection, run.id)
     return replace(
@@ -201,11 +236,15 @@ def _with_spent(connection: Connection, run: Run) -> Run:
     )
 
 
-def _run(engine: Engine, told: Recorder) -> Ended | Asked:
+def _run(engine: Engine, told: Recorder) -> Ended | Asked | Needs:
     try:
         return engine.run(told)
     except Stopped as stopped:
+        if stopped.asked is Asked.LEAVE:
+            raise KeyboardInterrupt from stopped
         return stopped.asked
+    except BeyondHere as beyond:
+        return beyond.needs
 
 
 def _by(context: Context, asked: Asked) -> str:

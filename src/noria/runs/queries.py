@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -24,12 +25,13 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Conflict
+from noria.pipelines.model import Needs
 from noria.runs.model import Artifact, Attempt, AttemptState, Hit, LogPart, Metric, Param, Progress, Run, RunState
 from noria.runs.tables import attempts, cached_results, hits, logs, metrics, params, progress, runs
 from noria.store.database import Database
 from noria.store.leases import FencedInsert, Lease
 from noria.store.statements import Statement
-from noria.store.tables import UtcTime, leases
+from noria.store.tables import UtcTime
 
 _AT_ONCE = 500
 _KEEPING = (runs, attempts, hits, cached_results, params)
@@ -121,15 +123,6 @@ def list_runs(
 def runs_started_in(connection: Connection, project: str, run_id: str) -> list[Run]:
     """Return the runs that a run has started."""
     query = select(runs).where(runs.c.project == project, runs.c.started_in == run_id).order_by(runs.c.id)
-    return [_run(row) for row in connection.execute(query)]
-
-
-def waiting_runs(connection: Connection, project: str, now: datetime, *, limit: int) -> list[Run]:
-    """Return submitted runs that nobody executes: the highest priority first, then the oldest."""
-    held = select(leases.c.name).where(leases.c.name == "run/" + runs.c.id, leases.c.expires_at > now).exists()
-    here = (runs.c.project == project, runs.c.priority.is_not(None))
-    is_open = runs.c.state.in_([state.value for state in RunState if state.is_open])
-    query = select(runs).where(*here, is_open, ~held).order_by(runs.c.priority.desc(), runs.c.id).limit(limit)
     return [_run(row) for row in connection.execute(query)]
 
 
@@ -453,10 +446,12 @@ def _some_artifact(row: Row[Any]) -> Artifact:
 
 def _run_row(run: Run) -> dict[str, Any]:
     plain = {name: getattr(run, name) for name in _RUN_COLUMNS}
-    return plain | {"state": run.state.value} | _artifact_row(run.artifact)
+    needs = None if run.needs is None else msgspec.to_builtins(run.needs)
+    return plain | {"state": run.state.value, "needs": needs} | _artifact_row(run.artifact)
 
 
 def _run(row: Row[Any]) -> Run:
     told: dict[str, Any] = {name: getattr(row, name) for name in _RUN_COLUMNS}
-    told |= {"state": RunState(row.state), "artifact": _artifact(row)}
+    needs = None if row.needs is None else msgspec.convert(row.needs, Needs)
+    told |= {"state": RunState(row.state), "artifact": _artifact(row), "needs": needs}
     return Run(**told)

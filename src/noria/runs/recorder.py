@@ -23,6 +23,8 @@ class Recorder:
     log: Log = field(default_factory=Log)
     on_progress: Callable[[Told], None] | None = None
     started: Counter[str] = field(default_factory=Counter[str])
+    go_on: Callable[[], None] | None = None
+    """Raises when the run is to end now: asked whenever the step tells something."""
 
 
 recorder: ContextVar[Recorder | None] = ContextVar("noria_recorder", default=None)
@@ -41,7 +43,7 @@ def log_metric(name: str, value: float, *, step: int | None = None) -> None:
         raise Invalid(
             f"metric {name!r} is {value!r}, which is no number", hint="log texts by nr.log_param"
         ) from problem
-    current = recorder.get()
+    current = _telling()
     if current is None:
         return
     position = current.counts.get(name, 0) if step is None else int(step)
@@ -51,7 +53,7 @@ def log_metric(name: str, value: float, *, step: int | None = None) -> None:
 
 def log_param(name: str, value: object) -> None:
     """Record a plain value that the step chose, such as a setting it found; outside a run it does nothing."""
-    current = recorder.get()
+    current = _telling()
     if current is not None:
         current.params[name] = value
 
@@ -66,6 +68,14 @@ def progress(done: float, total: float | None = None, words: str = "") -> None:
         told = (float(done), None if total is None else float(total), str(words))
     except (TypeError, ValueError) as problem:
         raise Invalid(f"progress {done!r} of {total!r}, which are no numbers") from problem
-    current = recorder.get()
+    current = _telling()
     if current is not None and current.on_progress is not None:
         current.on_progress(told)
+
+
+def _telling() -> Recorder | None:
+    """Return where the running attempt's telling goes; a cancelled run ends here, in the midst of its step."""
+    current = recorder.get()
+    if current is not None and current.go_on is not None:
+        current.go_on()
+    return current

@@ -1,16 +1,17 @@
 """Pure decisions of the engine: what arguments come to, when to try again, what may be reused."""
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 
 from noria.core import digests
-from noria.core.errors import CodeChanged, Conflict, NoriaError
-from noria.pipelines.model import Cached, Retry
+from noria.core.errors import CodeChanged, Conflict, LeaseLost, NoriaError
+from noria.pipelines.model import Cached, Needs, Retry
 from noria.runs.model import Prices, Run
 
 _LONGEST_WAIT_SECONDS = 300.0
+_LONG = 10_000
 _MOST_LOST = 3
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
@@ -87,6 +88,56 @@ def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
         raise CodeChanged(
             f"step {step!r} finished in run {run} with other code, or constants that it reads, than it has now",
             hint="bring them back, start a new run, or keep the result: runs.resume(context, id, allow_changed_code=True)",
+        )
+
+
+def together(needs: Iterable[Needs]) -> Needs | None:
+    """Return what a worker must have to execute steps one by one; None where any worker will do.
+
+    >>> together([Needs(cpus=2), Needs(gpus=1, tags=("eu",))])
+    Needs(timeout_seconds=None, memory_bytes=None, cpus=2.0, gpus=1.0, tags=('eu',))
+    >>> together([Needs()]) is None
+    True
+    """
+    found = [Needs(), *needs]
+    seconds = [float(each.timeout_seconds) for each in found if each.timeout_seconds is not None]
+    whole = Needs(
+        timeout_seconds=max(seconds, default=None),
+        memory_bytes=max((each.memory_bytes for each in found if each.memory_bytes is not None), default=None),
+        cpus=max(float(each.cpus) for each in found),
+        gpus=max(float(each.gpus) for each in found),
+        tags=tuple(sorted({tag for each in found for tag in each.tags})),
+    )
+    return None if whole == Needs() else whole
+
+
+def needed(needs: Needs | None) -> str:
+    """Spell what a run needs of a worker.
+
+    >>> needed(Needs(gpus=1, tags=("eu",)))
+    "gpus=1, tag 'eu'"
+    """
+    if needs is None:
+        return ""
+    amounts = {"timeout_seconds": needs.timeout_seconds, "memory_bytes": needs.memory_bytes, "gpus": needs.gpus}
+    amounts["cpus"] = needs.cpus if needs.cpus > 1 else None
+    spelled = [
+        f"{name}={amount:g}" if amount < _LONG else f"{name}={amount:,}" for name, amount in amounts.items() if amount
+    ]
+    return ", ".join([*spelled, *(f"tag {tag!r}" for tag in needs.tags)])
+
+
+def ends_for_all(problem: BaseException) -> bool:
+    """Say whether what was raised out of a submitted run would be so for whoever went on with it."""
+    return not (isinstance(problem, NoriaError) and (problem.retriable or isinstance(problem, LeaseLost)))
+
+
+def must_have_bundle(run: Run, bundle: str | None) -> None:
+    """Raise `CodeChanged` unless these are the modules that a run was submitted with."""
+    if run.bundle != bundle:
+        raise CodeChanged(
+            f"run {run.id} was submitted with other code than this process has",
+            hint="noria work executes it with its own; or submit it again",
         )
 
 

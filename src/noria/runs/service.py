@@ -8,22 +8,27 @@ from typing import Any, cast
 
 from noria.access.model import Permission
 from noria.access.service import Access
+from noria.core import digests
 from noria.core.clock import Clock, MachineStopwatch, Stopwatch
 from noria.core.codecs import Codecs
 from noria.core.context import Context
-from noria.core.errors import BadPipeline, CodeChanged, Conflict, Invalid, NoriaError, NotFound
+from noria.core.errors import BadPipeline, Conflict, Invalid, NoriaError, NotFound
 from noria.core.ids import Ids
 from noria.ledger.service import Ledger
+from noria.pipelines.bundles import bundle_of
 from noria.pipelines.drawing import Pipeline
-from noria.pipelines.references import find
+from noria.pipelines.model import Needs
+from noria.pipelines.reaching import steps_reached
+from noria.pipelines.references import find, refuse_unless_found
 from noria.runs import queries, rules
-from noria.runs.claiming import Claims, reopened
+from noria.runs.claiming import Claimed, Claims
 from noria.runs.erasing import RunEraser
 from noria.runs.executors import Executor
-from noria.runs.holding import Holder
+from noria.runs.holding import QUEUE, Holder
 from noria.runs.inprocess import InProcess
 from noria.runs.model import Asked, Param, Prices, Run, RunState
 from noria.runs.performing import Performer
+from noria.runs.queue import Queue
 from noria.runs.recorder import recorder
 from noria.runs.records import Records
 from noria.runs.surroundings import Surroundings
@@ -62,7 +67,7 @@ class Runs(Records):
         ids: Ids,
         stopwatch: Stopwatch | None = None,
         lease_seconds: float = 30.0,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] | None = None,
         chance: random.Random | None = None,
         holder: str | None = None,
         executor: Executor | None = None,
@@ -72,14 +77,13 @@ class Runs(Records):
         self._clock = clock
         self._ids = ids
         watch = stopwatch or MachineStopwatch()
-        self._executor = executor or InProcess(watch)
-        self._patience = Patience(seconds=_PATIENCE_SECONDS, sleep=sleep, stopwatch=watch)
-        around = Surroundings(
+        self._patience = Patience(seconds=_PATIENCE_SECONDS, sleep=sleep or time.sleep, stopwatch=watch)
+        self._around = around = Surroundings(
             database=database,
             patience=self._patience,
             values=self._values,
             holder=Holder(database, name=holder or this_process(), seconds=lease_seconds),
-            executor=self._executor,
+            executor=executor or InProcess(watch),
             clock=clock,
             stopwatch=watch,
             sleep=sleep,
@@ -88,6 +92,7 @@ class Runs(Records):
         )
         self._performer = Performer(around, ledger, readable=self._readable)
         self._claims = Claims(around, ledger, stop=self._performer.stop)
+        self.queue = Queue(around, self._claims, self._performer, access)
         self._known: dict[str, AnyPipeline] = {}
 
     def run(
@@ -134,36 +139,69 @@ class Runs(Records):
         params: Mapping[str, object] | None = None,
         key: str | None = None,
         priority: int = 0,
+        tags: Collection[str] = (),
     ) -> Run:
         """Let a run wait for a worker (`noria work`), and return it at once; a higher priority goes first, then age.
 
-        With the `key` of a run that is there, that run is returned. Raises as `run` does.
+        The user's modules that it needs are kept with it as they are now, and the worker executes exactly those. Only
+        a worker that has the `tags`, and what the pipeline's steps say that they need, takes it. With the `key` of a
+        run that is there, that run is returned. Raises as `run` does, and `BadPipeline` for a pipeline that no other
+        process can find.
         """
         fresh, _, stored = self._asked_for(context, pipeline, params or {}, key)
-        found = self._claims.submit(context, replace(fresh, state=RunState.QUEUED, priority=priority), stored)
+        refuse_unless_found(pipeline.function, pipeline.what)
+        archive = bundle_of([pipeline.function])
+        waiting = replace(
+            fresh,
+            state=RunState.QUEUED,
+            priority=priority,
+            bundle=None if archive is None else self._values.blobs.put(archive),
+            needs=rules.together([*(s.needs for s in steps_reached(pipeline)), Needs(tags=tuple(tags))]),
+        )
+        found = self._claims.submit(context, waiting, stored)
         rules.must_be_same(found, fresh)
         return self._readable(found)
 
     def run_next(self, context: Context) -> Run | None:
         """Execute the submitted run that is next, also one whose worker was lost; None when none waits.
 
-        One whose pipeline cannot be found here has failed, with the reason.
+        It is executed by the code of this process, and one that was submitted with other code has failed: `noria work`
+        gives each run a process of its own, with the code that it was submitted with.
         """
-        self._access.require(context, Permission.RUN_START)
-        taken = self._claims.next(context)
-        if taken is None:
-            return None
-        run, lease = taken
+        claimed = self.queue.claim(context)
+        return None if claimed is None else self.perform(context, claimed)
+
+    def perform(self, context: Context, claimed: Claimed, *, is_pinned: bool = False) -> Run:
+        """Execute a claimed run by the code that is found in this process; it has failed where that is not its own.
+
+        Where it `is_pinned`, the code comes from the run's bundle, and nothing is compared.
+        """
+        run, lease = claimed.run, claimed.lease
         try:
             pipeline = self._pipeline_of(run, None)
+            if not is_pinned:
+                rules.must_have_bundle(run, _bundle_digest(pipeline))
             given = self._given_again(context, run, pipeline, {})
         except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
-            return self._performer.refuse(context, run, lease, problem)
+            return self.queue.refuse(context, claimed, problem)
         try:
-            return self._performer.perform(context, pipeline, replace(run, code=pipeline.code()), given, lease=lease)
-        except CodeChanged as problem:  # it would be so for whoever comes next
+            return self._performer.perform(
+                context, pipeline, run, given, lease=lease, allow_changed_code=is_pinned, may_leave=True
+            )
+        except (Exception, SystemExit) as problem:
+            if not rules.ends_for_all(problem):
+                raise
             again = self._claims.take(context, run, reopen=False)
-            return self._performer.refuse(context, run, again, problem) if isinstance(again, Lease) else None
+            return self.queue.refuse(context, again, problem) if isinstance(again, Claimed) else run
+
+    def leave(self) -> tuple[str, ...]:
+        """Give back every run that this process executes, and return which: others may go on with them at once.
+
+        Steps under way are cut short where that can be done; whatever they come to, nothing more is committed here.
+        """
+        left = self._around.holder.leave_all()
+        self._database.wake(QUEUE)
+        return left
 
     def resume(
         self,
@@ -232,8 +270,10 @@ class Runs(Records):
         return self._performer.perform(context, again, fresh, given, lease=lease)
 
     def cancel(self, context: Context, run: str) -> Run:
-        """Ask for a run to end before its next step; one that nobody executes is cancelled at once.
+        """Ask for a run to end; one that nobody executes is cancelled at once.
 
+        A step under way is cut short within about a second where its executor can end steps, or where the run has a
+        process of its own (`noria work`); else it ends when it next tells something, or by itself.
         What is finished stays, and `resume` goes on from there. A run that has ended is returned as it is.
         """
         return self._ask(context, run, Asked.CANCEL)
@@ -244,7 +284,7 @@ class Runs(Records):
 
     def close(self) -> None:
         """Let go of the executor's processes, if it has any; calling it twice is fine."""
-        self._executor.close()
+        self._around.executor.close()
 
     def _asked_for(
         self, context: Context, pipeline: AnyPipeline, params: Mapping[str, object], key: str | None
@@ -320,9 +360,9 @@ class Runs(Records):
                 if isinstance(taken, Run):
                     return self._readable(taken)
                 if taken is not None:
-                    now = replace(reopened(run), code=pipeline.code())
+                    now = replace(taken.run, code=pipeline.code())
                     return self._performer.perform(
-                        context, pipeline, now, given, lease=taken, allow_changed_code=allow_changed_code
+                        context, pipeline, now, given, lease=taken.lease, allow_changed_code=allow_changed_code
                     )
                 reopen = False  # somebody else executes it: what it comes to now is the answer
                 ear.wait(_SAFETY_SECONDS)
@@ -369,6 +409,11 @@ def _started_by_step(run: Run) -> Run:
     what = f"{run.reference} {run.arguments}"
     around.started[what] += 1
     return replace(run, key=rules.inner_key(run, step=around.step, nth=around.started[what]))
+
+
+def _bundle_digest(pipeline: AnyPipeline) -> str | None:
+    archive = bundle_of([pipeline.function])
+    return None if archive is None else digests.of_bytes(archive)
 
 
 def _digests(given: Mapping[str, Value]) -> dict[str, str]:

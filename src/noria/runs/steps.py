@@ -13,6 +13,7 @@ from noria.runs.executors import Call, Outcome, Problem, refusal
 from noria.runs.known import Finished, Known
 from noria.runs.model import Attempt, AttemptState, Metric, Param, Run
 from noria.runs.recorder import Recorder
+from noria.runs.stopping import BeyondHere, Stop
 from noria.runs.surroundings import Surroundings
 from noria.runs.tasks import Taken, Task
 from noria.runs.telling import Telling
@@ -23,7 +24,6 @@ from noria.store.leases import Lease
 
 _MOST_TOGETHER = 256
 """Steps that do not need each other are looked up together, so many at a time."""
-_LONGEST_REST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,13 @@ class Steps:
         finished: Finished,
         allow_changed_code: bool,
         cache: Cached = None,
+        stop: Stop | None = None,
+        may_leave: bool = False,
     ) -> None:
         self._run = run
         self._around = around
+        self._stop = stop or Stop()
+        self._may_leave = may_leave
         self._ends = Ends(run, lease, around)
         self._known = Known(
             run,
@@ -112,12 +116,12 @@ class Steps:
                 f"the lease on run {self._run.id} was lost",
                 hint="another process goes on with it; look at its result there",
             )
-        self._around.holder.stop_if_asked(self._run.id)
+        self._stop.between_steps()
 
     def _take_in_turn(self, tasks: Sequence[Task], kept: Mapping[str, queries.Kept | None]) -> list[tuple[Task, Taken]]:
         taken: list[tuple[Task, Taken]] = []
         for task in tasks:
-            self._around.holder.stop_if_asked(self._run.id)
+            self._stop.between_steps()
             taken.append((task, self._known.find(task, kept) or self._try(task, together=True)))
             if taken[-1][1][1] is not None:
                 break
@@ -127,7 +131,7 @@ class Steps:
         self, tasks: Sequence[Task], kept: Mapping[str, queries.Kept | None], concurrency: int
     ) -> list[tuple[Task, Taken]]:
         def attempt(task: Task) -> Taken:
-            self._around.holder.stop_if_asked(self._run.id)
+            self._stop.between_steps()
             return self._try(task, together=True, is_alone=False)
 
         known = [self._known.find(task, kept) for task in tasks]
@@ -135,6 +139,8 @@ class Steps:
 
     def _try(self, task: Task, *, together: bool, is_alone: bool = True) -> Taken:
         refused = refusal(task.step.needs, self._around.executor)
+        if refused is not None and self._may_leave:
+            raise BeyondHere(task.step.needs)
         if refused is not None:
             return None, refused
         tried = 0
@@ -143,29 +149,27 @@ class Steps:
             done = self._try_once(task, tried=tried, is_alone=is_alone)
             self._end(done, together=together)
             if done.problem is not None:
-                self._around.holder.stop_if_asked(
-                    self._run.id
-                )  # it may have failed because a run of its own was stopped
+                self._stop.between_steps()  # it may have failed because a run of its own was stopped
             if not done.again:
                 return (done.made, None) if done.made is not None else (None, done.problem)
-            self._rest(rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random()))
+            wait_seconds = rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
+            self._rest(wait_seconds)
 
     def _rest(self, seconds: float) -> None:
-        """Wait before the next try, and look now and then whether the run is still ours and to go on."""
+        """Wait before the next try, and no longer than the run goes on."""
         self._go_on()
-        while seconds > 0:
-            self._around.sleep(min(seconds, _LONGEST_REST_SECONDS))
-            seconds -= _LONGEST_REST_SECONDS
-            self._go_on()
+        (self._around.sleep or self._stop.wait)(seconds)
+        self._go_on()
 
     def _try_once(self, task: Task, *, tried: int, is_alone: bool) -> _Tried:
         started_at = self._around.clock.now()
         attempt = self._tries.get(task.id, 0) + 1
-        telling = Telling(self._run, task.id, attempt, self._around, self._ends.check)
+        telling = Telling(self._run, task.id, attempt, self._around, self._ends.check, self._stop)
         call = Call(
             step=task.step,
             arguments=task.arguments,
             told=telling.recorder,
+            stop=self._stop,
             run=self._run.id,
             id=task.id,
             attempt=attempt,

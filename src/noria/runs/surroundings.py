@@ -24,6 +24,7 @@ class Surroundings:
     executor: Executor
     clock: Clock
     stopwatch: Stopwatch
-    sleep: Callable[[float], None]
+    sleep: Callable[[float], None] | None
+    """What waits before the next try of a step; without it a run waits no longer than it goes on."""
     chance: random.Random
     prices: Prices

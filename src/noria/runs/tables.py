@@ -2,9 +2,12 @@
 
 from sqlalchemy import Column, Connection, Float, Index, Integer, String, Table, Text, event, text
 
-from noria.store.tables import Counter, UtcTime, metadata
+from noria.store.tables import Counter, Json, UtcTime, metadata
 
 _ID, _DIGEST, _NAME = 64, 64, 255
+
+WAITS = "priority IS NOT NULL AND state IN ('queued', 'running')"
+"""What is true of a submitted run that has not ended, in the words of an index of those alone."""
 
 
 def _artifact(*, always: bool) -> list[Column[str]]:
@@ -41,10 +44,23 @@ runs = Table(
     Column("started_in", String(_ID)),
     Column("priority", Integer),  # of those that were submitted
     Column("usd", Float),
+    Column("bundle", String(_DIGEST)),  # of those that were submitted, unless all their code is installed
+    Column("needs", Json),  # what more than a core they need of a worker
     Index(None, "project", "key", unique=True),
     Index(None, "project", "state", "id"),
     Index(None, "project", "pipeline", "id"),
     Index(None, "started_in"),
+    Index("ix_runs_waiting", "project", "priority", "id", sqlite_where=text(WAITS)),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", String(_NAME), primary_key=True),
+    Column("project", String(_NAME), nullable=False),
+    Column("executor", String(_ID), nullable=False),
+    Column("offers", Json, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
 )
 
 attempts = Table(
@@ -70,11 +86,14 @@ attempts = Table(
 
 
 @event.listens_for(attempts, "before_create")
+@event.listens_for(runs, "before_create")
 def _where_on_postgresql(table: Table, connection: Connection, **_: object) -> None:
-    """Give the index the same condition there; said above, it would load that dialect for every home (44 ms)."""
+    """Give indexes the same conditions there; said above, it would load that dialect for every home (44 ms)."""
     if connection.dialect.name == "postgresql":
         for index in table.indexes:
-            index.dialect_kwargs["postgresql_where"] = text("state = 'succeeded'")
+            condition = index.dialect_kwargs.get("sqlite_where")
+            if condition is not None:
+                index.dialect_kwargs["postgresql_where"] = condition
 
 
 hits = Table(

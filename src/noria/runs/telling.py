@@ -7,6 +7,7 @@ from noria.runs import queries, rules
 from noria.runs.logs import Log
 from noria.runs.model import LogPart, Progress, Run
 from noria.runs.recorder import Recorder, Told
+from noria.runs.stopping import Stop
 from noria.runs.surroundings import Surroundings
 from noria.store.database import Connection, Durability
 
@@ -17,7 +18,7 @@ class Telling:
     """One attempt's recorder, and the parts of its log that were handed on so far."""
 
     def __init__(
-        self, run: Run, step: str, attempt: int, around: Surroundings, check: Callable[[Connection], object]
+        self, run: Run, step: str, attempt: int, around: Surroundings, check: Callable[[Connection], object], stop: Stop
     ) -> None:
         self._run = run
         self._step = step
@@ -27,8 +28,13 @@ class Telling:
         self._parts = 0
         self._unheard: list[LogPart] = []
         self._told_at: float | None = None
-        log = Log(self._hand_on, around.stopwatch.wall)
-        self.recorder = Recorder(run=run.id, step=step, log=log, on_progress=self._progress)
+        self.recorder = Recorder(
+            run=run.id,
+            step=step,
+            log=Log(self._hand_on, around.stopwatch.wall),
+            on_progress=self._progress,
+            go_on=stop.within_a_step,
+        )
 
     def rest(self) -> list[LogPart]:
         """Return what of the log nobody has yet, to be committed with the attempt's end."""

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from noria.registry.model import ModelVersion
-from noria.serving import bundles
 from noria.serving.model import Servable, ServableKind
 from noria.serving.running import OnnxOpener, Scorer
 from noria.store.blobs import Blobs
+from noria.store.bundles import Bundles
 
 ProcessOpener = Callable[[ModelVersion, bytes, Path | None, Mapping[str, str]], Scorer]
 """Starts a process with a version's artifact, the folder of its bundle and its inputs, and waits until it is ready."""
@@ -16,9 +16,9 @@ ProcessOpener = Callable[[ModelVersion, bytes, Path | None, Mapping[str, str]], 
 class Runtime:
     """Opens scorers. Loading takes seconds, and is done before a version gets its first request."""
 
-    def __init__(self, blobs: Blobs, folder: Path, *, onnx: OnnxOpener, process: ProcessOpener) -> None:
+    def __init__(self, blobs: Blobs, bundles: Bundles, *, onnx: OnnxOpener, process: ProcessOpener) -> None:
         self._blobs = blobs
-        self._folder = folder
+        self._bundles = bundles
         self._onnx = onnx
         self._process = process
 
@@ -33,5 +33,5 @@ class Runtime:
         """
         if servable is not None and servable.kind is ServableKind.ONNX and servable.blob is not None:
             return self._onnx(self._blobs.get(servable.blob), tuple(servable.inputs), str(version))
-        folder = None if version.bundle is None else bundles.unpacked(self._blobs, version.bundle, self._folder)
+        folder = None if version.bundle is None else self._bundles.unpacked(version.bundle)
         return self._process(version, self._blobs.get(version.artifact.blob), folder, inputs)

@@ -87,9 +87,15 @@ def renew(connection: Connection, lease: Lease, now: datetime, *, seconds: float
     return Lease(name=lease.name, holder=lease.holder, token=lease.token, expires_at=expires_at)
 
 
-def ask(connection: Connection, name: str, *, asked: str) -> None:
+def ask(connection: Connection, name: str, *, word: str) -> None:
     """Ask whoever holds the lease to do something; the holder hears of it at its next check."""
-    connection.execute(update(leases).where(leases.c.name == name).values(asked=asked))
+    connection.execute(update(leases).where(leases.c.name == name).values(asked=word))
+
+
+def asked(connection: Connection, lease: Lease) -> str | None:
+    """Return what the holder of a lease was asked to do, without locking it."""
+    here = (leases.c.name == lease.name, leases.c.token == lease.token)
+    return connection.execute(select(leases.c.asked).where(*here)).scalar_one_or_none()
 
 
 def release(connection: Connection, lease: Lease) -> None:

@@ -112,6 +112,7 @@ class Kubernetes:
         begun = heard_at = self._watch.wall()
         listening, pod = _Listening(call.told), None
         while not self._closed.wait(self._look_every_seconds):
+            call.stop.within_a_step()
             try:
                 seen, pod = pod, self._pod(name)
                 if pod is not None and pods.has_begun(pod):

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple, cast
 from noria.adapters.executors import places
 from noria.adapters.executors.importing import GUARD, refuse_while_importing
 from noria.adapters.executors.packing import made_again
-from noria.adapters.executors.sending import Said, refuse_unless_found, tell, unsent
+from noria.adapters.executors.sending import Said, tell, unsent
 from noria.core.clock import MachineStopwatch, Stopwatch
 from noria.core.errors import BadPipeline, Invalid
-from noria.pipelines.references import find
+from noria.pipelines.references import find, refuse_unless_found
 from noria.pipelines.steps import Step
 from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
@@ -111,7 +111,8 @@ class Processes:
         worker = self._take()
         begun = self._watch.wall()
         try:
-            outcome = worker.execute(sent, call, self._watch)
+            with call.stop.cutting(worker.kill):
+                outcome = worker.execute(sent, call, self._watch)
         except BaseException:
             self._drop(worker)
             raise
@@ -175,10 +176,14 @@ class _Worker:
             if needs.memory_bytes is not None and self._used_bytes() > needs.memory_bytes:
                 return self._give_up(MemoryError(f"it took more than {needs.memory_bytes:,} bytes and was ended"))
 
-    def end(self) -> None:
-        """End the process, whatever it does, and what its steps have started."""
+    def kill(self) -> None:
+        """Let the process end at once, with what its steps have started; whoever executes a try in it notices."""
         _kill_group(self._process.pid)
         self._process.kill()  # one that had no time to found its group
+
+    def end(self) -> None:
+        """End the process, whatever it does, and what its steps have started; let go of it."""
+        self.kill()
         self._process.join()
         self._connection.close()
         self._process.close()
@@ -211,7 +216,7 @@ def _sent(call: Call, folder: Path | None) -> bytes:
 
     It is pickled as multiprocessing pickles everything; nobody but this process and its child reads it.
     """
-    refuse_unless_found(call.step)
+    refuse_unless_found(call.step.function, call.step.what)
     main = sys.modules["__main__"]
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:

@@ -91,7 +91,8 @@ class Ray:
         stream = task.remote(msgspec.msgpack.encode(asked), bundle, *sent.references)
         self._running.add(stream)
         try:
-            outcome = self._follow(call, stream)
+            with call.stop.cutting(lambda: ray.cancel(stream, force=True)):
+                outcome = self._follow(call, stream)
         except ray.exceptions.RayError as problem:
             outcome = Outcome(problem=_problem(ray, problem))
         except BaseException:

@@ -1,6 +1,5 @@
 """A try of a step on its way to another machine: which step of which code, with which arguments; and how it comes back."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,9 +7,10 @@ from weakref import WeakKeyDictionary
 
 from noria.adapters.executors.packing import Packed, Put, pack, unpack_problem
 from noria.core.codecs import Codecs
-from noria.core.errors import BadPipeline, NoriaError
+from noria.core.errors import NoriaError
 from noria.pipelines.bundles import bundle_of
 from noria.pipelines.code import code_digest
+from noria.pipelines.references import refuse_unless_found
 from noria.pipelines.steps import Step
 from noria.runs import rules
 from noria.runs.executors import Call, Outcome, Problem
@@ -55,7 +55,7 @@ class Sender:
 
     def code(self, step: Step[..., Any]) -> Code:
         """Return the code of a step. Raises `BadPipeline` when no other process can find the step."""
-        refuse_unless_found(step)
+        refuse_unless_found(step.function, step.what)
         known = self._codes.get(step)
         if known is None:
             known = self._codes[step] = Code(code_digest(step.function), bundle_of([step.function]))
@@ -79,21 +79,6 @@ class Sender:
             arguments={name: pack(value, self._codecs, put) for name, value in arguments.items()},
             timeout_seconds=step.needs.timeout_seconds,
             memory_bytes=step.needs.memory_bytes,
-        )
-
-
-def refuse_unless_found(step: Step[..., Any]) -> None:
-    """Raise `BadPipeline` when no other process can find a step."""
-    if "<" in step.reference:
-        raise BadPipeline(
-            f"step {step.name!r} is local to a function, and no other process can find it",
-            hint="define it at the top of a module",
-        )
-    is_typed_in = step.function.__module__ == "__main__" and not getattr(sys.modules["__main__"], "__file__", None)
-    if is_typed_in:
-        raise BadPipeline(
-            f"step {step.name!r} was typed into a session, and no other process can find it",
-            hint="write it to a file and import it from there",
         )
 
 
