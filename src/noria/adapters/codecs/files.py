@@ -70,8 +70,6 @@ class Files:
 class _Archive(Payload):
     """The archive of a file or folder, made of what lies there each time it is read."""
 
-    may_change = True
-
     def __init__(self, root: Path) -> None:
         self._root = root
         with _readable(root):

@@ -58,7 +58,7 @@ def state_of(kind: type[Any], state: Any) -> Any:  # noqa: ANN401 - see check_ma
     """Return what of a state is content: an address is not, nor is how often a tree of neighbours was asked."""
     if trust.name_of_type(kind) in _NEIGHBOURS:
         return (*state[:7], 0, 0, 0, 0, *state[11:])
-    if _ADDRESS in (state or ()):
+    if _exactly(state, dict) and _ADDRESS in state:
         return {name: value for name, value in state.items() if name != _ADDRESS}
     return state
 
