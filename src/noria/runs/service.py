@@ -25,7 +25,7 @@ from noria.runs.claiming import Claimed, Claims
 from noria.runs.erasing import RunEraser
 from noria.runs.executors import Executor
 from noria.runs.holding import QUEUE, Holder
-from noria.runs.inprocess import InProcess
+from noria.runs.inprocess import InProcess, is_for_the_process
 from noria.runs.model import Asked, Param, Prices, Run, RunState
 from noria.runs.performing import Performer
 from noria.runs.queue import Queue
@@ -123,13 +123,17 @@ class Runs(Records):
         is_inner = key is None and fresh.started_in is not None
         if is_inner:
             fresh = _started_by_step(fresh)
-        found = self._of_key(context, fresh.key) or self._claims.begin(context, fresh, stored)
+        found = self._of_key(context, fresh.key)
+        if is_inner and found is not None and rules.is_of_other_code(found, fresh):
+            fresh = replace(fresh, key=rules.key_with_code(fresh))
+            found = self._of_key(context, fresh.key)
+        found = found or self._claims.begin(context, fresh, stored)
         if on_begin is not None:
             on_begin(fresh.id if isinstance(found, Lease) else found.id)
         if isinstance(found, Lease):
-            return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
+            return _heeded(self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True))
         rules.must_be_same(found, fresh)
-        return self._join(context, pipeline, found, given, reopen=is_inner)
+        return _heeded(self._join(context, pipeline, found, given, reopen=is_inner))
 
     def submit(
         self,
@@ -176,7 +180,8 @@ class Runs(Records):
 
         Where it `is_pinned`, the code comes from the run's bundle, and nothing is compared.
         """
-        run, lease = claimed.run, claimed.lease
+        run, holder = claimed.run, self._around.holder
+        holder.keep(run.id, claimed.lease)  # importing users' modules may take long
         try:
             pipeline = self._pipeline_of(run, None)
             if not is_pinned:
@@ -184,12 +189,15 @@ class Runs(Records):
             given = self._given_again(context, run, pipeline, {})
         except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
             return self.queue.refuse(context, claimed, problem)
+        except BaseException:
+            holder.let_go(run.id)
+            raise
         try:
             return self._performer.perform(
-                context, pipeline, run, given, lease=lease, allow_changed_code=is_pinned, may_leave=True
+                context, pipeline, run, given, lease=claimed.lease, allow_changed_code=is_pinned, may_leave=True
             )
         except (Exception, SystemExit) as problem:
-            if not rules.ends_for_all(problem):
+            if is_for_the_process(problem) or not rules.ends_for_all(problem):
                 raise
             again = self._claims.take(context, run, reopen=False)
             return self.queue.refuse(context, again, problem) if isinstance(again, Claimed) else run
@@ -263,11 +271,12 @@ class Runs(Records):
         spelled = {name: param.words for name, param in stored.items()}
         spelled |= {name: words(value) for name, value in (params or {}).items()}
         fresh = replace(self._new(context, again, given, None), parent=parent.id, rerun_from=from_step)
-        lease = self._claims.begin(context, fresh, _as_params(fresh, spelled, given))
-        assert isinstance(lease, Lease)
+        begun = self._claims.begin(context, fresh, _as_params(fresh, spelled, given))
         if on_begin is not None:
             on_begin(fresh.id)
-        return self._performer.perform(context, again, fresh, given, lease=lease)
+        if isinstance(begun, Run):
+            return self._join(context, again, begun, given)
+        return self._performer.perform(context, again, fresh, given, lease=begun)
 
     def cancel(self, context: Context, run: str) -> Run:
         """Ask for a run to end; one that nobody executes is cancelled at once.
@@ -279,7 +288,10 @@ class Runs(Records):
         return self._ask(context, run, Asked.CANCEL)
 
     def pause(self, context: Context, run: str) -> Run:
-        """Ask for a run to rest before its next step, until it is resumed; a run that has ended is left as it is."""
+        """Ask for a run to rest before its next step, until it is resumed; a run that has ended is left as it is.
+
+        A step that has started runs of its own rests with them, and is executed again when the run goes on.
+        """
         return self._ask(context, run, Asked.PAUSE)
 
     def close(self) -> None:
@@ -401,6 +413,14 @@ class Runs(Records):
                 f"{run.reference} is no pipeline any more", hint="give it: runs.resume(..., pipeline=...)"
             )
         return cast("AnyPipeline", found)
+
+
+def _heeded(run: Run) -> Run:
+    """Return the run, unless it rests because the one around it is to stop: then the step that started it ends here."""
+    around = recorder.get()
+    if around is not None and run.state in (RunState.CANCELLED, RunState.PAUSED):
+        around.heed(at_rest=True)
+    return run
 
 
 def _started_by_step(run: Run) -> Run:
