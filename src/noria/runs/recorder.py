@@ -1,6 +1,5 @@
 """`log_metric`, `log_param` and `progress`: what a step tells about itself."""
 
-from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ class Recorder:
     counts: dict[str, int] = field(default_factory=dict[str, int])
     log: Log = field(default_factory=Log)
     on_progress: Callable[[Told], None] | None = None
-    started: Counter[str] = field(default_factory=Counter[str])
+    started: dict[str, int] = field(default_factory=dict[str, int])
     stop: Stop | None = None
     was_stopped: bool = False
     """Whether the attempt was told to end: whatever it came to then is not kept, for it may have caught that."""

@@ -427,7 +427,7 @@ def _started_by_step(run: Run) -> Run:
     around = recorder.get()
     assert around is not None
     what = f"{run.reference} {run.arguments}"
-    around.started[what] += 1
+    around.started[what] = around.started.get(what, 0) + 1
     return replace(run, key=rules.inner_key(run, step=around.step, nth=around.started[what]))
 
 
