@@ -184,6 +184,17 @@ def test_a_step_that_waits_for_its_next_try_is_stopped_before_it(house, ann):
     assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [])
 
 
+def cancelled_by_somebody_else(any_house, ann, runs, pipeline, *, begun):
+    """Return what a run comes to that another process cancels as soon as its step has begun."""
+    ended = deque()
+    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, pipeline)))
+    thread.start()
+    begun.wait(20)
+    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
+    thread.join(20)
+    return ended[0]
+
+
 def test_who_waits_for_a_step_s_next_try_is_not_waited_for(any_house, ann):
     runs, begun = any_house.runs(sleep=None), threading.Event()
 
@@ -196,14 +207,7 @@ def test_who_waits_for_a_step_s_next_try_is_not_waited_for(any_house, ann):
     def whole():
         return breaks()
 
-    ended = deque()
-    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, whole)))
-    thread.start()
-    begun.wait(20)
-    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
-    thread.join(20)
-
-    assert ended[0].state == "cancelled"
+    assert cancelled_by_somebody_else(any_house, ann, runs, whole, begun=begun).state == "cancelled"
 
 
 @pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("pause", "paused")])
@@ -317,15 +321,10 @@ def test_a_step_in_this_process_hears_that_its_run_is_cancelled_while_it_tells_n
     def whole():
         return long()
 
-    ended = deque()
-    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, whole)))
-    thread.start()
-    begun.wait(20)
-    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
-    thread.join(20)
+    run = cancelled_by_somebody_else(any_house, ann, runs, whole, begun=begun)
     heard.set()
 
-    assert ended[0].state == "cancelled"
+    assert run.state == "cancelled"
 
 
 def test_a_paused_run_ends_the_step_that_is_under_way(any_house, ann):
