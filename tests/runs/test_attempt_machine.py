@@ -155,7 +155,7 @@ class Attempts(RuleBasedStateMachine):
             self.owner, self.asked = None, False
 
     def took(self, name):
-        self.owner, self.ends, self.asked = name, self.clock.now() + timedelta(seconds=LEASE_SECONDS), False
+        self.owner, self.ends = name, self.clock.now() + timedelta(seconds=LEASE_SECONDS)
 
     def told(self, name, outcome):
         """Let a worker's step end: its end is committed if the lease is still the worker's, and else nothing is."""
@@ -178,8 +178,9 @@ class Attempts(RuleBasedStateMachine):
         worker = self.workers[name]
         if worker.is_busy or not self.is_free():
             return
-        goes_on = self.run is None or self.state() == "running"
-        if goes_on:
+        is_open = self.run is None or self.state() == "running"
+        goes_on = is_open and not self.asked  # what was asked of the one who has lost it still stands
+        if is_open:
             self.took(name)
         news = worker.begin(lambda runs: runs.run(ANN, three, key="once"))
         assert (news == "in a step") == goes_on
@@ -193,6 +194,7 @@ class Attempts(RuleBasedStateMachine):
             return
         if self.state() != "succeeded":
             self.took(name)
+            self.asked = False  # to resume is the last word
         self.came(name, self.workers[name].begin(lambda runs: runs.resume(ANN, self.run, pipeline=three)))
 
     @rule(name=WORKERS)

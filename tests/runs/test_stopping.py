@@ -184,6 +184,17 @@ def test_a_step_that_waits_for_its_next_try_is_stopped_before_it(house, ann):
     assert (run.state, len(runs.attempts(ann, run.id)), waits) == ("cancelled", 1, [])
 
 
+def cancelled_by_somebody_else(any_house, ann, runs, pipeline, *, begun):
+    """Return what a run comes to that another process cancels as soon as its step has begun."""
+    ended = deque()
+    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, pipeline)))
+    thread.start()
+    begun.wait(20)
+    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
+    thread.join(20)
+    return ended[0]
+
+
 def test_who_waits_for_a_step_s_next_try_is_not_waited_for(any_house, ann):
     runs, begun = any_house.runs(sleep=None), threading.Event()
 
@@ -196,14 +207,7 @@ def test_who_waits_for_a_step_s_next_try_is_not_waited_for(any_house, ann):
     def whole():
         return breaks()
 
-    ended = deque()
-    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, whole)))
-    thread.start()
-    begun.wait(20)
-    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
-    thread.join(20)
-
-    assert ended[0].state == "cancelled"
+    assert cancelled_by_somebody_else(any_house, ann, runs, whole, begun=begun).state == "cancelled"
 
 
 @pytest.mark.parametrize(("verb", "state"), [("cancel", "cancelled"), ("pause", "paused")])
@@ -317,15 +321,10 @@ def test_a_step_in_this_process_hears_that_its_run_is_cancelled_while_it_tells_n
     def whole():
         return long()
 
-    ended = deque()
-    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, whole)))
-    thread.start()
-    begun.wait(20)
-    any_house.runs(holder="somebody else").cancel(ann, runs.list(ann)[0].id)
-    thread.join(20)
+    run = cancelled_by_somebody_else(any_house, ann, runs, whole, begun=begun)
     heard.set()
 
-    assert ended[0].state == "cancelled"
+    assert run.state == "cancelled"
 
 
 def test_a_paused_run_ends_the_step_that_is_under_way(any_house, ann):
@@ -401,3 +400,186 @@ def test_who_waits_for_another_ones_run_is_woken_when_it_ends(any_house, ann):
     second.join()
 
     assert [run.result for run in results] == [1, 1]
+
+
+@pytest.mark.parametrize("any_database", ["postgresql"], indirect=True)  # SQLite has only one that writes
+def test_a_cancel_that_comes_while_a_run_ends_leaves_its_end_as_it_is(any_house, ann, monkeypatch):
+    runs, other = any_house.runs(), any_house.runs(holder="somebody else")
+    begun, go = threading.Event(), threading.Event()
+
+    @nr.step
+    def waits():
+        begun.set()
+        go.wait(20)
+        return 1
+
+    @nr.pipeline
+    def whole():
+        return waits()
+
+    thread = threading.Thread(target=lambda: runs.run(ann, whole))
+    thread.start()
+    begun.wait(20)
+    (found,) = runs.list(ann)
+    holder = other._around.holder
+    acquire = holder.acquire
+
+    def acquires_when_it_has_ended(connection, run):
+        go.set()
+        thread.join(20)
+        return acquire(connection, run)
+
+    monkeypatch.setattr(holder, "acquire", acquires_when_it_has_ended)
+    told = other.cancel(ann, found.id)
+
+    assert (told.state, told.result) == ("succeeded", 1)
+    assert (runs.get(ann, told.id).state, runs.get(ann, told.id).result) == ("succeeded", 1)
+    assert [kind for kind, _ in any_house.facts()] == ["run.succeeded"]
+
+
+def test_an_item_whose_run_was_stopped_is_no_failure_and_is_taken_again(any_house, ann):
+    runs = any_house.runs()
+
+    @nr.step
+    def item(x):
+        calls.append(x)
+        if len(calls) == 2:
+            runs.pause(ann, next(run.id for run in runs.list(ann) if run.pipeline == "outer"))
+        return x
+
+    @nr.pipeline
+    def inner(n):
+        return [item(x) for x in range(n)]
+
+    @nr.step
+    def starts(n):
+        try:
+            return runs.run(ann, inner, params={"n": n}).result
+        except Exception:
+            return "tolerated"
+
+    @nr.pipeline
+    def outer():
+        return starts.map([3, 1], on_failure="continue")
+
+    run = runs.run(ann, outer)
+
+    assert (run.state, runs.attempts(ann, run.id)) == ("paused", ())
+    assert runs.resume(ann, run.id).result == [[0, 1, 2], [0]]
+
+
+def test_a_step_that_catches_even_its_own_end_is_not_kept(any_house, ann):
+    runs = any_house.runs()
+
+    @nr.step(cache=True)
+    def partial():
+        if not calls:
+            calls.append("cancelled")
+            runs.cancel(ann, runs.list(ann)[0].id)
+        try:
+            progress(1)
+        except BaseException:
+            return "partial"
+        return "whole"
+
+    @nr.pipeline
+    def trains():
+        return partial()
+
+    run = runs.run(ann, trains)
+
+    assert (run.state, runs.attempts(ann, run.id)) == ("cancelled", ())
+    assert runs.resume(ann, run.id).result == "whole"
+
+
+def test_a_cancel_that_nobody_has_heard_is_heard_by_who_takes_the_run_over(any_house, ann):
+    first = any_house.runs(holder="first", lease_seconds=30.0)
+
+    @nr.step
+    def dies():
+        calls.append("dies")
+        first.cancel(ann, first.list(ann)[0].id)
+        first.pause(ann, first.list(ann)[0].id)
+        raise KeyboardInterrupt
+
+    @nr.pipeline
+    def whole():
+        return dies()
+
+    with pytest.raises(KeyboardInterrupt):
+        first.run(ann, whole, key="k")
+    run = any_house.runs(holder="second").run(ann, whole, key="k")
+
+    assert (run.state, list(calls)) == ("cancelled", ["dies"])
+
+
+def test_a_heartbeat_that_stumbles_goes_on(any_house, ann, monkeypatch, caplog):
+    runs = any_house.runs(lease_seconds=0.6)
+    holder = runs._around.holder
+    renew, stumbles = holder._renew, iter([OSError("no space left")])
+
+    def renews(run, lease):
+        for problem in stumbles:
+            raise problem
+        renew(run, lease)
+
+    monkeypatch.setattr(holder, "_renew", renews)
+
+    @nr.step
+    def long():
+        threading.Event().wait(1.5)
+        return 1
+
+    @nr.pipeline
+    def whole():
+        return long()
+
+    assert runs.run(ann, whole).result == 1
+    assert "no space left" in caplog.text
+
+
+def test_the_lease_is_kept_while_a_run_s_code_is_imported(any_house, ann, monkeypatch):
+    runs = any_house.runs(lease_seconds=0.6)
+    run = runs.submit(ann, train)
+    found = runs._pipeline_of
+
+    def slowly(*asked):
+        threading.Event().wait(1.5)
+        return found(*asked)
+
+    monkeypatch.setattr(runs, "_pipeline_of", slowly)
+
+    assert (runs.run_next(ann).id, runs.get(ann, run.id).state) == (run.id, "succeeded")
+
+
+def test_a_run_that_a_step_has_started_is_a_new_one_when_its_code_has_changed(any_house, ann):
+    runs = any_house.runs()
+
+    def inner_of(result):
+        @nr.step
+        def made():
+            return result
+
+        @nr.pipeline
+        def inner():
+            return made()
+
+        return inner
+
+    versions = deque([inner_of(1), inner_of(2)])
+
+    @nr.step
+    def starts():
+        got = runs.run(ann, versions.popleft()).result
+        if got == 1:
+            raise ValueError("not good enough")
+        return got
+
+    @nr.pipeline
+    def outer():
+        return starts()
+
+    run = runs.run(ann, outer)
+
+    assert run.state == "failed"
+    assert runs.resume(ann, run.id, allow_changed_code=True).result == 2

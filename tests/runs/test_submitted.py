@@ -16,8 +16,8 @@ from noria.runs.inprocess import InProcess
 from noria.runs.waiting import next_waiting
 from noria.store.opening import open_database
 
-calls = []
-begun = deque()  # what a step's own list holds is part of its code
+calls = deque()  # what a step's own list holds is part of its code
+begun = deque()
 
 
 @nr.step
@@ -89,8 +89,8 @@ def test_submitted_runs_are_executed_by_priority_and_then_by_age(any_house, ann)
 
     ended = finish_all(any_house.runs(), ann)
 
-    assert calls == [2, 4, 1, 3, 5]
-    assert [run.result for run in ended] == calls
+    assert list(calls) == [2, 4, 1, 3, 5]
+    assert [run.result for run in ended] == list(calls)
     assert runs.run_next(ann) is None
 
 
@@ -126,7 +126,7 @@ def test_a_submitted_run_whose_worker_was_lost_is_the_next_ones(any_house, ann):
     run = any_house.runs(holder="next").run_next(ann)
 
     assert run is not None
-    assert (run.state, calls) == ("succeeded", [1])
+    assert (run.state, list(calls)) == ("succeeded", [1])
 
 
 def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own_and_none_starves(any_house, ann):
@@ -181,7 +181,7 @@ def test_a_run_is_executed_here_only_by_the_code_that_it_was_submitted_with(hous
 
     run = house.runs().run_next(ann)
 
-    assert (run.id, run.state, calls) == (waiting.id, "failed", [])
+    assert (run.id, run.state, list(calls)) == (waiting.id, "failed", [])
     assert "submitted with other code than this process has (noria work executes it with its own" in run.error
 
 
@@ -238,7 +238,7 @@ def test_of_the_steps_that_wait_the_highest_priority_comes_first_with_what_it_ne
         return [last, a, b]
 
     assert house.runs().run(ann, several).result == [1, 1, 2]
-    assert calls == ["needed", "urgent", "first", "late"]
+    assert list(calls) == ["needed", "urgent", "first", "late"]
 
 
 def test_a_priority_is_a_whole_number():
@@ -323,6 +323,6 @@ def test_a_run_that_a_step_starts_is_the_same_one_when_the_outer_run_was_interru
         runs.run(ann, outer, key="k")
     run = runs.run(ann, outer, key="k")
 
-    assert calls == ["inner", "inner", "interrupted"]
+    assert list(calls) == ["inner", "inner", "interrupted"]
     assert sorted(run.result) == sorted(inner.id for inner in runs.started_in(ann, run.id))
     assert len(set(run.result)) == 2

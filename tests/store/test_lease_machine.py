@@ -20,7 +20,10 @@ SECONDS = st.integers(1, 40)
 
 
 class Leases(RuleBasedStateMachine):
-    """Holders take, renew, release, ask and commit; a holder may sleep for any time and then go on as if nothing was."""
+    """Holders take, renew, release and commit, and may sleep for any time and go on as if nothing was.
+
+    What a holder is asked to do is asked of the next one too, until it is forgotten.
+    """
 
     def __init__(self):
         super().__init__()
@@ -59,7 +62,7 @@ class Leases(RuleBasedStateMachine):
             if not self.is_held_by(holder):
                 assert not self.tokens or lease.token > self.tokens[-1]
                 self.tokens.append(lease.token)
-            self.believed[holder], self.owner, self.asked = lease, holder, None
+            self.believed[holder], self.owner = lease, holder
             self.ends = self.clock.now() + timedelta(seconds=seconds)
 
     @rule(holder=HOLDERS, seconds=SECONDS)
@@ -91,6 +94,13 @@ class Leases(RuleBasedStateMachine):
         if self.owner is not None:
             self.database.write(lambda c: leases.ask(c, "work", word=word))
             self.asked = word
+
+    @rule(holder=HOLDERS)
+    def forgets(self, holder):
+        lease = self.believed.get(holder)
+        if lease is not None and self.may_commit(holder):
+            self.database.write(lambda c: leases.forget(c, lease))
+            self.asked = None
 
     def may_commit(self, holder):
         lease = self.believed[holder]

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from itertools import count
 
 import click
 
@@ -17,6 +18,8 @@ from noria.runs.queue import Unmet
 from noria.store.waking import Ear
 
 _LOOK_EVERY_SECONDS = 0.5
+_UNHEARD_LOOKS = 10
+"""A wake-up may get lost: every so many looks the database is asked all the same."""
 _GRACE_SECONDS = 5.0
 """So long a process may take to end in order; an executor ends what it has begun elsewhere meanwhile."""
 _DEAF_SECONDS = 1.0
@@ -79,6 +82,11 @@ class QueueWorker:
             folder = None if bundle is None else self._platform.bundles.unpacked(bundle)
         except (NotFound, Corrupt) as problem:
             return queue.refuse(self._platform.context, claimed, problem)
+        except BaseException as problem:
+            queue.drop(claimed)
+            if isinstance(problem, OSError):  # a full disk: the run's own code is not to blame
+                raise Unavailable(f"the code of run {claimed.run.id} cannot be unpacked: {problem}") from problem
+            raise
         try:
             with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
                 process = RunProcess(claimed, settings=self._platform.settings, bundle=folder)
@@ -90,12 +98,14 @@ class QueueWorker:
 
     def _watched(self, claimed: Claimed, process: RunProcess, ear: Ear) -> bool:
         """Wait until the process has ended, or end it; say whether that was because somebody has cancelled the run."""
+        looks, heard = count(1), True  # it may have been cancelled before anybody listened
         while process.status is None and not self._told.is_set():
-            if ear.wait(_LOOK_EVERY_SECONDS) and process.status is None and self._is_cancelled(claimed):
+            if heard and self._is_cancelled(claimed):
                 is_deaf = self._platform.settings.executor == "in-process"
                 process.end_within(_DEAF_SECONDS if is_deaf else _GRACE_SECONDS)
                 return True
             self.attend()
+            heard = ear.wait(_LOOK_EVERY_SECONDS) or next(looks) % _UNHEARD_LOOKS == 0
         if process.status is None:
             process.ask_to_end()
         until = self._watch.wall() + _GRACE_SECONDS

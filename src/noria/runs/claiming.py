@@ -12,6 +12,7 @@ from noria.runs.executors import lacking
 from noria.runs.holding import ASKED, QUEUE
 from noria.runs.model import Asked, Param, Run, RunState
 from noria.runs.surroundings import Surroundings
+from noria.store import leases
 from noria.store.database import Connection, Durability
 from noria.store.leases import Lease
 from noria.store.waking import after_commit
@@ -41,13 +42,18 @@ class Claims:
         holder = self._around.holder
 
         def work(connection: Connection, *, again: bool) -> Run | Lease:
-            if not (again and queries.run(connection, context.project, run.id)):
+            known = queries.run(connection, context.project, run.id) if again else None
+            if known is None:
                 if not queries.insert_run(connection, run):
                     first = queries.run_of_key(connection, context.project, run.key or "")
                     assert first is not None
                     return first
                 queries.insert_params(connection, context.project, given)
             lease = holder.acquire(connection, run.id)
+            if known is not None and (lease is None or lease.token > 1):  # it is no longer new: others have had it
+                if lease is not None:
+                    holder.release_in(connection, lease)
+                return known
             assert lease is not None
             return lease
 
@@ -166,6 +172,8 @@ class Claims:
             return now
         if now.state is not RunState.RUNNING:
             queries.update_run(connection, reopened(now))
+        if reopen:  # that is the last word; without it, what was asked before somebody lost the run still stands
+            leases.forget(connection, lease)
         if now.state.reopens:
             told = {"run": run, "pipeline": now.pipeline, "key": now.key}
             self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run, payload=told)
@@ -177,15 +185,16 @@ class Claims:
         is_free_here = holder.claim(run)
 
         def work(connection: Connection) -> Run:
-            now = queries.run(connection, context.project, run)
+            lease = holder.acquire(connection, run) if is_free_here else None
+            now = queries.run(connection, context.project, run)  # not before: who holds the lease may be ending the run
             assert now is not None
+            if lease is not None:
+                holder.release_in(connection, lease)
             if not now.state.is_open and not (asked is Asked.CANCEL and now.state is RunState.PAUSED):
                 return now
-            lease = holder.acquire(connection, run) if is_free_here else None
             if lease is None:
                 holder.ask(connection, run, asked)
                 return now
-            holder.release_in(connection, lease)
             return self._stop(connection, context, now, asked)
 
         try:

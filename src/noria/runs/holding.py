@@ -1,6 +1,7 @@
 """Which runs this process executes: taken by lease, kept by a heartbeat, and by one thread each."""
 
 import contextlib
+import logging
 import threading
 
 from noria.core.errors import LeaseLost, Unavailable
@@ -17,6 +18,7 @@ ASKED = "asked"
 _BEATS_A_LEASE = 3
 _SHORT_SECONDS = 0.5
 """Most runs have ended by then; from then on their holder listens."""
+_log = logging.getLogger("noria.runs")
 _busy: set[tuple[str, str]] = set()
 _busy_lock = threading.Lock()
 """The work that some thread of this process does under a holder's name: a lease tells processes apart, this threads."""
@@ -33,7 +35,7 @@ class Holder:
         self._stops: dict[str, Stop] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._pause = threading.Event()
 
     def claim(self, run: str) -> bool:
         """Keep other threads of this process away from a run; False when one of them executes it."""
@@ -82,7 +84,7 @@ class Holder:
 
     def ask(self, connection: Connection, run: str, asked: Asked) -> None:
         """Ask whoever executes the run, here or in another process, to stop it."""
-        leases.ask(connection, _lease_of(run), word=asked.value)
+        leases.ask(connection, _lease_of(run), word=asked.value, keep=Asked.CANCEL.value)
         self.hear(run, asked.value)
 
     def leave_all(self) -> tuple[str, ...]:
@@ -113,14 +115,17 @@ class Holder:
     def _beat(self) -> None:
         """Renew what is held, now and then, and at once when something was asked of a run: it is heard with that."""
         every_seconds = self._seconds / _BEATS_A_LEASE
-        self._wake.wait(min(_SHORT_SECONDS, every_seconds))
-        if not self._still_held():
-            return
-        with self._database.listen(ASKED) as ear:
-            while held := self._still_held():
-                for run, lease in held.items():
-                    self._renew(run, lease)
-                ear.wait(every_seconds)
+        self._pause.wait(min(_SHORT_SECONDS, every_seconds))
+        while self._still_held():
+            try:
+                with self._database.listen(ASKED) as ear:
+                    while held := self._still_held():
+                        for run, lease in held.items():
+                            self._renew(run, lease)
+                        ear.wait(every_seconds)
+            except Exception:  # noqa: BLE001 - a full disk, too many open files: whatever it is, leases are renewed
+                _log.exception("the leases of running runs could not be renewed, and are tried again")
+                self._pause.wait(min(_SHORT_SECONDS, every_seconds))
 
     def _still_held(self) -> dict[str, Lease]:
         """Return what is held; this thread ends when that is nothing."""
@@ -129,13 +134,16 @@ class Holder:
                 self._thread = None
             return dict(self._held)
 
-    def _heard(self, run: str, connection: Connection, lease: Lease) -> Lease:
-        self.check(connection, lease, run=run)
-        return leases.renew(connection, lease, self._database.lease_time(connection), seconds=self._seconds)
+    def _renewed(self, connection: Connection, lease: Lease) -> str | None:
+        """Renew a lease, and return what was asked of its holder."""
+        now = self._database.lease_time(connection)
+        leases.renew(connection, lease, now, seconds=self._seconds)
+        return leases.check(connection, lease, now)
 
     def _renew(self, run: str, lease: Lease) -> None:
         try:
-            self._database.write(lambda connection: self._heard(run, connection, lease), durability=Durability.STEP)
+            asked = self._database.write(lambda c: self._renewed(c, lease), durability=Durability.STEP)
+            self.hear(run, asked)  # after the transaction: what is cut short now may take its time
         except LeaseLost:
             with self._lock:
                 if self._held.get(run) is lease:

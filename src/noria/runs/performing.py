@@ -62,13 +62,13 @@ class Performer:
         """
         ended = None
         stop = self._around.holder.keep(run.id, lease, started_in=run.started_in)
-        told = Recorder(run=run.id, go_on=stop.within_a_step)
+        told = Recorder(run=run.id, stop=stop)
         try:
             steps = Steps(
                 run,
                 lease,
                 self._around,
-                finished=Finished() if is_new else self._finished(context, run),
+                finished=Finished() if is_new else self._finished(context, run, lease),
                 allow_changed_code=allow_changed_code,
                 cache=pipeline.cache,
                 stop=stop,
@@ -92,6 +92,7 @@ class Performer:
         try:
             return self._end(context, run, lease, how, steps, Recorder())
         finally:
+            self._around.holder.let_go(run.id)
             self._around.holder.unclaim(run.id)
             self._around.database.wake(f"run/{run.id}")
 
@@ -166,8 +167,11 @@ class Performer:
             told |= {"step": run.failed_step, "error": run.error}
         self._ledger.record(connection, context, _TOLD[run.state], subject=run.id, payload=told)
 
-    def _finished(self, context: Context, run: Run) -> Finished:
+    def _finished(self, context: Context, run: Run, lease: Lease) -> Finished:
+        """Return what the run has finished, and hear what was asked of it before it was taken."""
+
         def look(connection: Connection) -> Finished:
+            self._around.holder.hear(run.id, leases.asked(connection, lease))
             return Finished(
                 attempts=queries.attempts_of(connection, context.project, run.id),
                 hits=queries.hits_of(connection, context.project, run.id),
@@ -238,13 +242,16 @@ def _with_spent(connection: Connection, run: Run) -> Run:
 
 def _run(engine: Engine, told: Recorder) -> Ended | Asked | Needs:
     try:
-        return engine.run(told)
+        ended = engine.run(told)
+        if told.was_stopped:  # the pipeline itself has caught it
+            told.heed(at_rest=True)
     except Stopped as stopped:
         if stopped.asked is Asked.LEAVE:
             raise KeyboardInterrupt from stopped
         return stopped.asked
     except BeyondHere as beyond:
         return beyond.needs
+    return ended
 
 
 def _by(context: Context, asked: Asked) -> str:

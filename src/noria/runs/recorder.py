@@ -1,12 +1,12 @@
 """`log_metric`, `log_param` and `progress`: what a step tells about itself."""
 
-from collections import Counter
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from noria.core.errors import Invalid
 from noria.runs.logs import Log
+from noria.runs.stopping import Stop, Stopped
 
 Told = tuple[float, float | None, str]
 
@@ -22,9 +22,20 @@ class Recorder:
     counts: dict[str, int] = field(default_factory=dict[str, int])
     log: Log = field(default_factory=Log)
     on_progress: Callable[[Told], None] | None = None
-    started: Counter[str] = field(default_factory=Counter[str])
-    go_on: Callable[[], None] | None = None
-    """Raises when the run is to end now: asked whenever the step tells something."""
+    started: dict[str, int] = field(default_factory=dict[str, int])
+    stop: Stop | None = None
+    was_stopped: bool = False
+    """Whether the attempt was told to end: whatever it came to then is not kept, for it may have caught that."""
+
+    def heed(self, *, at_rest: bool = False) -> None:
+        """Raise `Stopped` when the run is to end now, or, where the attempt is `at_rest`, also when it is to pause."""
+        if self.stop is None:
+            return
+        try:
+            (self.stop.between_steps if at_rest else self.stop.within_a_step)()
+        except Stopped:
+            self.was_stopped = True
+            raise
 
 
 recorder: ContextVar[Recorder | None] = ContextVar("noria_recorder", default=None)
@@ -76,6 +87,6 @@ def progress(done: float, total: float | None = None, words: str = "") -> None:
 def _telling() -> Recorder | None:
     """Return where the running attempt's telling goes; a cancelled run ends here, in the midst of its step."""
     current = recorder.get()
-    if current is not None and current.go_on is not None:
-        current.go_on()
+    if current is not None:
+        current.heed()
     return current

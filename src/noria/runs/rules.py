@@ -8,7 +8,7 @@ from types import TracebackType
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, LeaseLost, NoriaError
 from noria.pipelines.model import Cached, Needs, Retry
-from noria.runs.model import Prices, Run
+from noria.runs.model import Prices, Run, RunState
 
 _LONGEST_WAIT_SECONDS = 300.0
 _LONG = 10_000
@@ -80,6 +80,16 @@ def inner_key(run: Run, *, step: str, nth: int) -> str:
     """Return the key of a run that a step starts without one: what it starts again, tried again, is the same run."""
     told = digests.of_parts(text.encode() for text in (step, run.reference, run.arguments, str(nth)))
     return f"{run.started_in}/{told[:32]}"
+
+
+def is_of_other_code(ended: Run, now: Run) -> bool:
+    """Say whether a run has succeeded by code that its pipeline no longer has."""
+    return ended.state is RunState.SUCCEEDED and ended.code != now.code
+
+
+def key_with_code(run: Run) -> str:
+    """Return the key of a run that is started anew because its code has changed."""
+    return f"{run.key}/{run.code[:32]}"
 
 
 def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 from noria.access.model import Permission
 from noria.access.service import Access
@@ -12,7 +12,7 @@ from noria.core import digests
 from noria.core.clock import Clock, MachineStopwatch, Stopwatch
 from noria.core.codecs import Codecs
 from noria.core.context import Context
-from noria.core.errors import BadPipeline, Conflict, Invalid, NoriaError, NotFound
+from noria.core.errors import BadPipeline, NotFound
 from noria.core.ids import Ids
 from noria.ledger.service import Ledger
 from noria.pipelines.bundles import bundle_of
@@ -25,14 +25,15 @@ from noria.runs.claiming import Claimed, Claims
 from noria.runs.erasing import RunEraser
 from noria.runs.executors import Executor
 from noria.runs.holding import QUEUE, Holder
-from noria.runs.inprocess import InProcess
+from noria.runs.inprocess import InProcess, is_for_the_process
 from noria.runs.model import Asked, Param, Prices, Run, RunState
 from noria.runs.performing import Performer
 from noria.runs.queue import Queue
 from noria.runs.recorder import recorder
 from noria.runs.records import Records
+from noria.runs.starting import AnyPipeline, Fresh, Starts, started_by_step
 from noria.runs.surroundings import Surroundings
-from noria.runs.values import Value, Values, words
+from noria.runs.values import Value, Values
 from noria.store.blobs import Blobs
 from noria.store.database import Database
 from noria.store.holders import this_process
@@ -43,9 +44,6 @@ _PATIENCE_SECONDS = 300.0
 """A run waits so long for a database that does not answer, such as one that is started again, before it gives up."""
 _SAFETY_SECONDS = 1.0
 """Who waits for a run is woken when it ends; should that get lost, or its holder die, it looks again after so long."""
-_LONGEST_KEY = 255
-
-AnyPipeline = Pipeline[..., Any]
 
 
 class Runs(Records):
@@ -74,8 +72,6 @@ class Runs(Records):
         prices: Prices | None = None,
     ) -> None:
         super().__init__(database, Values(codecs, blobs), access)
-        self._clock = clock
-        self._ids = ids
         watch = stopwatch or MachineStopwatch()
         self._patience = Patience(seconds=_PATIENCE_SECONDS, sleep=sleep or time.sleep, stopwatch=watch)
         self._around = around = Surroundings(
@@ -90,6 +86,7 @@ class Runs(Records):
             chance=chance or random.Random(),  # noqa: S311 - it spreads retries in time
             prices=prices or Prices(),
         )
+        self._starts = Starts(self._values, ids, clock)
         self._performer = Performer(around, ledger, readable=self._readable)
         self._claims = Claims(around, ledger, stop=self._performer.stop)
         self.queue = Queue(around, self._claims, self._performer, access)
@@ -119,17 +116,22 @@ class Runs(Records):
             LeaseLost: this process was too slow, and another one has taken the run.
 
         """
-        fresh, given, stored = self._asked_for(context, pipeline, params or {}, key)
+        asked = self._asked_for(context, pipeline, params or {}, key)
+        fresh = asked.run
         is_inner = key is None and fresh.started_in is not None
         if is_inner:
-            fresh = _started_by_step(fresh)
-        found = self._of_key(context, fresh.key) or self._claims.begin(context, fresh, stored)
+            fresh = started_by_step(fresh)
+        found = self._of_key(context, fresh.key)
+        if is_inner and found is not None and rules.is_of_other_code(found, fresh):
+            fresh = replace(fresh, key=rules.key_with_code(fresh))
+            found = self._of_key(context, fresh.key)
+        found = found or self._claims.begin(context, fresh, asked.stored)
         if on_begin is not None:
             on_begin(fresh.id if isinstance(found, Lease) else found.id)
         if isinstance(found, Lease):
-            return self._performer.perform(context, pipeline, fresh, given, lease=found, is_new=True)
+            return _heeded(self._performer.perform(context, pipeline, fresh, asked.given, lease=found, is_new=True))
         rules.must_be_same(found, fresh)
-        return self._join(context, pipeline, found, given, reopen=is_inner)
+        return _heeded(self._join(context, pipeline, found, asked.given, reopen=is_inner))
 
     def submit(
         self,
@@ -148,18 +150,18 @@ class Runs(Records):
         run that is there, that run is returned. Raises as `run` does, and `BadPipeline` for a pipeline that no other
         process can find.
         """
-        fresh, _, stored = self._asked_for(context, pipeline, params or {}, key)
+        asked = self._asked_for(context, pipeline, params or {}, key)
         refuse_unless_found(pipeline.function, pipeline.what)
         archive = bundle_of([pipeline.function])
         waiting = replace(
-            fresh,
+            asked.run,
             state=RunState.QUEUED,
             priority=priority,
             bundle=None if archive is None else self._values.blobs.put(archive),
             needs=rules.together([*(s.needs for s in steps_reached(pipeline)), Needs(tags=tuple(tags))]),
         )
-        found = self._claims.submit(context, waiting, stored)
-        rules.must_be_same(found, fresh)
+        found = self._claims.submit(context, waiting, asked.stored)
+        rules.must_be_same(found, waiting)
         return self._readable(found)
 
     def run_next(self, context: Context) -> Run | None:
@@ -176,7 +178,8 @@ class Runs(Records):
 
         Where it `is_pinned`, the code comes from the run's bundle, and nothing is compared.
         """
-        run, lease = claimed.run, claimed.lease
+        run, holder = claimed.run, self._around.holder
+        holder.keep(run.id, claimed.lease)  # importing users' modules may take long
         try:
             pipeline = self._pipeline_of(run, None)
             if not is_pinned:
@@ -184,12 +187,15 @@ class Runs(Records):
             given = self._given_again(context, run, pipeline, {})
         except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
             return self.queue.refuse(context, claimed, problem)
+        except BaseException:
+            holder.let_go(run.id)
+            raise
         try:
             return self._performer.perform(
-                context, pipeline, run, given, lease=lease, allow_changed_code=is_pinned, may_leave=True
+                context, pipeline, run, given, lease=claimed.lease, allow_changed_code=is_pinned, may_leave=True
             )
         except (Exception, SystemExit) as problem:
-            if not rules.ends_for_all(problem):
+            if is_for_the_process(problem) or not rules.ends_for_all(problem):
                 raise
             again = self._claims.take(context, run, reopen=False)
             return self.queue.refuse(context, again, problem) if isinstance(again, Claimed) else run
@@ -256,18 +262,14 @@ class Runs(Records):
         again = self._pipeline_of(parent, pipeline)
         if from_step is not None:
             self._must_have_step(context, parent, from_step)
-        stored = {param.name: param for param in self._params_of(context, parent) if not param.step}
-        again.bind({**stored, **(params or {})})
-        given = {name: self._values.stored(param.artifact) for name, param in stored.items()}
-        given |= self._given(again, params or {})
-        spelled = {name: param.words for name, param in stored.items()}
-        spelled |= {name: words(value) for name, value in (params or {}).items()}
-        fresh = replace(self._new(context, again, given, None), parent=parent.id, rerun_from=from_step)
-        lease = self._claims.begin(context, fresh, _as_params(fresh, spelled, given))
-        assert isinstance(lease, Lease)
+        before = self._given_before(context, parent)
+        fresh = self._starts.child(context, parent, again, before=before, params=params or {}, from_step=from_step)
+        begun = self._claims.begin(context, fresh.run, fresh.stored)
         if on_begin is not None:
-            on_begin(fresh.id)
-        return self._performer.perform(context, again, fresh, given, lease=lease)
+            on_begin(fresh.run.id)
+        if isinstance(begun, Run):
+            return self._join(context, again, begun, fresh.given)
+        return self._performer.perform(context, again, fresh.run, fresh.given, lease=begun)
 
     def cancel(self, context: Context, run: str) -> Run:
         """Ask for a run to end; one that nobody executes is cancelled at once.
@@ -279,7 +281,10 @@ class Runs(Records):
         return self._ask(context, run, Asked.CANCEL)
 
     def pause(self, context: Context, run: str) -> Run:
-        """Ask for a run to rest before its next step, until it is resumed; a run that has ended is left as it is."""
+        """Ask for a run to rest before its next step, until it is resumed; a run that has ended is left as it is.
+
+        A step that has started runs of its own rests with them, and is executed again when the run goes on.
+        """
         return self._ask(context, run, Asked.PAUSE)
 
     def close(self) -> None:
@@ -288,60 +293,20 @@ class Runs(Records):
 
     def _asked_for(
         self, context: Context, pipeline: AnyPipeline, params: Mapping[str, object], key: str | None
-    ) -> tuple[Run, dict[str, Value], list[Param]]:
-        """Return the run that somebody asks for, with what it is given, as values and as they are stored."""
+    ) -> Fresh:
         self._access.require(context, Permission.RUN_START)
-        if not isinstance(cast("object", pipeline), Pipeline):
-            raise BadPipeline(f"{pipeline!r} is no pipeline", hint="put @nr.pipeline above the function")
-        if key is not None and not 0 < len(key) <= _LONGEST_KEY:
-            raise Invalid(f"a key of {len(key)} characters", hint=f"use 1 to {_LONGEST_KEY}")
-        arguments = pipeline.bind(params)
-        given = self._given(pipeline, arguments)
+        fresh = self._starts.fresh(context, pipeline, params, key)
         self._known[pipeline.reference] = pipeline
-        fresh = self._new(context, pipeline, given, key)
-        spelled = {name: words(value) for name, value in arguments.items()}
-        return fresh, given, _as_params(fresh, spelled, given)
-
-    def _given(self, pipeline: AnyPipeline, arguments: Mapping[str, object]) -> dict[str, Value]:
-        given: dict[str, Value] = {}
-        for name, value in arguments.items():
-            try:
-                given[name] = self._values.given(value)
-            except NoriaError as problem:
-                raise Invalid(
-                    f"{pipeline.what} cannot take {name!r}: {problem.sentence}", hint=problem.hint
-                ) from problem
-        return given
+        return fresh
 
     def _given_again(
         self, context: Context, run: Run, pipeline: AnyPipeline, params: Mapping[str, object]
     ) -> dict[str, Value]:
-        stored = self._params_of(context, run)
-        known = {param.name: param.artifact for param in stored if not param.step}
-        pipeline.bind({**known, **params})
-        given = {name: self._values.stored(artifact) for name, artifact in known.items()}
-        given |= self._given(pipeline, params)
-        if rules.arguments_digest(run.pipeline, _digests(given)) != run.arguments:
-            raise Conflict(
-                f"run {run.id} was given other arguments", hint="a resumed run keeps its own; start a new one"
-            )
-        return given
+        before = self._given_before(context, run)
+        return self._starts.given_again(run, pipeline, before=before, params=params)
 
-    def _new(self, context: Context, pipeline: AnyPipeline, given: Mapping[str, Value], key: str | None) -> Run:
-        around = recorder.get()
-        return Run(
-            id=self._ids.new("run"),
-            project=context.project,
-            pipeline=pipeline.name,
-            reference=pipeline.reference,
-            key=key,
-            arguments=rules.arguments_digest(pipeline.name, _digests(given)),
-            code=pipeline.code(),
-            state=RunState.RUNNING,
-            created_at=self._clock.now(),
-            created_by=str(context.actor),
-            started_in=None if around is None else around.run,
-        )
+    def _given_before(self, context: Context, run: Run) -> dict[str, Param]:
+        return {param.name: param for param in self._params_of(context, run) if not param.step}
 
     def _join(
         self,
@@ -403,25 +368,14 @@ class Runs(Records):
         return cast("AnyPipeline", found)
 
 
-def _started_by_step(run: Run) -> Run:
+def _heeded(run: Run) -> Run:
+    """Return the run, unless it rests because the one around it is to stop: then the step that started it ends here."""
     around = recorder.get()
-    assert around is not None
-    what = f"{run.reference} {run.arguments}"
-    around.started[what] += 1
-    return replace(run, key=rules.inner_key(run, step=around.step, nth=around.started[what]))
+    if around is not None and run.state in (RunState.CANCELLED, RunState.PAUSED):
+        around.heed(at_rest=True)
+    return run
 
 
 def _bundle_digest(pipeline: AnyPipeline) -> str | None:
     archive = bundle_of([pipeline.function])
     return None if archive is None else digests.of_bytes(archive)
-
-
-def _digests(given: Mapping[str, Value]) -> dict[str, str]:
-    return {name: made.digest for name, made in given.items()}
-
-
-def _as_params(run: Run, spelled: Mapping[str, str], given: Mapping[str, Value]) -> list[Param]:
-    return [
-        Param(run=run.id, step="", name=name, words=rules.storable(spelled[name]), artifact=kept.artifact)
-        for name, kept in given.items()
-    ]

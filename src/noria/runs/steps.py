@@ -148,8 +148,6 @@ class Steps:
             tried += 1
             done = self._try_once(task, tried=tried, is_alone=is_alone)
             self._end(done, together=together)
-            if done.problem is not None:
-                self._stop.between_steps()  # it may have failed because a run of its own was stopped
             if not done.again:
                 return (done.made, None) if done.made is not None else (None, done.problem)
             wait_seconds = rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
@@ -176,6 +174,8 @@ class Steps:
             is_alone=is_alone,
         )
         outcome = self._around.executor.execute(call)
+        if telling.recorder.was_stopped:
+            telling.recorder.heed(at_rest=True)
         made, params, problem = self._kept(task.id, outcome, telling.recorder)
         again = (
             problem is not None

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from weakref import WeakSet
 
 from noria.pipelines.model import Needs
@@ -40,10 +40,12 @@ class Stop:
     def ask(self, asked: Asked) -> None:
         """Let the run stop; what can be cut short is, at once."""
         with self._lock:
-            self._asked = asked
+            if self._asked is not Asked.CANCEL:  # which nothing takes back
+                self._asked = asked
             self._heard.set()
             for cut in tuple(self._cuts) if asked.cuts else ():
-                cut()
+                with suppress(Exception):  # whatever an executor raises: others are to hear, too
+                    cut()
             for inner in tuple(self._inside):
                 inner.ask(asked)
 

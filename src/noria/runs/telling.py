@@ -33,7 +33,7 @@ class Telling:
             step=step,
             log=Log(self._hand_on, around.stopwatch.wall),
             on_progress=self._progress,
-            go_on=stop.within_a_step,
+            stop=stop,
         )
 
     def rest(self) -> list[LogPart]:

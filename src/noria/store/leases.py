@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Executable, Table, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import LeaseLost
@@ -41,7 +41,8 @@ class Lease:
 def acquire(connection: Connection, now: datetime, *, name: str, holder: str, seconds: float) -> Lease | None:
     """Take the lease if it is free, run out, already ours, or its holder is dead; None while somebody else holds it.
 
-    Taking our own lease again renews it and keeps its token. `now` is the database's `lease_time`.
+    Taking our own lease again renews it and keeps its token. What was asked of the former holder is asked of the new
+    one, until `forget`. `now` is the database's `lease_time`.
     """
     row = connection.execute(select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
     expires_at = now + timedelta(seconds=seconds)
@@ -52,9 +53,7 @@ def acquire(connection: Connection, now: datetime, *, name: str, holder: str, se
     ours = row.holder == holder and row.expires_at > now
     lease = Lease(name=name, holder=holder, token=row.token if ours else row.token + 1, expires_at=expires_at)
     connection.execute(
-        update(leases)
-        .where(leases.c.name == name)
-        .values(holder=holder, token=lease.token, expires_at=expires_at, asked=None),
+        update(leases).where(leases.c.name == name).values(holder=holder, token=lease.token, expires_at=expires_at),
     )
     return lease
 
@@ -87,9 +86,18 @@ def renew(connection: Connection, lease: Lease, now: datetime, *, seconds: float
     return Lease(name=lease.name, holder=lease.holder, token=lease.token, expires_at=expires_at)
 
 
-def ask(connection: Connection, name: str, *, word: str) -> None:
-    """Ask whoever holds the lease to do something; the holder hears of it at its next check."""
-    connection.execute(update(leases).where(leases.c.name == name).values(asked=word))
+def ask(connection: Connection, name: str, *, word: str, keep: str | None = None) -> None:
+    """Ask whoever holds the lease to do something; the holder hears of it at its next check.
+
+    Where it was asked to do what `keep` says, that stands.
+    """
+    here = (leases.c.name == name, or_(leases.c.asked.is_(None), leases.c.asked != (keep or "")))
+    connection.execute(update(leases).where(*here).values(asked=word))
+
+
+def forget(connection: Connection, lease: Lease) -> None:
+    """Forget what was asked: it has been done."""
+    connection.execute(update(leases).where(leases.c.name == lease.name).values(asked=None))
 
 
 def asked(connection: Connection, lease: Lease) -> str | None:
