@@ -19,12 +19,17 @@ from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
 )
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 from sklearn.utils import all_estimators
 
 from noria.adapters.codecs import making, standard, trust
@@ -55,7 +60,11 @@ def there_and_back(value):
         RandomForestClassifier(n_estimators=3, random_state=0),
         GradientBoostingClassifier(n_estimators=3, random_state=0),
         KNeighborsClassifier(),
+        IsolationForest(n_estimators=3, random_state=0),
         CalibratedClassifierCV(LogisticRegression()),
+        CalibratedClassifierCV(LogisticRegression(), method="isotonic"),
+        StackingClassifier([("tree", DecisionTreeClassifier(max_depth=2)), ("bayes", GaussianNB())]),
+        VotingClassifier([("tree", DecisionTreeClassifier(max_depth=2)), ("bayes", GaussianNB())], voting="soft"),
         make_pipeline(StandardScaler(), LogisticRegression()),
         make_pipeline(
             make_column_transformer((OneHotEncoder(handle_unknown="ignore"), [2]), remainder="passthrough"), Ridge()
@@ -73,6 +82,16 @@ def test_an_estimator_read_back_predicts_the_very_same(estimator):
     assert np.array_equal(back.predict(X), fitted.predict(X))
     if hasattr(fitted, "predict_proba"):
         assert np.array_equal(back.predict_proba(X), fitted.predict_proba(X))
+
+
+def test_what_was_missing_goes_the_same_way_in_a_model_read_back():
+    rows = X.round(1).copy()
+    rows[::5, 1], rows[::7, 2] = np.nan, np.nan
+    fitted = HistGradientBoostingClassifier(max_iter=5, categorical_features=[2]).fit(rows, Y)
+
+    _, back = there_and_back(fitted)
+
+    assert np.array_equal(back.predict_proba(rows), fitted.predict_proba(rows))
 
 
 def test_two_trainings_alike_are_one_digest_and_another_one_is_another():

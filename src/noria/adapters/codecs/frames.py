@@ -78,9 +78,12 @@ def _read(payload: Payload) -> "pl.DataFrame":
     import polars as pl  # noqa: PLC0415 - a program without frames does not pay for it
 
     table = _table(payload) if payload.size >= _LARGE_BYTES else None
-    if table is None:
-        return pl.read_ipc(io.BytesIO(payload.view()))
-    return cast("pl.DataFrame", cast("Any", pl).from_arrow(table, rechunk=False))
+    try:
+        if table is None:
+            return pl.read_ipc(io.BytesIO(payload.view()))
+        return cast("pl.DataFrame", cast("Any", pl).from_arrow(table, rechunk=False))
+    except pl.exceptions.PanicException as problem:  # no Exception, so that nobody else would catch it
+        raise Invalid(f"these bytes are no frame: {problem}") from None
 
 
 def _table(payload: Payload) -> arrow.Table | None:

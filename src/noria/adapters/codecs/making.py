@@ -134,7 +134,7 @@ def _is_tree(state: Any) -> bool:  # noqa: ANN401 - see check_made
         and set(state) == _TREE_FIELDS
         and is_array(state["nodes"])
         and is_array(state["values"])
-        and type(state["max_depth"]) is int
+        and type(state["max_depth"]) is type(state["node_count"]) is int
         and state["node_count"] == len(state["nodes"])
     )
 
