@@ -154,6 +154,21 @@ def test_the_order_of_an_array_in_memory_is_not_its_meaning():
     assert CODECS.encode(array).digest != CODECS.encode(array.reshape(3, 2)).digest
 
 
+def test_records_of_other_fields_are_other_values_and_what_lies_between_the_fields_is_none():
+    def digest(*fields, align=False, fill=0):
+        rows = np.frombuffer(bytes([fill]) * 16 * 3, np.dtype([("x", "u1", (16,))])).copy()
+        kind = np.dtype([*fields], align=align)
+        records = rows.view(np.uint8)[: 3 * kind.itemsize].view(kind)
+        for name in kind.names:
+            records[name] = 1
+        return CODECS.encode(records).digest
+
+    assert digest(("a", "<i4"), ("b", "<i4")) != digest(("b", "<i4"), ("a", "<i4"))
+    assert digest(("a", "<i4"), ("b", "<i4")) != digest(("a", "<i4"), ("b", "<f4"))
+    gaps = [digest(("a", "u1"), ("b", "<i4"), align=True, fill=fill) for fill in (0, 255)]
+    assert gaps[0] == gaps[1]
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -1,7 +1,9 @@
 """Laws of blobs: what is stored is found again and never changes, what is damaged is found out, and large bytes stay where they lie."""
 
+import errno
 import os
 import random
+from pathlib import Path
 
 import pytest
 
@@ -99,14 +101,12 @@ def test_a_sound_file_is_checked_once_in_a_process(blobs, monkeypatch):
 
 @pytest.mark.parametrize("size", [10, 9_000_001])
 def test_bytes_that_change_while_they_are_stored_are_refused_and_what_was_there_stays(stores, size):
-    class Changing(Payload):
-        may_change = True
-
-    changing = Changing(LARGE[:size])
+    memory = bytearray(LARGE[:size])
+    changing = Payload(memory)
     old = stores.put(LARGE[:size])
     stores._is_fresh = lambda _: False
     assert changing.digest == old
-    changing._parts = [memoryview(bytes(size))]
+    memory[3] ^= 1
 
     with pytest.raises(Invalid, match="changed meanwhile"):
         stores.put(changing)
@@ -125,3 +125,72 @@ def test_large_bytes_are_put_again_under_a_name_of_their_own_so_that_mapped_ones
 
     assert file.stat().st_ino != before
     assert bytes(mapped) == LARGE
+
+
+@pytest.mark.parametrize("size", [10, 9_000_001])
+def test_a_file_that_was_torn_is_not_fresh_and_is_replaced_when_its_bytes_are_put_again(blobs, tmp_path, size):
+    digest = blobs.put(LARGE[:size])
+    file = file_of(digest, tmp_path)
+    file.chmod(0o644)
+    os.truncate(file, size - 1)
+
+    blobs.put(LARGE[:size])
+
+    assert blobs.get(digest) == LARGE[:size]
+
+
+def test_the_bytes_are_on_the_disk_before_they_have_their_name(blobs, tmp_path, monkeypatch):
+    steps, fsync, replace = [], os.fsync, Path.replace
+    monkeypatch.setattr("os.fsync", lambda number: (steps.append(os.fstat(number).st_size), fsync(number)))
+    monkeypatch.setattr(Path, "replace", lambda one, other: (steps.append(other.name), replace(one, other)))
+
+    digest = blobs.put(LARGE)
+
+    assert steps.index(len(LARGE)) < steps.index(digest)
+    assert [file.name for file in file_of(digest, tmp_path).parent.iterdir()] == [digest]
+
+
+def test_bytes_that_could_not_be_written_leave_nothing_behind(blobs, tmp_path):
+    class Broken(Payload):
+        def chunks(self):
+            yield b"half"
+            raise OSError(28, "No space left on device")
+
+    broken = Broken(b"half of it")
+    broken.digest = "ab" * 32
+
+    with pytest.raises(OSError, match="No space left"):
+        blobs.put(broken)
+
+    assert list((tmp_path / "blobs" / "ab").iterdir()) == []
+
+
+def test_a_damaged_file_is_found_out_though_its_time_was_set_back(blobs, tmp_path):
+    digest = blobs.put(LARGE)
+    blobs.payload(digest)
+    file = file_of(digest, tmp_path)
+    told = file.stat()
+
+    damage(file)
+    os.utime(file, ns=(told.st_atime_ns, told.st_mtime_ns))
+
+    with pytest.raises(Corrupt, match="is damaged"):
+        blobs.payload(digest)
+
+
+@pytest.mark.parametrize("problem", [errno.EMFILE, errno.ENOMEM])
+def test_what_cannot_be_mapped_for_want_of_files_is_read_into_memory(blobs, monkeypatch, problem):
+    def none_left(*_, **__):
+        raise OSError(problem, "none left")
+
+    found = blobs.payload(blobs.put(LARGE))
+    monkeypatch.setattr("mmap.mmap", none_left)
+
+    own = found.own()
+    own[:4] = b"mine"
+
+    assert bytes(own[4:]) == LARGE[4:]
+    assert found.view() == LARGE
+    assert found.view().readonly
+    assert bytes(found.part(3, 100)) == LARGE[3:103]
+    assert b"".join(found.chunks()) == LARGE

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from noria.core.digests import Buffer
-from noria.core.errors import Invalid, NotFound
+from noria.core.errors import Invalid, NoriaError, NotFound
 from noria.core.payloads import Payload
 
 
@@ -65,8 +65,22 @@ class Codecs:
         )
 
     def decode(self, name: str, payload: Payload | Buffer) -> object:
-        """Read bytes that the codec of that name wrote."""
+        """Read bytes that the codec of that name wrote; whatever goes wrong with bytes that it did not is `Invalid`."""
         for codec in self._codecs:
             if codec.name == name:
-                return codec.decode(payload if isinstance(payload, Payload) else Payload(payload))
+                return _decoded(codec, payload if isinstance(payload, Payload) else Payload(payload))
         raise NotFound("codec", name, known=[codec.name for codec in self._codecs])
+
+
+def _decoded(codec: Codec, payload: Payload) -> object:
+    try:
+        return codec.decode(payload)
+    except NoriaError:
+        raise
+    except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno is not None:  # of the machine, not of the bytes
+            raise
+        raise Invalid(
+            f"these bytes are not what the codec {codec.name!r} writes: {type(problem).__name__}: {problem}",
+            hint="were they stored by another version of Noria, or by other hands?",
+        ) from problem

@@ -18,9 +18,6 @@ ALIGNED_BYTES = 64
 class Payload:
     """The bytes of an encoded value. These lie in memory, as parts that are not copied; subclasses take them elsewhere."""
 
-    may_change = False
-    """Whether other hands may change the bytes while they are read, as those of a user's files."""
-
     def __init__(self, *parts: Buffer) -> None:
         self._parts = parts
         self.size = sum(len(part) if type(part) is bytes else memoryview(part).nbytes for part in parts)
@@ -64,7 +61,6 @@ class Chain(Payload):
 
     def __init__(self, payloads: list[Payload]) -> None:
         self._payloads = payloads
-        self.may_change = any(payload.may_change for payload in payloads)
         self.size = sum(aligned(payload.size) for payload in payloads)
 
     def chunks(self) -> Iterator[Buffer]:

@@ -53,7 +53,7 @@ class Blobs:
         Large ones pass through in pieces. Raises `Invalid` when they change meanwhile, as a file may.
         """
         payload = payload if isinstance(payload, Payload) else Payload(payload)
-        if not self._is_fresh(payload.digest):
+        if not self._is_fresh(payload):
             self._write(payload)
         return payload.digest
 
@@ -115,16 +115,15 @@ class Blobs:
                     yield Stored(digest=digest, size=entry["size"], at=entry["last_modified"])
 
     def _write(self, payload: Payload) -> None:
-        """Write the bytes under a name of their own, and rename that: what is there is never changed in place."""
+        """Write the bytes under another name, and rename that: what is there is never changed in place."""
+        if self.folder is not None:
+            _write_file(self.folder / _place(payload.digest), payload)
+            return
         import obstore  # noqa: PLC0415 - 30 ms that a command without blobs does not pay
 
-        place = _place(payload.digest)
-        pieces = _unchanged(payload) if payload.may_change else payload.chunks()
-        content = b"".join(pieces) if payload.size < LARGE_BYTES else iter(pieces)
-        obstore.put(self._store, place, content, max_concurrency=_AT_A_TIME)
-        if self.folder is not None:
-            (self.folder / place).chmod(0o444)  # it may be mapped: nobody is to write into it
-            _sync(self.folder / place)
+        pieces = _unchanged(payload)
+        content = b"".join(pieces) if payload.size < LARGE_BYTES else pieces
+        obstore.put(self._store, _place(payload.digest), content, max_concurrency=_AT_A_TIME)
 
     def _remember(self, digest: str, file: Identity) -> None:
         """Remember which file was found to be what it is said to be."""
@@ -151,16 +150,16 @@ class Blobs:
             file.flush()
             return InFile(Handle(os.dup(file.fileno())), found.meta["size"])
 
-    def _is_fresh(self, digest: str) -> bool:
-        """Say whether the bytes are stored, and not so long ago that they might be taken for garbage."""
+    def _is_fresh(self, payload: Payload) -> bool:
+        """Say whether the bytes are stored, all of them, and not so long ago that they might be taken for garbage."""
         import obstore  # noqa: PLC0415 - see _write
 
         try:
-            found = obstore.head(self._store, _place(digest))
+            found = obstore.head(self._store, _place(payload.digest))
         except FileNotFoundError:
             return False
         newest = self._clock.now()
-        return newest - found["last_modified"] < _FRESH_FOR
+        return found["size"] == payload.size and newest - found["last_modified"] < _FRESH_FOR
 
 
 def open_blobs(address: str) -> Blobs:
@@ -175,7 +174,7 @@ def open_blobs(address: str) -> Blobs:
 
 
 def _unchanged(payload: Payload) -> Iterator[Buffer]:
-    """Yield the bytes; raises before the last is stored if they are not those that the digest was of."""
+    """Yield the bytes; raises at their end if they are not those that the digest was of, and nothing is stored then."""
     whole = hashlib.sha256()
     for chunk in payload.chunks():
         whole.update(chunk)
@@ -204,13 +203,31 @@ def _missing(digest: str) -> NotFound:
     return NotFound("blob", digest, hint="its storage was changed by other hands; restore it from a backup")
 
 
-def _sync(path: Path) -> None:
-    for place in (path, path.parent):  # the bytes, then the name
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _write_file(place: Path, payload: Payload) -> None:
+    """Write a file that has its name only when all of it is on the disk; it may be mapped, and is for reading only."""
+    if not place.parent.exists():
+        place.parent.mkdir(exist_ok=True)
+        _sync(place.parent.parent)
+    number, name = tempfile.mkstemp(dir=place.parent)
+    try:
+        with open(number, "wb") as file:  # noqa: PTH123 - it is open already
+            file.writelines(_unchanged(payload))
+            os.fchmod(number, 0o444)
+            file.flush()
+            os.fsync(number)
+        Path(name).replace(place)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync(place.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 _DIGITS = 64

@@ -1,5 +1,6 @@
 """Files that never change, as payloads: they are mapped and not read into memory, and processes share what is mapped."""
 
+import errno
 import mmap
 import os
 import weakref
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,7 @@ class Identity:
     device: int
     inode: int
     changed: int
+    """When anything about it was changed last, in ns; unlike the time of its content, nobody can set it."""
     size: int
 
 
@@ -26,7 +30,7 @@ class Handle:
         self.number = number
         weakref.finalize(self, os.close, number)
         told = os.fstat(number)
-        self.identity = Identity(device=told.st_dev, inode=told.st_ino, changed=told.st_mtime_ns, size=told.st_size)
+        self.identity = Identity(device=told.st_dev, inode=told.st_ino, changed=told.st_ctime_ns, size=told.st_size)
 
 
 class InFile(Payload):
@@ -61,5 +65,23 @@ class InFile(Payload):
             return memoryview(bytearray())
         place = self._begin + begin
         odd = place % mmap.ALLOCATIONGRANULARITY
-        whole = mmap.mmap(self._handle.number, odd + size, access=access, offset=place - odd)
+        try:
+            whole = mmap.mmap(self._handle.number, odd + size, access=access, offset=place - odd)
+        except OSError as problem:
+            if problem.errno not in _EXHAUSTED:
+                raise
+            content = memoryview(_read(self._handle.number, place, size))
+            return content if access == mmap.ACCESS_COPY else content.toreadonly()
         return memoryview(whole)[odd:]
+
+
+def _read(number: int, place: int, size: int) -> bytearray:
+    """Return what would have been mapped, had the process not as many maps and open files as it may have."""
+    content = bytearray(size)
+    rest = memoryview(content)
+    while rest:
+        got = os.preadv(number, [rest], place + size - len(rest))
+        if not got:
+            raise ValueError("a file that is shorter than it was")
+        rest = rest[got:]
+    return content

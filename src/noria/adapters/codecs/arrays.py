@@ -8,6 +8,7 @@ from noria.core.errors import Invalid
 from noria.core.payloads import Payload
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -24,7 +25,7 @@ class Arrays:
         """Return the array's npy file; one that holds Python objects is refused."""
         from numpy.lib import format as npy  # noqa: PLC0415 - whoever has an array has loaded it
 
-        array = cast("NDArray[Any]", value)
+        array = without_gaps(cast("NDArray[Any]", value))
         if array.dtype.hasobject:
             raise Invalid(
                 "an array of Python objects could only be pickled",
@@ -49,17 +50,31 @@ class Arrays:
             if npy.read_magic(header) != (1, 0):
                 return npy.read_array(io.BytesIO(content), allow_pickle=False)
             shape, by_columns, kind = npy.read_array_header_1_0(header)
+            if kind.hasobject:  # what were numbers in the file would be addresses
+                raise Invalid("these bytes are no array that is trusted: its items are Python objects")
             return np.ndarray(shape, kind, content, header.tell(), order="F" if by_columns else "C")
         except (TypeError, ValueError) as problem:
             raise Invalid(f"these bytes are no array: {problem}") from problem
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of type, shape and values; whether rows or columns come first in memory does not matter."""
-        array = cast("NDArray[Any]", value)
-        return digests.of_parts([array.dtype.str.encode(), repr(array.shape).encode(), content_of(array)])
+        array = without_gaps(cast("NDArray[Any]", value))
+        return digests.of_parts([_told_of(array.dtype), repr(array.shape).encode(), content_of(array)])
 
 
 _MOST_HEADER = 1 << 16
+
+
+def without_gaps(array: "NDArray[Any]") -> "NDArray[Any]":
+    """Return an array in which nothing lies between the fields of its records; that would be chance."""
+    import numpy as np  # noqa: PLC0415 - see Arrays.encode
+
+    if array.dtype.names is None or array.dtype.hasobject:
+        return array
+    bare = np.zeros(array.shape, array.dtype)
+    for field in array.dtype.names:
+        bare[field] = without_gaps(array[field])
+    return bare
 
 
 def content_of(array: "NDArray[Any]") -> memoryview:
@@ -67,3 +82,10 @@ def content_of(array: "NDArray[Any]") -> memoryview:
     import numpy as np  # noqa: PLC0415 - see Arrays.encode
 
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _told_of(kind: "np.dtype[Any]") -> bytes:
+    """Return the type of an array in words; that of records with the names of their fields."""
+    from numpy.lib import format as npy  # noqa: PLC0415 - see Arrays.encode
+
+    return kind.str.encode() if kind.names is None else repr(npy.dtype_to_descr(kind)).encode()

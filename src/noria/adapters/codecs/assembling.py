@@ -2,14 +2,13 @@
 
 import base64
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import Any, cast
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from noria.adapters.codecs import trust
+from noria.adapters.codecs import making, trust
 from noria.adapters.codecs.dismantling import MARK, Tree
 from noria.core.errors import Invalid
 
@@ -62,10 +61,10 @@ class Assembly:
     def chance(self, told: dict[str, Any]) -> Any:  # noqa: ANN401 - see read
         """Return a source of random numbers that goes on where it stood."""
         number = self._begin()
-        state: dict[str, Any] = self.read(told["v"])
-        kind = str(state["bit_generator"])
-        if kind not in _CHANCES:
-            raise trust.refused(f"numpy.random.{kind}")
+        state: Any = self.read(told["v"])
+        kind: Any = state["bit_generator"] if making.is_plain(state) else None
+        if type(kind) is not str or kind not in _CHANCES:
+            raise Invalid("these bytes are no estimator: a source of random numbers of no known kind")
         bits = getattr(np.random, kind)()
         made = np.random.Generator(bits) if told[MARK] == "chance" else np.random.RandomState(bits)
         if isinstance(made, np.random.RandomState):
@@ -79,11 +78,22 @@ class Assembly:
         """Return an object as its type makes it, in its state."""
         kind = trust.type_named(self._names[int(told["type"])])
         number = self._begin()
-        made = self._made[number] = _make(kind, told[MARK], self.read(told["args"]))
-        _restore(made, self.read(told.get("state")))
-        for key, item in told.get("items", ()):
-            made[self.read(key)] = self.read(item)
+        made = self._made[number] = making.make(kind, told[MARK], self.read(told["args"]))
+        making.restore(made, self.read(told.get("state")))
+        if issubclass(kind, dict):
+            made.update(self.pairs(told["items"]))
         return made
+
+    def pairs(self, told: list[Any]) -> dict[Any, Any]:
+        """Return a dictionary."""
+        return {self.key(key): self.read(item) for key, item in told}
+
+    def key(self, tree: Tree) -> Any:  # noqa: ANN401 - see read
+        """Return what is a key, or in a set. Raises `Invalid` for what is compared by code."""
+        key = self.read(tree)
+        if not making.is_key(key):
+            raise Invalid(f"these bytes are no estimator: a {type(key).__name__} as a key")
+        return key
 
     def _begin(self) -> int:
         """Take the next number, in the order in which things were met when they were dismantled."""
@@ -103,41 +113,29 @@ def _field(name: Any, kind: Any, shape: list[int] | None = None) -> tuple[Any, .
     return (name, inner) if shape is None else (name, inner, tuple(shape))
 
 
-def _make(kind: type[Any], how: str, arguments: list[Any]) -> Any:  # noqa: ANN401 - see Assembly.read
-    if how == "new":
-        return kind.__new__(kind, *arguments)
-    if trust.is_estimator(kind):
-        raise Invalid(f"an estimator {kind.__qualname__} is made by its state alone")
-    if how == "cython":
-        return getattr(import_module(kind.__module__), f"__pyx_unpickle_{kind.__name__}")(kind, *arguments)
-    return kind(*arguments)
-
-
-def _restore(made: Any, state: Any) -> None:  # noqa: ANN401 - see Assembly.read
-    if state is None:
-        return
-    if hasattr(made, "__setstate__"):
-        made.__setstate__(state)
-        return
-    fields, slots = cast("tuple[dict[str, Any], dict[str, Any]]", state if type(state) is tuple else (state, {}))
-    for name, value in ((fields or {}) | slots).items():
-        object.__setattr__(made, name, value)
-
-
 def _masked(assembly: Assembly, told: dict[str, Any]) -> Any:  # noqa: ANN401 - see Assembly.read
     data, mask, fill_value = (assembly.read(part) for part in told["v"])
+    if type(data) is not np.ndarray or not making.is_plain([mask, fill_value]):
+        raise Invalid("these bytes are no estimator: a masked array of what is none")
     return np.ma.MaskedArray(data, mask=mask, fill_value=fill_value)
+
+
+def _number(assembly: Assembly, told: dict[str, Any]) -> Any:  # noqa: ANN401 - see Assembly.read
+    array = assembly.read(told["v"])
+    if not making.is_array(array):
+        raise Invalid("these bytes are no estimator: a number in what is no array")
+    return array[()]
 
 
 _READERS: Mapping[str, Callable[[Assembly, dict[str, Any]], Any]] = {
     "float": lambda _, told: float(told["v"]),
     "tuple": lambda assembly, told: tuple(assembly.read(item) for item in told["v"]),
-    "set": lambda assembly, told: {assembly.read(item) for item in told["v"]},
-    "frozenset": lambda assembly, told: frozenset(assembly.read(item) for item in told["v"]),
-    "dict": lambda assembly, told: {assembly.read(key): assembly.read(item) for key, item in told["v"]},
+    "set": lambda assembly, told: {assembly.key(item) for item in told["v"]},
+    "frozenset": lambda assembly, told: frozenset(assembly.key(item) for item in told["v"]),
+    "dict": lambda assembly, told: assembly.pairs(told["v"]),
     "slice": lambda assembly, told: slice(*(assembly.read(item) for item in told["v"])),
     "bytes": lambda _, told: base64.b64decode(told["v"]),
-    "number": lambda assembly, told: assembly.read(told["v"])[()],
+    "number": _number,
     "dtype": lambda _, told: dtype_of(told["v"]),
     "masked": _masked,
     "same": Assembly.same,
@@ -148,5 +146,4 @@ _READERS: Mapping[str, Callable[[Assembly, dict[str, Any]], Any]] = {
     "legacy chance": Assembly.chance,
     "new": Assembly.object,
     "called": Assembly.object,
-    "cython": Assembly.object,
 }

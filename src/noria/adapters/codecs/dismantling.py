@@ -15,7 +15,8 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from noria.adapters.codecs import trust
+from noria.adapters.codecs import making, trust
+from noria.core.errors import Invalid
 
 MARK = "$"
 Tree = Any
@@ -76,16 +77,26 @@ class Dismantled:
 
     def _spell_object(self, value: Any) -> Tree:  # noqa: ANN401 - see spell
         kind = cast("type[Any]", type(value))
-        tree = {"type": self._number(trust.name_of_type(kind))}
+        tree: dict[str, Any] = {"type": self._number(trust.name_of_type(kind))}
         make, arguments, state = cast("tuple[Any, tuple[Any, ...], Any]", (*value.__reduce_ex__(2), None)[:3])
         if isinstance(value, dict):
-            arguments, items = arguments if make is kind else (), cast("dict[Any, Any]", value)
-            return tree | {MARK: "called", "args": self.spell(list(arguments)), "items": self._pairs(items)}
-        how, arguments = _made(kind, make, arguments)
-        return tree | {MARK: how, "args": self.spell(list(arguments)), "state": self.spell(state)}
+            making.check_made(kind, "called", [])
+            return tree | {MARK: "called", "args": self.spell([]), "items": self._pairs(cast("dict[Any, Any]", value))}
+        how, given = _made(kind, make, arguments)
+        making.check_made(kind, how, given)
+        making.check_state(kind, state)
+        return tree | {MARK: how, "args": self.spell(given), "state": self.spell(making.state_of(kind, state))}
 
     def _pairs(self, value: dict[Any, Any]) -> Tree:
-        return [[self.spell(key), self.spell(item)] for key, item in value.items()]
+        return [[self.spell_key(key), self.spell(item)] for key, item in value.items()]
+
+    def spell_key(self, value: Any) -> Tree:  # noqa: ANN401 - see spell
+        """Return the tree of a key, or of what is in a set."""
+        if not making.is_key(value):
+            raise Invalid(
+                f"the estimator holds a {type(value).__name__} as a key", hint="use texts or numbers for keys"
+            )
+        return self.spell(value)
 
     def _number(self, name: str) -> int:
         return self._names.setdefault(name, len(self._names))
@@ -108,16 +119,16 @@ def _chance(value: object) -> tuple[str, dict[str, Any]] | None:
     return None
 
 
-def _made(kind: type[Any], make: Any, arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:  # noqa: ANN401 - a function of some kind
+def _made(kind: type[Any], make: Any, arguments: tuple[Any, ...]) -> tuple[str, list[Any]]:  # noqa: ANN401 - a function of some kind
     """Say how an object is made again, told by how pickle would make it, and of what."""
     name = getattr(make, "__name__", "")
     if make is kind:
-        return "called", arguments
+        return "called", [*arguments]
     if arguments and arguments[0] is kind:
         if make is getattr(copyreg, "__newobj__", None) or name == "newObj":
-            return "new", arguments[1:]
-        if name == f"__pyx_unpickle_{kind.__name__}":
-            return "cython", arguments[1:]
+            return "new", [*arguments[1:]]
+        if name == f"__pyx_unpickle_{kind.__name__}" and not arguments[-1]:  # Cython's own, of one without a state
+            return "called", []
     raise trust.refused(f"{kind.__module__}.{kind.__qualname__}")
 
 
@@ -127,7 +138,7 @@ def _spell_masked(pieces: Dismantled, value: Any) -> Tree:  # noqa: ANN401 - Num
 
 def _spell_set(pieces: Dismantled, value: set[Any] | frozenset[Any]) -> Tree:
     """Return the tree of a set; its order is chance, and that of its items' spellings is not."""
-    return {MARK: type(value).__name__, "v": [pieces.spell(item) for item in sorted(value, key=repr)]}
+    return {MARK: type(value).__name__, "v": [pieces.spell_key(item) for item in sorted(value, key=repr)]}
 
 
 _AS_JSON = frozenset({type(None), bool, int, str})

@@ -54,12 +54,11 @@ class Files:
             weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
         place = self._scratch / payload.digest
         if not place.exists():
-            half = tempfile.mkdtemp(dir=self._scratch)
-            with tarfile.open(fileobj=BufferedReader(Reading(payload)), mode="r|") as archive:
-                archive.extractall(half, filter="data")
-            with contextlib.suppress(OSError):  # another thread was here first
-                Path(half).rename(place)
-            shutil.rmtree(half, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=self._scratch, ignore_cleanup_errors=True) as half:
+                with tarfile.open(fileobj=BufferedReader(Reading(payload)), mode="r|") as archive:
+                    archive.extractall(half, filter="data")
+                with contextlib.suppress(OSError):  # another thread was here first
+                    Path(half).rename(place)
         return next(place.iterdir())
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
@@ -69,8 +68,6 @@ class Files:
 
 class _Archive(Payload):
     """The archive of a file or folder, made of what lies there each time it is read."""
-
-    may_change = True
 
     def __init__(self, root: Path) -> None:
         self._root = root

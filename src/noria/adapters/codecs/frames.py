@@ -3,7 +3,6 @@
 They are written as they lie in memory, not compressed, so that they can be read where the file is mapped.
 """
 
-import contextlib
 import io
 from typing import TYPE_CHECKING, Any, cast
 
@@ -78,10 +77,21 @@ def _read(payload: Payload) -> "pl.DataFrame":
     """Read a frame, a large one where it lies: PyArrow can do that, and Polars takes over what lies there."""
     import polars as pl  # noqa: PLC0415 - a program without frames does not pay for it
 
-    if payload.size >= _LARGE_BYTES:
-        with contextlib.suppress(NotInstalled, NotImplementedError, ValueError):  # PyArrow reads no 128 bits
-            return cast("pl.DataFrame", cast("Any", pl).from_arrow(arrow.read(payload), rechunk=False))
-    return pl.read_ipc(io.BytesIO(payload.view()))
+    table = _table(payload) if payload.size >= _LARGE_BYTES else None
+    try:
+        if table is None:
+            return pl.read_ipc(io.BytesIO(payload.view()))
+        return cast("pl.DataFrame", cast("Any", pl).from_arrow(table, rechunk=False))
+    except pl.exceptions.PanicException as problem:  # no Exception, so that nobody else would catch it
+        raise Invalid(f"these bytes are no frame: {problem}") from None
+
+
+def _table(payload: Payload) -> arrow.Table | None:
+    """Return the table where it lies; None without PyArrow, and for integers of 128 bits, which it does not read."""
+    try:
+        return arrow.read(payload)
+    except (NotInstalled, NotImplementedError):
+        return None
 
 
 def _digest(frame: "pl.DataFrame") -> str:

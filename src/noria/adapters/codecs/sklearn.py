@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from noria.adapters.codecs import trust
-from noria.adapters.codecs.arrays import content_of
+from noria.adapters.codecs.arrays import content_of, without_gaps
 from noria.adapters.codecs.framing import framed, split
 from noria.adapters.codecs.plain import too_deep
 from noria.core.errors import Invalid, NoriaError, NotInstalled
@@ -53,12 +53,7 @@ class Estimators:
         from noria.adapters.codecs.assembling import Assembly  # noqa: PLC0415 - see encode
 
         header, rest = split(payload, "estimator")
-        try:
-            return Assembly(header["names"], _arrays(header["arrays"], rest)).read(header["tree"])
-        except NoriaError:
-            raise
-        except Exception as problem:
-            raise Invalid(f"these bytes are no estimator: {type(problem).__name__}: {problem}") from problem
+        return Assembly(header["names"], _arrays(header["arrays"], rest)).read(header["tree"])
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the bytes, which are the only ones that the state has."""
@@ -67,14 +62,9 @@ class Estimators:
 
 def _stored(array: "NDArray[Any]") -> tuple[Mapping[str, Any], Payload]:
     """Return what an array is, and its content; what lies between the fields of a record is chance, and left out."""
-    import numpy as np  # noqa: PLC0415 - see Estimators.encode
-    from numpy.lib import format as npy  # noqa: PLC0415 - see above
+    from numpy.lib import format as npy  # noqa: PLC0415 - see Estimators.encode
 
-    if array.dtype.names is not None:
-        bare = np.zeros(array.shape, array.dtype)
-        for field in array.dtype.names:
-            bare[field] = array[field]
-        array = bare
+    array = without_gaps(array)
     by_columns = array.flags.f_contiguous and not array.flags.c_contiguous
     content = content_of(array.T if by_columns else array)
     told = {"dtype": npy.dtype_to_descr(array.dtype), "shape": array.shape, "order": "F" if by_columns else "C"}

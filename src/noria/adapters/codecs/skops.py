@@ -42,9 +42,11 @@ class SkopsEstimators:
         """Say no."""
         return False
 
-    def encode(self, value: object) -> Payload:
-        """Raise, for nothing is accepted."""
-        raise NotImplementedError
+    def encode(self, value: object) -> Payload:  # noqa: ARG002 - the port's signature
+        """Raise `Invalid`, for nothing is accepted."""
+        raise Invalid(
+            "nothing is written with skops any more", hint="use the codec of estimators, which `standard` asks first"
+        )
 
     def decode(self, payload: Payload) -> object:
         """Read the estimator. Raises `Invalid` when the bytes name a type that is not trusted; nothing of it is run."""

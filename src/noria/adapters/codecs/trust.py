@@ -1,68 +1,13 @@
-"""What a stored estimator may be made of; of a name that is not found here nothing is made.
-
-No module is imported to look for a name but those of scikit-learn, SciPy and NumPy, and the three of Python named below.
-"""
+"""Finds what a stored estimator names; of a name that is not on one of the lists nothing is imported."""
 
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any, cast
 
+from noria.adapters.codecs.trusted import FUNCTIONS, HOMES, TYPES, VALUES
 from noria.core.errors import Invalid
-
-_LOSSES = (
-    "AbsoluteError ExponentialLoss HalfBinomialLoss HalfGammaLoss HalfMultinomialLoss HalfPoissonLoss HalfSquaredError"
-    " HalfTweedieLoss HalfTweedieLossIdentity HuberLoss PinballLoss"
-)
-_INSIDE = {
-    "collections": "OrderedDict defaultdict",
-    "functools": "partial",
-    "scipy.interpolate._interpolate": "interp1d",
-    "sklearn._loss._loss": " ".join(f"Cy{loss}" for loss in _LOSSES.split()),
-    "sklearn._loss.link": "HalfLogitLink IdentityLink Interval LogLink LogitLink MultinomialLogit",
-    "sklearn._loss.loss": _LOSSES,
-    "sklearn.calibration": "_CalibratedClassifier _SigmoidCalibration",
-    "sklearn.cluster._birch": "_CFNode _CFSubcluster",
-    "sklearn.cluster._bisect_k_means": "_BisectingTree",
-    "sklearn.ensemble._hist_gradient_boosting.predictor": "TreePredictor",
-    "sklearn.gaussian_process._gpc": "_BinaryGaussianProcessClassifierLaplace",
-    "sklearn.gaussian_process.kernels": "CompoundKernel ConstantKernel DotProduct ExpSineSquared Exponentiation Matern"
-    " PairwiseKernel Product RBF RationalQuadratic Sum WhiteKernel",
-    "sklearn.linear_model._sgd_fast": "EpsilonInsensitive Hinge ModifiedHuber SquaredEpsilonInsensitive SquaredHinge",
-    "sklearn.metrics._dist_metrics": "ChebyshevDistance64 EuclideanDistance64 ManhattanDistance64 MinkowskiDistance64",
-    "sklearn.metrics._scorer": "_CurveScorer _MultimetricScorer _PassthroughScorer _Scorer",
-    "sklearn.model_selection._split": "GroupKFold GroupShuffleSplit KFold LeaveOneGroupOut LeaveOneOut PredefinedSplit"
-    " RepeatedKFold RepeatedStratifiedKFold ShuffleSplit StratifiedGroupKFold StratifiedKFold StratifiedShuffleSplit"
-    " TimeSeriesSplit",
-    "sklearn.neighbors._ball_tree": "BallTree",
-    "sklearn.neighbors._kd_tree": "KDTree",
-    "sklearn.neural_network._stochastic_optimizers": "AdamOptimizer SGDOptimizer",
-    "sklearn.tree._tree": "Tree",
-    "sklearn.utils._bunch": "Bunch",
-    "sklearn.utils._metadata_requests": "MetadataRequest MethodMetadataRequest",
-} | {f"scipy.sparse._{kind}": f"{kind}_matrix {kind}_array" for kind in ("bsr", "coo", "csc", "csr", "dia", "lil")}
-TRUSTED = frozenset(f"{module}.{name}" for module, names in _INSIDE.items() for name in names.split())
-"""Types that estimators hold inside; beside them, scikit-learn's own estimators themselves are trusted.
-
-None runs code of its caller's when it is made. What a `partial` would call must be trusted itself. Trees and sparse
-matrices index memory by the numbers in them, so a forged one could read beyond it: bytes reach the codec only from
-blobs, whose digest the database keeps.
-"""
-
-_CALCULATE = ("sklearn.metrics", "sklearn.feature_selection")
-"""Rooms of scikit-learn whose public functions calculate from their arguments and do nothing else."""
-_HANDED_ON = frozenset(
-    f"builtins.{kind.__name__}" for kind in (bool, dict, float, int, list, object, set, str, tuple)
-) | {
-    "numpy.max",
-    "numpy.mean",
-    "numpy.median",
-    "numpy.min",
-    "sklearn.cluster._kmeans._kmeans_single_elkan",
-    "sklearn.cluster._kmeans._kmeans_single_lloyd",
-    "sklearn.utils.validation.check_array",
-}
 
 
 def name_of_type(kind: type[Any]) -> str:
@@ -71,8 +16,11 @@ def name_of_type(kind: type[Any]) -> str:
 
 
 def name_of_value(value: Any) -> str:  # noqa: ANN401 - a function, or a type that is handed on
-    """Return the name of a function or of a type that calculates; raises `Invalid` for one that is not trusted."""
-    return _checked(_name(value), value, value_named)
+    """Return the name of a function or of a type that is handed on; raises `Invalid` for one that is not trusted."""
+    said = str(getattr(value, "__name__", type(value).__qualname__))
+    full = f"{getattr(value, '__module__', type(value).__module__)}.{said}"
+    places = [full] if full in VALUES else sorted(name for name in VALUES if name.rpartition(".")[2] == said)
+    return next((name for name in places if value_named(name) is value), None) or _checked(full, value, value_named)
 
 
 def check(name: str) -> None:
@@ -85,12 +33,15 @@ def check(name: str) -> None:
 
 @cache
 def type_named(name: str) -> type[Any]:
-    """Return the type that may be made; raises `Invalid` for any other name, which is not imported."""
-    module, _, kind = name.rpartition(".")
-    if name in TRUSTED:
-        return cast("type[Any]", _inside(module, kind, name))
-    if module.startswith("sklearn.") and "tests" not in module.split("."):
-        found = _inside(module, kind, name)
+    """Return the type that may be made; raises `Invalid` for any other name.
+
+    It is one of the list, or an estimator: a `BaseEstimator` that a module of the other list defines itself.
+    """
+    module, _, said = name.rpartition(".")
+    if name in TYPES:
+        return cast("type[Any]", _inside(module, said, name))
+    if module in HOMES:
+        found = _inside(module, said, name)
         if isinstance(found, type) and found.__module__ == module and is_estimator(cast("type[Any]", found)):
             return cast("type[Any]", found)
     raise refused(name)
@@ -99,18 +50,22 @@ def type_named(name: str) -> type[Any]:
 @cache
 def value_named(name: str) -> Any:  # noqa: ANN401 - see name_of_value
     """Return the function or the type that may be handed on; raises `Invalid` for any other name."""
-    room, _, said = name.rpartition(".")
-    if name in _HANDED_ON:
-        return _inside(room, said, name)
-    if room == "numpy":
-        found = _inside(room, said, name)
-        if isinstance(found, _numpy().ufunc) or (isinstance(found, type) and issubclass(found, _numpy().generic)):
-            return found
-    if room == "scipy.special" and isinstance(found := _inside(room, said, name), _numpy().ufunc):
-        return found
-    if room in _CALCULATE and isinstance(found := _inside(room, said, name), FunctionType):
-        return found
-    raise refused(name)
+    if name not in VALUES:
+        raise refused(name)
+    module, _, said = name.rpartition(".")
+    return _inside(module, said, name)
+
+
+def is_function(value: object) -> bool:
+    """Say whether it is one of the functions that a `partial` may be of."""
+    return type(value) is FunctionType and any(
+        value_named(name) is value for name in FUNCTIONS if name.rpartition(".")[2] == value.__name__
+    )
+
+
+def said_of(value: object) -> str:
+    """Return how a function is called, and of anything else its type; nothing of the value itself is asked."""
+    return value.__qualname__ if type(value) is FunctionType else type(value).__qualname__
 
 
 def is_estimator(kind: type[Any]) -> bool:
@@ -136,17 +91,6 @@ def _module(kind: type[Any]) -> str:
     return "sklearn._loss._loss" if kind.__module__ == "_loss" else kind.__module__  # as some builds of it say
 
 
-def _name(value: Any) -> str:  # noqa: ANN401 - see name_of_value
-    name = cast("str", getattr(value, "__qualname__", None) or getattr(value, "__name__", repr(value)))
-    if getattr(_numpy(), name, None) is value:
-        return f"numpy.{name}"
-    if isinstance(value, _numpy().ufunc):
-        return f"scipy.special.{name}"
-    module = str(getattr(value, "__module__", type(value).__module__))
-    public = next((room for room in _CALCULATE if module.startswith(f"{room}.")), module)
-    return f"{public}.{name}"
-
-
 def _inside(module: str, name: str, full: str) -> object:
     try:
         return getattr(import_module(module), name)
@@ -154,7 +98,3 @@ def _inside(module: str, name: str, full: str) -> object:
         raise Invalid(
             f"the estimator holds {full}, which is not there", hint="install the scikit-learn that it was written with"
         ) from problem
-
-
-def _numpy() -> ModuleType:
-    return import_module("numpy")
