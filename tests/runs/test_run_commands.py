@@ -179,9 +179,20 @@ def waits(x):
 def shouts():
     return loud(1)
 
+@nr.step
+def stands(x):
+    Path("begun").touch()
+    while not Path("go").exists():
+        time.sleep(0.02)
+    return x
+
 @nr.pipeline
 def many():
     return waits.map(list(range(100)), concurrency=2)
+
+@nr.pipeline
+def standing():
+    return stands.map(list(range(4)), concurrency=2)
 """
 
 
@@ -226,6 +237,17 @@ def test_ctrl_c_ends_a_run_at_once_and_says_how_it_goes_on(loud_here, tmp_path):
     assert f"is given back: what is finished stays, and noria resume {run} goes on" in err
     with loud_here("resume", run, "--json") as process:
         assert told(process.communicate(timeout=60)[0])["result"] == list(range(100))
+
+
+def test_ctrl_c_does_not_wait_for_items_that_hear_nothing(loud_here, tmp_path):
+    with loud_here("run", "loud.py:standing") as process:
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert "is given back" in err
 
 
 def test_words_are_followed_until_the_run_ends(loud_here, tmp_path, noria_here):

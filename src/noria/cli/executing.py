@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from noria.boot import open_home
+from noria.cli.orphans import end_with_parent
 from noria.cli.signals import leaving_on_signals
 from noria.core.errors import LeaseLost, Unavailable
 from noria.runs.claiming import Claimed
@@ -24,7 +25,6 @@ from noria.settings import Settings
 
 NOT_NOW = 75
 """The exit status of a process whose run another one may go on with: the lease was lost, or something is away for now."""
-_DYING_SECONDS = 10.0
 _PRELOADED = ["noria.boot", "noria.cli.executing"]
 
 
@@ -68,7 +68,7 @@ class RunProcess:
 def _execute(claimed: Claimed, settings: Settings, bundle: Path | None, parent: Connection) -> None:
     """Be that process."""
     os.setsid()  # Ctrl-C is for the worker, which lets this process end in order; and its children can be ended with it
-    threading.Thread(target=_end_with, args=(parent,), name="noria-parent", daemon=True).start()
+    end_with_parent(lambda: _read_on(parent))
     here = str(Path.cwd())
     others = [place for place in sys.path if place not in {"", here}]
     sys.path[:] = others if bundle is None else [str(bundle), *others]
@@ -82,10 +82,6 @@ def _execute(claimed: Claimed, settings: Settings, bundle: Path | None, parent: 
         sys.exit(NOT_NOW)
 
 
-def _end_with(parent: Connection) -> None:
-    """End this process in order, else by force, when the worker that started it is gone."""
+def _read_on(parent: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         parent.recv_bytes()
-    os.kill(os.getpid(), signal.SIGTERM)
-    threading.Event().wait(_DYING_SECONDS)
-    os._exit(1)

@@ -49,13 +49,12 @@ class Claims:
                     assert first is not None
                     return first
                 queries.insert_params(connection, context.project, given)
+                return holder.acquire_new(connection, run.id)
             lease = holder.acquire(connection, run.id)
-            if known is not None and (lease is None or lease.token > 1):  # it is no longer new: others have had it
-                if lease is not None:
-                    holder.release_in(connection, lease)
+            if lease is not None and lease.token > 1:  # it is no longer new: others have had it
+                holder.release_in(connection, lease)
                 return known
-            assert lease is not None
-            return lease
+            return lease or known
 
         def commit(again: bool) -> Run | Lease:  # noqa: FBT001 - see Patience
             return self._around.database.write(lambda c: work(c, again=again), durability=Durability.STEP)

@@ -72,12 +72,12 @@ class Ends:
         """Let a hit be committed with what ends next."""
         self._waiting.hits.append(hit)
 
-    def add(self, end: End, *, together: bool) -> None:
+    def add(self, end: End, *, may_wait: bool) -> None:
         """Commit a try's end, unless it may wait for more. Raises as `commit` does."""
         with self.lock:
             self._waiting.ends.append(end)
             self._waiting.seconds += end.attempt.wall_seconds
-            if not together or self._waiting.is_due():
+            if not may_wait or self._waiting.is_due():
                 self.commit()
 
     def commit(self) -> None:

@@ -55,6 +55,11 @@ class Holder:
         now = self._database.lease_time(connection)
         return leases.acquire(connection, now, name=_lease_of(run), holder=self.name, seconds=self._seconds)
 
+    def acquire_new(self, connection: Connection, run: str) -> Lease:
+        """Take the lease of a run that the caller's transaction makes."""
+        now = self._database.lease_time(connection)
+        return leases.acquire_new(connection, now, name=_lease_of(run), holder=self.name, seconds=self._seconds)
+
     def keep(self, run: str, lease: Lease, *, started_in: str | None = None) -> Stop:
         """Renew the lease from now on, until `let_go`, and return what hears what is asked of the run.
 

@@ -131,7 +131,8 @@ class Performer:
                 return found
             self._around.holder.check(connection, lease, run=run.id)
             steps.flush(connection)
-            queries.drop_metrics(connection, run.id, attempt=0)
+            if lease.token > 1:  # somebody has ended it before, and may have kept metrics of the pipeline itself
+                queries.drop_metrics(connection, run.id, attempt=0)
             queries.insert_metrics(connection, run.project, metrics)
             queries.insert_params(connection, run.project, params)
             self._around.holder.release_in(connection, lease)
@@ -208,7 +209,7 @@ def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[
 
 def _waiting(connection: Connection, run: Run, needs: Needs) -> Run:
     """Let a run wait for a worker that has what a step needs; what it has finished stays."""
-    waits = replace(run, state=RunState.QUEUED, needs=rules.together([run.needs or Needs(), needs]))
+    waits = replace(run, state=RunState.QUEUED, needs=rules.needs_of_all([run.needs or Needs(), needs]))
     queries.update_run(connection, waits)
     return waits
 

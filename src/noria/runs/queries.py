@@ -36,6 +36,11 @@ from noria.store.tables import UtcTime
 _AT_ONCE = 500
 _KEEPING = (runs, attempts, hits, cached_results, params)
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
+_BECOMES = (
+    *("state", "ended_at", "codec", "digest", "blob", "inline", "error", "failed_step", "needs"),
+    *("cpu_seconds", "charged_cpu_seconds", "wall_seconds", "usd"),
+)
+"""What of a run changes while it is executed."""
 _INSERT_ATTEMPT = FencedInsert(attempts)
 _INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (Statement(insert(table)) for table in (hits, params, metrics))
 
@@ -83,6 +88,9 @@ class Kept:
 
 def insert_run(connection: Connection, run: Run) -> bool:
     """Store a new run; False when another one took its key first."""
+    if run.key is None:
+        connection.execute(insert(runs), _run_row(run))
+        return True
     try:
         with connection.begin_nested():
             connection.execute(insert(runs), _run_row(run))
@@ -93,7 +101,8 @@ def insert_run(connection: Connection, run: Run) -> bool:
 
 def update_run(connection: Connection, run: Run) -> None:
     """Store what a run has become."""
-    connection.execute(update(runs).where(runs.c.id == run.id), _run_row(run))
+    row = _run_row(run)
+    connection.execute(update(runs).where(runs.c.id == run.id), {name: row[name] for name in _BECOMES})
 
 
 def run(connection: Connection, project: str, id_: str) -> Run | None:

@@ -101,12 +101,12 @@ def must_have_code(step: str, *, finished: str, now: str, run: str) -> None:
         )
 
 
-def together(needs: Iterable[Needs]) -> Needs | None:
+def needs_of_all(needs: Iterable[Needs]) -> Needs | None:
     """Return what a worker must have to execute steps one by one; None where any worker will do.
 
-    >>> together([Needs(cpus=2), Needs(gpus=1, tags=("eu",))])
+    >>> needs_of_all([Needs(cpus=2), Needs(gpus=1, tags=("eu",))])
     Needs(timeout_seconds=None, memory_bytes=None, cpus=2.0, gpus=1.0, tags=('eu',))
-    >>> together([Needs()]) is None
+    >>> needs_of_all([Needs()]) is None
     True
     """
     found = [Needs(), *needs]

@@ -158,7 +158,7 @@ class Runs(Records):
             state=RunState.QUEUED,
             priority=priority,
             bundle=None if archive is None else self._values.blobs.put(archive),
-            needs=rules.together([*(s.needs for s in steps_reached(pipeline)), Needs(tags=tuple(tags))]),
+            needs=rules.needs_of_all([*(s.needs for s in steps_reached(pipeline)), Needs(tags=tuple(tags))]),
         )
         found = self._claims.submit(context, waiting, asked.stored)
         rules.must_be_same(found, waiting)

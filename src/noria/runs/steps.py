@@ -83,7 +83,7 @@ class Steps:
 
         """
         self._go_on()
-        return self._known.find(task) or self._try(task, together=False)
+        return self._known.find(task) or self._try(task, may_wait=False)
 
     def take_all(self, tasks: Iterable[Task], *, concurrency: int) -> list[tuple[Task, Taken]]:
         """Take many steps that do not need each other, and return each with what came of it, in their order.
@@ -122,7 +122,7 @@ class Steps:
         taken: list[tuple[Task, Taken]] = []
         for task in tasks:
             self._stop.between_steps()
-            taken.append((task, self._known.find(task, kept) or self._try(task, together=True)))
+            taken.append((task, self._known.find(task, kept) or self._try(task, may_wait=True)))
             if taken[-1][1][1] is not None:
                 break
         return taken
@@ -132,12 +132,12 @@ class Steps:
     ) -> list[tuple[Task, Taken]]:
         def attempt(task: Task) -> Taken:
             self._stop.between_steps()
-            return self._try(task, together=True, is_alone=False)
+            return self._try(task, may_wait=True, is_alone=False)
 
         known = [self._known.find(task, kept) for task in tasks]
         return take_together(tasks, known, concurrency=concurrency, attempt=attempt)
 
-    def _try(self, task: Task, *, together: bool, is_alone: bool = True) -> Taken:
+    def _try(self, task: Task, *, may_wait: bool, is_alone: bool = True) -> Taken:
         refused = refusal(task.step.needs, self._around.executor)
         if refused is not None and self._may_leave:
             raise BeyondHere(task.step.needs)
@@ -147,7 +147,7 @@ class Steps:
         while True:
             tried += 1
             done = self._try_once(task, tried=tried, is_alone=is_alone)
-            self._end(done, together=together)
+            self._end(done, may_wait=may_wait)
             if not done.again:
                 return (done.made, None) if done.made is not None else (None, done.problem)
             wait_seconds = rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
@@ -201,7 +201,7 @@ class Steps:
             said = f"returned what cannot be kept: {problem.sentence}"
             return None, params, Problem(words=said, cause=problem, may_pass=False)
 
-    def _end(self, done: _Tried, *, together: bool) -> None:
+    def _end(self, done: _Tried, *, may_wait: bool) -> None:
         """Commit a try's end, unless it may wait for more."""
         with self._ends.lock:  # numbers are given in the order of the commits
             attempt = self._attempt(done)
@@ -212,7 +212,7 @@ class Steps:
                 logs=done.telling.rest(),
                 cached=self._known.to_cache(done.task, attempt),
             )
-            self._ends.add(end, together=together)
+            self._ends.add(end, may_wait=may_wait)
 
     def _attempt(self, done: _Tried) -> Attempt:
         step = done.task.id

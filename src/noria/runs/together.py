@@ -1,8 +1,11 @@
 """Items of a map that are tried several at a time, in threads of the run's process."""
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextvars import copy_context
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from contextlib import suppress
+from contextvars import Context, copy_context
 
 from noria.runs.tasks import Taken, Task
 
@@ -18,16 +21,25 @@ def take_together(
             raise _ItemFailed(taken)
         return taken
 
-    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="noria-map")
+    unknown = [task for task, one in zip(tasks, known, strict=True) if one is None]
+    futures = {task.id: Future[Taken]() for task in unknown}
+    waiting = deque((task, futures[task.id], copy_context()) for task in unknown)
+
+    def attempt_in_turn() -> None:
+        while waiting:
+            with suppress(IndexError):  # another thread has taken the last one
+                task, future, context = waiting.popleft()
+                _fulfil(future, context, attempt_one, task)
+
+    for _ in range(min(concurrency, len(unknown))):
+        threading.Thread(target=attempt_in_turn, name="noria-map", daemon=True).start()
     try:
-        futures = [
-            None if found else pool.submit(copy_context().run, attempt_one, task)
-            for task, found in zip(tasks, known, strict=True)
-        ]
-        _end_all([future for future in futures if future is not None])
-    finally:  # on Ctrl-C nobody waits here for what is under way: it may go on for hours
-        pool.shutdown(wait=False, cancel_futures=True)
-    found = [(task, one or _result(future)) for task, one, future in zip(tasks, known, futures, strict=True)]
+        wait(futures.values(), return_when=FIRST_EXCEPTION)
+    finally:  # on Ctrl-C nobody waits for what is under way, not even the end of the process: it may go on for hours
+        for future in futures.values():
+            future.cancel()
+    wait(futures.values())
+    found = [(task, one or _result(futures[task.id])) for task, one in zip(tasks, known, strict=True)]
     return _through_first_problem(found)
 
 
@@ -39,17 +51,17 @@ class _ItemFailed(Exception):
         self.taken = taken
 
 
-def _end_all(futures: Sequence["Future[Taken]"]) -> None:
-    """Wait for all; after the first that failed, those that have not begun are left out."""
-    wait(futures, return_when=FIRST_EXCEPTION)
-    for future in futures:
-        future.cancel()
-    wait(futures)
+def _fulfil(future: "Future[Taken]", context: Context, attempt: Callable[[Task], Taken], task: Task) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(context.run(attempt, task))
+        except BaseException as problem:  # noqa: BLE001 - it is raised where the future is asked
+            future.set_exception(problem)
 
 
-def _result(future: "Future[Taken] | None") -> Taken | None:
+def _result(future: "Future[Taken]") -> Taken | None:
     """Return what came of an item, None if it was not begun; what the engine itself raised is raised."""
-    if future is None or future.cancelled():
+    if future.cancelled():
         return None
     try:
         return future.result()

@@ -45,16 +45,28 @@ def acquire(connection: Connection, now: datetime, *, name: str, holder: str, se
     one, until `forget`. `now` is the database's `lease_time`.
     """
     row = connection.execute(select(leases).where(leases.c.name == name).with_for_update()).one_or_none()
-    expires_at = now + timedelta(seconds=seconds)
     if row is None:
-        return _first(connection, Lease(name=name, holder=holder, token=1, expires_at=expires_at))
+        try:
+            with connection.begin_nested():
+                return acquire_new(connection, now, name=name, holder=holder, seconds=seconds)
+        except IntegrityError:  # another one was first
+            return None
     if row.holder != holder and row.expires_at > now and not is_dead(row.holder):
         return None
     ours = row.holder == holder and row.expires_at > now
+    expires_at = now + timedelta(seconds=seconds)
     lease = Lease(name=name, holder=holder, token=row.token if ours else row.token + 1, expires_at=expires_at)
     connection.execute(
         update(leases).where(leases.c.name == name).values(holder=holder, token=lease.token, expires_at=expires_at),
     )
+    return lease
+
+
+def acquire_new(connection: Connection, now: datetime, *, name: str, holder: str, seconds: float) -> Lease:
+    """Take the first lease under a name that nobody else knows yet."""
+    lease = Lease(name=name, holder=holder, token=1, expires_at=now + timedelta(seconds=seconds))
+    row = {"name": name, "holder": holder, "token": lease.token, "expires_at": lease.expires_at}
+    connection.execute(insert(leases), row)
     return lease
 
 
@@ -112,22 +124,6 @@ def release(connection: Connection, lease: Lease) -> None:
     connection.execute(
         update(leases).where(leases.c.name == lease.name, leases.c.token == lease.token).values(expires_at=ended),
     )
-
-
-def _first(connection: Connection, lease: Lease) -> Lease | None:
-    try:
-        with connection.begin_nested():
-            connection.execute(
-                insert(leases).values(
-                    name=lease.name,
-                    holder=lease.holder,
-                    token=lease.token,
-                    expires_at=lease.expires_at,
-                ),
-            )
-    except IntegrityError:  # another one was first
-        return None
-    return lease
 
 
 class FencedInsert:

@@ -81,5 +81,5 @@ leases = Table(
     Column("holder", String(255), nullable=False),
     Column("token", Counter, nullable=False),
     Column("expires_at", UtcTime, nullable=False),
-    Column("asked", String(16)),  # what the holder is asked to do, such as to stop; taking the lease clears it
+    Column("asked", String(16)),  # what the holder is to do, such as to stop, until it is done
 )
