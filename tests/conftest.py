@@ -2,12 +2,20 @@
 
 import importlib
 import itertools
+import json
 import os
 import pkgutil
 import random
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from obstore.store import S3Store
 
 import noria
 from noria.core.clock import SimulatedClock
@@ -77,6 +85,73 @@ def postgresql_address(postgresql_server):
     name = f"noria_{next(_numbers)}"
     postgresql_server.psql(f"CREATE DATABASE {name};")
     return postgresql_server.get_uri(name)
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory):
+    """One S3 server for the whole session, SeaweedFS from a wheel; its buckets are made when they are used."""
+    weed = shutil.which("weed", path=Path(sys.executable).parent)
+    if weed is None:
+        pytest.skip("the wheel that brings an S3 server is not for this machine")
+    folder = tmp_path_factory.mktemp("s3")
+    user = {"name": "noria", "credentials": [{"accessKey": "key", "secretKey": "secret"}], "actions": ["Admin"]}
+    (folder / "users.json").write_text(json.dumps({"identities": [user]}))
+    parts = [f"-{part}.port{kind}" for part in ("master", "volume", "filer", "s3") for kind in ("", ".grpc")]
+    ports = dict(zip(parts, free_ports(len(parts)), strict=True))
+    told = {
+        "-dir": folder,
+        "-ip": "127.0.0.1",
+        "-ip.bind": "127.0.0.1",
+        "-master.telemetry": "false",
+        "-s3": "true",
+        "-volume.max": 50,
+    }
+    options = [f"{name}={value}" for name, value in (told | ports | {"-s3.config": folder / "users.json"}).items()]
+    with (folder / "log").open("wb") as log, subprocess.Popen([weed, "server", *options], stdout=log, stderr=log) as it:
+        try:
+            yield answering(f"http://127.0.0.1:{ports['-s3.port']}", it, folder / "log")
+        finally:
+            it.kill()
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch):
+    """The address of an empty place in a bucket, which is opened with what stands in the environment."""
+    known = {"ACCESS_KEY_ID": "key", "SECRET_ACCESS_KEY": "secret", "REGION": "us-east-1"}
+    for name, value in (known | {"ENDPOINT": s3_server, "ALLOW_HTTP": "true"}).items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    return f"s3://noria/home-{next(_numbers)}"
+
+
+def free_ports(number):
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def answering(address, process, log):
+    """Wait until the server answers and takes what is put, and return its address."""
+    store = S3Store(
+        "noria",
+        endpoint=address,
+        access_key_id="key",
+        secret_access_key="secret",
+        region="us-east-1",
+        client_options={"allow_http": True},
+        retry_config={"max_retries": 0},
+    )
+    until = time.monotonic() + 60
+    while True:
+        try:
+            store.put("ready", b"yes")
+        except Exception as problem:
+            if process.poll() is not None or time.monotonic() > until:
+                raise AssertionError(log.read_text()[-2000:]) from problem
+            time.sleep(0.1)
+        else:
+            return address
 
 
 def _fresh(address):

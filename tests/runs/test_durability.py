@@ -16,7 +16,8 @@ from tests_runs_house import START, house_on, open_house
 
 import noria.pipelines as nr
 from noria.core.clock import SimulatedClock
-from noria.core.errors import CodeChanged, Conflict, Invalid, LeaseLost, NotFound
+from noria.core.errors import CodeChanged, Conflict, Invalid, LeaseLost, NotFound, Unavailable
+from noria.runs.model import RunState
 from noria.store.opening import open_database
 
 calls = deque()  # not a list: what a step's own list holds is part of its code, and these change
@@ -314,6 +315,57 @@ def test_threads_that_say_the_same_key_get_the_same_run_and_each_step_runs_once(
     assert len({run.id for run in results}) == 1
     assert [run.result for run in results] == [[0, 1, 2, 3]] * 4
     assert sorted(calls) == [0, 1, 2, 3]
+
+
+@nr.step
+def thick():
+    calls.append("thick")
+    return "x" * 10_000
+
+
+@nr.step
+def length(text):
+    calls.append("length")
+    return len(text)
+
+
+@nr.pipeline
+def thick_and_length():
+    return length(thick())
+
+
+@pytest.mark.parametrize("verb", ["put", "payload"])
+def test_a_storage_that_does_not_answer_for_a_while_is_waited_for_and_no_step_is_done_again(
+    house, ann, monkeypatch, verb
+):
+    first = house.runs().run(ann, thick_and_length)
+    calls.clear()
+    whole, away = getattr(house.blobs, verb), [Unavailable("away", hint="later")] * 3
+
+    def answer(what):
+        if away:
+            raise away.pop()
+        return whole(what)
+
+    monkeypatch.setattr(house.blobs, verb, answer)
+    again = house.runs().rerun(ann, first.id, from_step="thick" if verb == "put" else "length")
+
+    assert (again.state, again.result, away) == (RunState.SUCCEEDED, 10_000, [])
+    assert list(calls) == ["thick" if verb == "put" else "length"]
+
+
+def test_a_storage_that_is_away_for_long_ends_nothing_and_the_run_goes_on_later(house, ann, watch, monkeypatch):
+    def away(_):
+        raise Unavailable("the storage is away", hint="later")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.blobs, "put", away)
+        with pytest.raises(Unavailable, match="the storage is away"):
+            house.runs(stopwatch=watch).run(ann, thick_and_length, key="k")
+    (run,) = house.runs().list(ann)
+    assert run.state is RunState.RUNNING
+
+    assert house.runs().run(ann, thick_and_length, key="k").result == 10_000
 
 
 def test_a_long_step_keeps_its_lease(house, ann):

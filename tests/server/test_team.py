@@ -1,4 +1,4 @@
-"""The law of a team: two of each process over one PostgreSQL work together, and nothing is decided or kept twice."""
+"""The law of a team: two of each process over one PostgreSQL and one bucket work together, and nothing is decided or kept twice."""
 
 import os
 import signal
@@ -15,17 +15,18 @@ from noria.settings import Settings
 
 
 class Team:
-    """Processes that share a database, blobs and a log, and nothing else."""
+    """Processes that share a database, blobs in S3 and a log, and nothing else."""
 
-    def __init__(self, folder, address):
+    def __init__(self, folder, address, blobs):
         self.folder = folder
         self.places = {
             "home": address,
-            "blobs": str(folder / "blobs"),
+            "blobs": blobs,
             "key_file": str(folder / "key"),
             "log_folder": str(folder / "log"),
         }
         self.environment = ENVIRONMENT | {f"NORIA_{name.upper()}": place for name, place in self.places.items()}
+        self.environment |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
         self.processes = []
 
     def start(self, *words):
@@ -56,8 +57,8 @@ class Team:
 
 
 @pytest.fixture
-def team(tmp_path, postgresql_address):
-    made = Team(tmp_path, postgresql_address)
+def team(tmp_path, postgresql_address, s3):
+    made = Team(tmp_path, postgresql_address, s3)
     yield made
     made.end()
 

@@ -3,20 +3,23 @@
 import errno
 import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from noria.core.errors import Corrupt, Invalid, NotFound
+from noria.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from noria.core.payloads import Chain, Payload, Reading
 from noria.store.blobs import open_blobs
 
 LARGE = random.Random(1).randbytes(9_000_001)
 
 
-@pytest.fixture(params=["folder", "object storage"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def stores(request, tmp_path):
-    return open_blobs("memory:///" if request.param == "object storage" else str(tmp_path / "blobs"))
+    if request.param == "s3":
+        return open_blobs(request.getfixturevalue("s3"))
+    return open_blobs("memory:///" if request.param == "memory" else str(tmp_path / "blobs"))
 
 
 def file_of(digest, tmp_path):
@@ -150,21 +153,6 @@ def test_the_bytes_are_on_the_disk_before_they_have_their_name(blobs, tmp_path, 
     assert [file.name for file in file_of(digest, tmp_path).parent.iterdir()] == [digest]
 
 
-def test_bytes_that_could_not_be_written_leave_nothing_behind(blobs, tmp_path):
-    class Broken(Payload):
-        def chunks(self):
-            yield b"half"
-            raise OSError(28, "No space left on device")
-
-    broken = Broken(b"half of it")
-    broken.digest = "ab" * 32
-
-    with pytest.raises(OSError, match="No space left"):
-        blobs.put(broken)
-
-    assert list((tmp_path / "blobs" / "ab").iterdir()) == []
-
-
 def test_a_damaged_file_is_found_out_though_its_time_was_set_back(blobs, tmp_path):
     digest = blobs.put(LARGE)
     blobs.payload(digest)
@@ -194,3 +182,30 @@ def test_what_cannot_be_mapped_for_want_of_files_is_read_into_memory(blobs, monk
     assert found.view().readonly
     assert bytes(found.part(3, 100)) == LARGE[3:103]
     assert b"".join(found.chunks()) == LARGE
+
+
+def test_a_storage_that_cannot_be_asked_is_said_in_words_and_may_be_tried_again(monkeypatch):
+    for name, value in {"ENDPOINT": "http://127.0.0.1:9", "ALLOW_HTTP": "true", "REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    stores = open_blobs("s3://noria/home")
+    verbs = (lambda: stores.put(b"x"), lambda: stores.get("0" * 64), lambda: stores.payload("0" * 64), stores.all)
+
+    with ThreadPoolExecutor() as threads:  # each tries for seconds
+        said = [future.exception() for future in [threads.submit(lambda verb=verb: list(verb())) for verb in verbs]]
+
+    assert {type(problem) for problem in said} == {Unavailable}
+    assert all(problem.sentence.startswith("the storage of blobs cannot be used: Generic S3 error") for problem in said)
+    assert not any("\n" in problem.sentence for problem in said)
+
+
+def test_a_full_disk_is_said_in_words_and_leaves_nothing_behind(blobs, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(Unavailable, match="cannot be used: .* No space left on device"):
+            blobs.put(LARGE)
+
+    assert [place for place in (tmp_path / "blobs").rglob("*") if place.is_file()] == []
+    assert blobs.get(blobs.put(LARGE)) == LARGE

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import func, insert, select
 
-from noria.core.errors import Corrupt, Invalid, NotFound
+from noria.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from noria.store.database import Durability
 from noria.store.opening import open_database
 from noria.store.tables import leases, metadata
@@ -88,6 +88,22 @@ def test_two_processes_worth_of_databases_on_one_file_wait_for_each_other(tmp_pa
     assert homes[0].read(lambda c: c.execute(select(func.count()).select_from(leases)).scalar_one()) == 200
     for home in homes:
         home.close()
+
+
+def test_a_full_disk_is_said_in_words_and_what_is_asked_again_when_there_is_room_is_written(database):
+    size = database.write(lambda c: c.exec_driver_sql("PRAGMA max_page_count = 1").scalar())
+
+    def much(connection):
+        for number in range(1000):
+            put(connection, f"{number:0200}")
+
+    with pytest.raises(Unavailable, match="the metadata database cannot be written: database or disk is full"):
+        database.write(much)
+    assert names(database) == set()
+
+    database.write(lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {size + 1000}"))
+    database.write(much)
+    assert len(names(database)) == 1000
 
 
 def test_a_write_inside_a_write_is_refused_on_sqlite(database):

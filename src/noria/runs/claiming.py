@@ -7,7 +7,7 @@ from noria.core.context import Context
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.model import Needs
-from noria.runs import queries, waiting
+from noria.runs import observed, queries, waiting
 from noria.runs.executors import lacking
 from noria.runs.holding import ASKED, QUEUE
 from noria.runs.model import Asked, Param, Run, RunState
@@ -48,7 +48,7 @@ class Claims:
                     first = queries.run_of_key(connection, context.project, run.key or "")
                     assert first is not None
                     return first
-                queries.insert_params(connection, context.project, given)
+                observed.insert_params(connection, context.project, given)
                 return holder.acquire_new(connection, run.id)
             lease = holder.acquire(connection, run.id)
             if lease is not None and lease.token > 1:  # it is no longer new: others have had it
@@ -77,7 +77,7 @@ class Claims:
             if known is None and not queries.insert_run(connection, run):
                 known = queries.run_of_key(connection, context.project, run.key or "")
             if known is None:
-                queries.insert_params(connection, context.project, given)
+                observed.insert_params(connection, context.project, given)
             after_commit(connection, QUEUE)
             return known or run
 

@@ -3,7 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 
-from noria.runs import queries
+from noria.runs import observed, queries
 from noria.runs.model import Attempt, Hit, LogPart, Metric, Param, Run
 from noria.runs.surroundings import Surroundings
 from noria.store.database import Connection, Durability
@@ -52,9 +52,9 @@ class _Waiting:
     def write(self, connection: Connection, project: str) -> None:
         queries.insert_attempts(connection, project, [end.attempt for end in self.ends])
         queries.insert_hits(connection, project, self.hits)
-        queries.insert_metrics(connection, project, [metric for end in self.ends for metric in end.metrics])
-        queries.insert_params(connection, project, [param for end in self.ends for param in end.params])
-        queries.insert_logs(connection, project, [part for end in self.ends for part in end.logs])
+        observed.insert_metrics(connection, project, [metric for end in self.ends for metric in end.metrics])
+        observed.insert_params(connection, project, [param for end in self.ends for param in end.params])
+        observed.insert_logs(connection, project, [part for end in self.ends for part in end.logs])
         queries.put_cached(connection, project, [end.cached for end in self.ends if end.cached is not None])
 
 

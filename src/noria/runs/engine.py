@@ -97,6 +97,8 @@ class Engine:
         try:
             return self._values.keep(whole)
         except NoriaError as problem:
+            if problem.retriable:
+                raise
             raise BadPipeline(f"what it returned cannot be kept: {problem.sentence}", hint=problem.hint) from problem
 
     def _failed(self, problem: StepFailed) -> Ended:

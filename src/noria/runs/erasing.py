@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from noria.core.context import Context
 from noria.core.errors import NotFound
-from noria.runs import queries
+from noria.runs import forgetting
 from noria.runs.model import Artifact
 from noria.runs.values import Values
 from noria.store.database import Connection, Database
@@ -29,7 +29,7 @@ class RunEraser:
 
     def find(self, context: Context, keys: Collection[str], *, column: str) -> list[Artifact]:
         """Return the kept values that hold one of the keys: in the dataset's key `column`, or in any text."""
-        kept = self._database.read(lambda c: queries.artifacts(c, context.project))
+        kept = self._database.read(lambda c: forgetting.artifacts(c, context.project))
         return [artifact for artifact in kept if self._holds(artifact, frozenset(keys), column)]
 
     def erase(self, context: Context, keys: Collection[str], *, column: str) -> int:
@@ -39,14 +39,16 @@ class RunEraser:
         """
         found = self.find(context, keys, column=column)
         for blob in {artifact.blob for artifact in found if artifact.blob}:
-            if not self._database.read(lambda c, blob=blob: queries.is_of_others(c, context.project, blob)):
+            if not self._database.read(lambda c, blob=blob: forgetting.is_of_others(c, context.project, blob)):
                 self._values.blobs.drop(blob)
 
         def work(connection: Connection) -> None:
-            queries.forget_artifacts(connection, context.project, [artifact.digest for artifact in found])
+            forgetting.forget_artifacts(connection, context.project, [artifact.digest for artifact in found])
             for key in keys:
                 if not key.isdigit():  # a number stands in texts for many things
-                    queries.rewrite_texts(connection, context.project, key, lambda text, key=key: _blotted(text, key))
+                    forgetting.rewrite_texts(
+                        connection, context.project, key, lambda text, key=key: _blotted(text, key)
+                    )
 
         self._database.write(work)
         return len(found)

@@ -11,7 +11,7 @@ from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
 from noria.pipelines.model import Needs
-from noria.runs import queries, rules
+from noria.runs import observed, queries, rules
 from noria.runs.engine import Ended, Engine
 from noria.runs.holding import QUEUE
 from noria.runs.known import Finished
@@ -132,9 +132,9 @@ class Performer:
             self._around.holder.check(connection, lease, run=run.id)
             steps.flush(connection)
             if lease.token > 1:  # somebody has ended it before, and may have kept metrics of the pipeline itself
-                queries.drop_metrics(connection, run.id, attempt=0)
-            queries.insert_metrics(connection, run.project, metrics)
-            queries.insert_params(connection, run.project, params)
+                observed.drop_metrics(connection, run.id, attempt=0)
+            observed.insert_metrics(connection, run.project, metrics)
+            observed.insert_params(connection, run.project, params)
             self._around.holder.release_in(connection, lease)
             so_far = _with_spent(connection, run)
             if isinstance(how, Asked):

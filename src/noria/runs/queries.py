@@ -1,40 +1,23 @@
-"""All SQL of runs."""
+"""The SQL of runs, of their attempts, and of results that were there before."""
 
-import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Executable,
-    Row,
-    Table,
-    bindparam,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-    union,
-    update,
-)
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Conflict
 from noria.pipelines.model import Needs
-from noria.runs.model import Artifact, Attempt, AttemptState, Hit, LogPart, Metric, Param, Progress, Run, RunState
-from noria.runs.tables import attempts, cached_results, hits, logs, metrics, params, progress, runs
+from noria.runs.model import Artifact, Attempt, AttemptState, Hit, Run, RunState
+from noria.runs.tables import artifact_of, artifact_or_none, artifact_row, attempts, cached_results, hits, runs
 from noria.store.database import Database
 from noria.store.leases import FencedInsert, Lease
-from noria.store.statements import Statement
+from noria.store.statements import Statement, upsert
 from noria.store.tables import UtcTime
 
-_AT_ONCE = 500
-_KEEPING = (runs, attempts, hits, cached_results, params)
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
 _BECOMES = (
     *("state", "ended_at", "codec", "digest", "blob", "inline", "error", "failed_step", "needs"),
@@ -42,29 +25,13 @@ _BECOMES = (
 )
 """What of a run changes while it is executed."""
 _INSERT_ATTEMPT = FencedInsert(attempts)
-_INSERT_HIT, _INSERT_PARAM, _INSERT_METRIC = (Statement(insert(table)) for table in (hits, params, metrics))
+_INSERT_HIT = Statement(insert(hits))
 
 Cacheable = tuple[str, datetime, Attempt]
 """A key for the cache, the time before which a result under it is replaced, and the attempt that made the new one."""
 
 
-def _upsert(table: Table, *, when: ColumnElement[bool] | None = None) -> Statement:
-    """Return a statement that inserts a row, or replaces the one with its key where `when` holds."""
-    key = [column.name for column in table.primary_key]
-    others = [column.name for column in table.columns if column.name not in key]
-
-    def build(insert: Any) -> Executable:  # noqa: ANN401 - see Statement
-        new = insert(table)
-        return new.on_conflict_do_update(
-            index_elements=key, set_={name: new.excluded[name] for name in others}, where=when
-        )
-
-    return Statement(build)
-
-
-_PUT_CACHED = _upsert(cached_results, when=cached_results.c.made_at < bindparam("stale", type_=UtcTime))
-_PUT_PROGRESS = _upsert(progress)
-_PUT_LOG = _upsert(logs)
+_PUT_CACHED = upsert(cached_results, when=cached_results.c.made_at < bindparam("stale", type_=UtcTime))
 _CACHED = Statement(
     select(
         *(
@@ -184,7 +151,7 @@ def _attempt_row(project: str, attempt: Attempt) -> dict[str, Any]:
         "peak_bytes": attempt.peak_bytes,
         "usd": attempt.usd,
         "error": attempt.error,
-        **_artifact_row(attempt.artifact),
+        **artifact_row(attempt.artifact),
     }
 
 
@@ -206,7 +173,7 @@ def attempts_of(connection: Connection, project: str, run_id: str, *, after: int
             cpu_seconds=row.cpu_seconds,
             peak_bytes=row.peak_bytes,
             usd=row.usd,
-            artifact=_artifact(row),
+            artifact=artifact_or_none(row),
             error=row.error,
         )
         for row in connection.execute(query)
@@ -225,7 +192,7 @@ def insert_hits(connection: Connection, project: str, found: Sequence[Hit]) -> N
             "source_run": hit.source_run,
             "source_number": hit.source_number,
             "cpu_seconds": hit.cpu_seconds,
-            **_artifact_row(hit.artifact),
+            **artifact_row(hit.artifact),
         }
         for hit in found
     ]
@@ -244,7 +211,7 @@ def hits_of(connection: Connection, project: str, run_id: str) -> list[Hit]:
             source_run=row.source_run,
             source_number=row.source_number,
             cpu_seconds=row.cpu_seconds,
-            artifact=_some_artifact(row),
+            artifact=artifact_of(row),
         )
         for row in connection.execute(select(hits).where(hits.c.run == run_id, hits.c.project == project))
     ]
@@ -271,108 +238,12 @@ def put_cached(connection: Connection, project: str, made: Sequence[Cacheable]) 
             "cpu_seconds": attempt.cpu_seconds,
             "made_at": attempt.started_at,
             "stale": stale,
-            **_artifact_row(attempt.artifact),
+            **artifact_row(attempt.artifact),
         }
         for key, stale, attempt in made
     ]
     if rows:
         _PUT_CACHED.write_all(connection, rows)
-
-
-def insert_logs(connection: Connection, project: str, parts: Sequence[LogPart]) -> None:
-    """Store pieces of what attempts wrote; those of an attempt that a crash cut short are written over."""
-    if parts:
-        _PUT_LOG.write_all(connection, [{"project": project} | _fields(part) for part in parts])
-
-
-def logs_of(
-    connection: Connection, project: str, run_id: str, *, step: str | None, since: datetime | None = None
-) -> list[LogPart]:
-    """Return what a run's attempts, or those of a step and of what is part of it, wrote, in the order in which it came."""
-    query = select(logs).where(logs.c.run == run_id, logs.c.project == project)
-    if step is not None:
-        parts = [logs.c.step.startswith(f"{step}{mark}", autoescape=True) for mark in "[/"]
-        query = query.where(or_(logs.c.step == step, *parts))
-    if since is not None:
-        query = query.where(logs.c.at >= since)
-    return [
-        LogPart(run=row.run, step=row.step, attempt=row.attempt, part=row.part, at=row.at, text=row.text)
-        for row in connection.execute(query.order_by(logs.c.at, logs.c.step, logs.c.attempt, logs.c.part))
-    ]
-
-
-def put_progress(connection: Connection, project: str, told: Progress) -> None:
-    """Store how far a step is, in place of what it said before."""
-    _PUT_PROGRESS.write(connection, {"project": project} | _fields(told))
-
-
-def progress_of(connection: Connection, project: str, run_id: str) -> list[Progress]:
-    """Return how far a run's steps are."""
-    query = select(progress).where(progress.c.run == run_id, progress.c.project == project).order_by(progress.c.at)
-    return [
-        Progress(run=row.run, step=row.step, done=row.done, total=row.total, words=row.words, at=row.at)
-        for row in connection.execute(query)
-    ]
-
-
-def insert_params(connection: Connection, project: str, found: Iterable[Param]) -> None:
-    """Store params; one that a step logs again replaces what it logged before."""
-    for param in found:
-        here = (params.c.run == param.run) & (params.c.step == param.step) & (params.c.name == param.name)
-        if param.step:
-            connection.execute(delete(params).where(here))
-        row = {"run": param.run, "step": param.step, "name": param.name, "project": project, "words": param.words}
-        _INSERT_PARAM.write(connection, row | _artifact_row(param.artifact))
-
-
-def params_of(connection: Connection, project: str, run_id: str) -> list[Param]:
-    """Return what a run was given (no step), and what its steps logged."""
-    query = select(params).where(params.c.run == run_id, params.c.project == project)
-    return [
-        Param(run=row.run, step=row.step, name=row.name, words=row.words, artifact=_some_artifact(row))
-        for row in connection.execute(query.order_by(params.c.step, params.c.name))
-    ]
-
-
-def insert_metrics(connection: Connection, project: str, found: Iterable[Metric]) -> None:
-    """Store metrics."""
-    rows = [
-        {
-            "run": metric.run,
-            "attempt": metric.attempt,
-            "name": metric.name,
-            "position": metric.position,
-            "project": project,
-            "step": metric.step,
-            "value": None if math.isnan(metric.value) else metric.value,
-            "at": metric.at,
-        }
-        for metric in found
-    ]
-    if rows:
-        _INSERT_METRIC.write_all(connection, rows)
-
-
-def drop_metrics(connection: Connection, run_id: str, *, attempt: int) -> None:
-    """Take away what an attempt recorded; what a pipeline itself records is written anew each time it runs."""
-    connection.execute(delete(metrics).where(metrics.c.run == run_id, metrics.c.attempt == attempt))
-
-
-def metrics_of(connection: Connection, project: str, run_id: str) -> list[Metric]:
-    """Return a run's metrics, in the order of attempts, names and positions."""
-    query = select(metrics).where(metrics.c.run == run_id, metrics.c.project == project)
-    return [
-        Metric(
-            run=row.run,
-            attempt=row.attempt,
-            step=row.step,
-            name=row.name,
-            position=row.position,
-            value=math.nan if row.value is None else row.value,
-            at=row.at,
-        )
-        for row in connection.execute(query.order_by(metrics.c.attempt, metrics.c.name, metrics.c.position))
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,72 +266,14 @@ def spent(connection: Connection, run_id: str) -> Spent:
     return Spent(cpu_seconds=cpu or 0.0, taken_cpu_seconds=taken_cpu or 0.0, wall_seconds=wall or 0.0, usd=usd)
 
 
-def _fields(thing: LogPart | Progress) -> dict[str, Any]:
-    return {entry.name: getattr(thing, entry.name) for entry in fields(thing)}
-
-
-def artifacts(connection: Connection, project: str) -> list[Artifact]:
-    """Return every value that a project's runs keep, each once."""
-    columns = ("codec", "digest", "blob", "inline")
-    parts = [
-        select(*(table.c[name] for name in columns)).where(table.c.project == project, table.c.codec.is_not(None))
-        for table in _KEEPING
-    ]
-    rows: Sequence[Row[Any]] = connection.execute(union(*parts)).all()
-    return [_some_artifact(row) for row in rows]
-
-
-def is_of_others(connection: Connection, project: str, blob: str) -> bool:
-    """Say whether runs of another project keep the same bytes."""
-    queries = (select(table.c.blob).where(table.c.blob == blob, table.c.project != project) for table in _KEEPING)
-    return any(connection.execute(query.limit(1)).first() is not None for query in queries)
-
-
-def forget_artifacts(connection: Connection, project: str, digests: Sequence[str]) -> None:
-    """Take values out of the cache and away from attempts, runs and params that have them."""
-    nothing = dict.fromkeys(("codec", "digest", "blob", "inline"))
-    for begin in range(0, len(digests), _AT_ONCE):
-        some = digests[begin : begin + _AT_ONCE]
-        for table in (cached_results, hits, params):
-            connection.execute(delete(table).where(table.c.project == project, table.c.digest.in_(some)))
-        theirs = (attempts.c.project == project) & attempts.c.digest.in_(some)
-        connection.execute(update(attempts).where(theirs).values(**nothing, state=AttemptState.ERASED.value))
-        connection.execute(update(runs).where(runs.c.project == project, runs.c.digest.in_(some)).values(**nothing))
-
-
-def rewrite_texts(connection: Connection, project: str, word: str, rewritten: Callable[[str], str]) -> None:
-    """Rewrite what was logged, told and raised in a project's runs wherever it has a word."""
-    for column in (logs.c.text, progress.c.words, params.c.words, attempts.c.error, runs.c.error):
-        table = column.table
-        assert isinstance(table, Table)
-        here = (table.c.project == project) & column.contains(word, autoescape=True)
-        for row in connection.execute(select(*table.primary_key.columns, column.label("said")).where(here)).mappings():
-            same = [key == row[key.name] for key in table.primary_key.columns]
-            connection.execute(update(table).where(*same).values({column: rewritten(row["said"])}))
-
-
-def _artifact_row(artifact: Artifact | None) -> dict[str, str | None]:
-    if artifact is None:
-        return {"codec": None, "digest": None, "blob": None, "inline": None}
-    return {"codec": artifact.codec, "digest": artifact.digest, "blob": artifact.blob, "inline": artifact.inline}
-
-
-def _artifact(row: Row[Any]) -> Artifact | None:
-    return None if row.codec is None else _some_artifact(row)
-
-
-def _some_artifact(row: Row[Any]) -> Artifact:
-    return Artifact(codec=row.codec, digest=row.digest, blob=row.blob, inline=row.inline)
-
-
 def _run_row(run: Run) -> dict[str, Any]:
     plain = {name: getattr(run, name) for name in _RUN_COLUMNS}
     needs = None if run.needs is None else msgspec.to_builtins(run.needs)
-    return plain | {"state": run.state.value, "needs": needs} | _artifact_row(run.artifact)
+    return plain | {"state": run.state.value, "needs": needs} | artifact_row(run.artifact)
 
 
 def _run(row: Row[Any]) -> Run:
     told: dict[str, Any] = {name: getattr(row, name) for name in _RUN_COLUMNS}
     needs = None if row.needs is None else msgspec.convert(row.needs, Needs)
-    told |= {"state": RunState(row.state), "artifact": _artifact(row), "needs": needs}
+    told |= {"state": RunState(row.state), "artifact": artifact_or_none(row), "needs": needs}
     return Run(**told)

@@ -9,7 +9,7 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core.context import Context
 from noria.core.errors import NotFound
-from noria.runs import queries
+from noria.runs import observed, queries
 from noria.runs.model import Attempt, Hit, LogPart, Metric, Param, Progress, Run, RunState
 from noria.runs.values import Value, Values
 from noria.store.database import Database
@@ -47,7 +47,7 @@ class Records:
     def params(self, context: Context, run: str) -> tuple[Param, ...]:
         """Return what a run was given, and what its steps logged."""
         id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.params_of(connection, context.project, id_)))
+        return tuple(self._database.read(lambda connection: observed.params_of(connection, context.project, id_)))
 
     def logs(
         self, context: Context, run: str, *, step: str | None = None, since: datetime | None = None
@@ -55,18 +55,18 @@ class Records:
         """Return what a run's attempts, or those of one step, wrote so far, in the order in which it came."""
         id_, project = self.get(context, run).id, context.project
         return tuple(
-            self._database.read(lambda connection: queries.logs_of(connection, project, id_, step=step, since=since))
+            self._database.read(lambda connection: observed.logs_of(connection, project, id_, step=step, since=since))
         )
 
     def progress(self, context: Context, run: str) -> tuple[Progress, ...]:
         """Return how far a run's steps say that they are."""
         id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.progress_of(connection, context.project, id_)))
+        return tuple(self._database.read(lambda connection: observed.progress_of(connection, context.project, id_)))
 
     def metrics(self, context: Context, run: str) -> tuple[Metric, ...]:
         """Return a run's metrics, in the order of attempts, names and positions."""
         id_ = self.get(context, run).id
-        return tuple(self._database.read(lambda connection: queries.metrics_of(connection, context.project, id_)))
+        return tuple(self._database.read(lambda connection: observed.metrics_of(connection, context.project, id_)))
 
     def list(
         self, context: Context, *, pipeline: str | None = None, state: RunState | str | None = None, limit: int = 50
@@ -88,7 +88,7 @@ class Records:
         return self._readable(found)
 
     def _params_of(self, context: Context, run: Run) -> Sequence[Param]:
-        return self._database.read(lambda connection: queries.params_of(connection, context.project, run.id))
+        return self._database.read(lambda connection: observed.params_of(connection, context.project, run.id))
 
     def _readable(self, run: Run, made: Value | None = None) -> Run:
         """Return the run with a reader for its result, which reads it once."""

@@ -9,7 +9,7 @@ from noria.core.errors import LeaseLost, NoriaError
 from noria.pipelines.model import Cached, Failure
 from noria.runs import queries, rules
 from noria.runs.ends import End, Ends
-from noria.runs.executors import Call, Outcome, Problem, refusal
+from noria.runs.executors import Arguments, Call, Outcome, Problem, refusal
 from noria.runs.known import Finished, Known
 from noria.runs.model import Attempt, AttemptState, Metric, Param, Run
 from noria.runs.recorder import Recorder
@@ -18,9 +18,10 @@ from noria.runs.surroundings import Surroundings
 from noria.runs.tasks import Taken, Task
 from noria.runs.telling import Telling
 from noria.runs.together import take_together
-from noria.runs.values import Value, words
+from noria.runs.values import Value, take, words
 from noria.store.database import Connection
 from noria.store.leases import Lease
+from noria.store.patience import Patience
 
 _MOST_TOGETHER = 256
 """Steps that do not need each other are looked up together, so many at a time."""
@@ -165,7 +166,7 @@ class Steps:
         telling = Telling(self._run, task.id, attempt, self._around, self._ends.check, self._stop)
         call = Call(
             step=task.step,
-            arguments=task.arguments,
+            arguments=_patient(self._around.patience, task.arguments),
             told=telling.recorder,
             stop=self._stop,
             run=self._run.id,
@@ -196,8 +197,10 @@ class Steps:
             said = f"logged a param that cannot be kept: {problem.sentence}"
             return None, [], Problem(words=said, cause=problem, may_pass=False)
         try:
-            return self._around.values.keep(outcome.returned), params, None
+            return self._around.patience.ask(lambda _: self._around.values.keep(outcome.returned)), params, None
         except NoriaError as problem:
+            if problem.retriable:  # the storage does not answer: this step is done again when the run goes on
+                raise
             said = f"returned what cannot be kept: {problem.sentence}"
             return None, params, Problem(words=said, cause=problem, may_pass=False)
 
@@ -259,3 +262,8 @@ class Steps:
             )
             for name, value in told.params.items()
         ]
+
+
+def _patient(patience: Patience, arguments: Arguments) -> Arguments:
+    """Return what fetches arguments from a storage that may not answer for a while."""
+    return lambda taking=take: patience.ask(lambda _: arguments(taking))

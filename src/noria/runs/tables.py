@@ -1,7 +1,10 @@
 """Where runs, attempts, hits, cached results, params and metrics are kept."""
 
-from sqlalchemy import Column, Connection, Float, Index, Integer, String, Table, Text, event, text
+from typing import Any
 
+from sqlalchemy import Column, Connection, Float, Index, Integer, Row, String, Table, Text, event, text
+
+from noria.runs.model import Artifact
 from noria.store.tables import Counter, Json, UtcTime, metadata
 
 _ID, _DIGEST, _NAME = 64, 64, 255
@@ -169,3 +172,20 @@ metrics = Table(
     Column("value", Float),  # none is NaN, which SQLite cannot store
     Column("at", UtcTime, nullable=False),
 )
+
+
+def artifact_row(artifact: Artifact | None) -> dict[str, str | None]:
+    """Return the columns of an artifact, or of none."""
+    if artifact is None:
+        return {"codec": None, "digest": None, "blob": None, "inline": None}
+    return {"codec": artifact.codec, "digest": artifact.digest, "blob": artifact.blob, "inline": artifact.inline}
+
+
+def artifact_or_none(row: Row[Any]) -> Artifact | None:
+    """Return the artifact of a row that may have none."""
+    return None if row.codec is None else artifact_of(row)
+
+
+def artifact_of(row: Row[Any]) -> Artifact:
+    """Return the artifact of a row."""
+    return Artifact(codec=row.codec, digest=row.digest, blob=row.blob, inline=row.inline)

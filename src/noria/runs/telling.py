@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from noria.core.errors import Unavailable
-from noria.runs import queries, rules
+from noria.runs import observed, rules
 from noria.runs.logs import Log
 from noria.runs.model import LogPart, Progress, Run
 from noria.runs.recorder import Recorder, Told
@@ -54,7 +54,7 @@ class Telling:
 
     def _hand_on(self, text: str) -> None:
         parts = [*self._unheard, self._part(text)]
-        is_told = self._write(lambda connection: queries.insert_logs(connection, self._run.project, parts))
+        is_told = self._write(lambda connection: observed.insert_logs(connection, self._run.project, parts))
         self._unheard = [] if is_told else parts
 
     def _progress(self, told: Told) -> None:
@@ -66,7 +66,7 @@ class Telling:
         self._told_at = now
         at = self._around.clock.now()
         shown = Progress(run=self._run.id, step=self._step, done=done, total=total, words=rules.storable(words), at=at)
-        self._write(lambda connection: queries.put_progress(connection, self._run.project, shown))
+        self._write(lambda connection: observed.put_progress(connection, self._run.project, shown))
 
     def _write(self, work: Callable[[Connection], None]) -> bool:
         """Commit what is told, and say whether it was: no step stands still for a database that does not answer."""

@@ -1,10 +1,11 @@
 """Bytes by their SHA-256: in a folder, or in S3, Google or Azure storage."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from noria.core import digests
 from noria.core.clock import RealClock
 from noria.core.digests import Buffer
-from noria.core.errors import Corrupt, Invalid, NotFound
+from noria.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
 from noria.store.mapping import Handle, Identity, InFile
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 _AT_A_TIME = 2
 _MOST_CHECKED = 10_000
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""What a disk says that takes no more, and may later."""
 _FRESH_FOR = timedelta(hours=1)
 """A blob that is put again is as good as new when it is older than this: garbage collection spares what is new."""
 
@@ -50,16 +53,19 @@ class Blobs:
     def put(self, payload: Payload | Buffer) -> str:
         """Store the bytes so that they survive loss of power, and return their SHA-256, as 64 hexadecimal digits.
 
-        Large ones pass through in pieces. Raises `Invalid` when they change meanwhile, as a file may.
+        Large ones pass through in pieces. Raises `Invalid` when they change meanwhile, as a file may, and `Unavailable`,
+        as all that follows, when the storage does not answer or takes no more.
         """
         payload = payload if isinstance(payload, Payload) else Payload(payload)
-        if not self._is_fresh(payload):
-            self._write(payload)
+        with _asking():
+            if not self._is_fresh(payload):
+                self._write(payload)
         return payload.digest
 
     def get(self, digest: str) -> bytes:
         """Return the bytes; raises `NotFound` if there are none, `Corrupt` if they are not what was stored."""
-        return _sound(digest, bytes(self._found(digest).bytes()))
+        with _asking():
+            return _sound(digest, bytes(self._found(digest).bytes()))
 
     def payload(self, digest: str) -> Payload:
         """Return the bytes, large ones as a file that is read where it lies; raises as `get` does.
@@ -67,7 +73,8 @@ class Blobs:
         A file in the folder is checked once in a process, and again when it is no longer the one that was checked.
         """
         if self.folder is None:
-            return self._fetched(digest)
+            with _asking():
+                return self._fetched(digest)
         try:
             handle = Handle(os.open(self.folder / _place(digest), os.O_RDONLY))
         except FileNotFoundError as problem:
@@ -91,7 +98,7 @@ class Blobs:
         """Delete the bytes; dropping what is not there is fine."""
         import obstore  # noqa: PLC0415 - see _write
 
-        with contextlib.suppress(FileNotFoundError):
+        with _asking(), contextlib.suppress(FileNotFoundError):
             obstore.delete(self._store, _place(digest))
 
     def has(self, digest: str) -> bool:
@@ -99,7 +106,8 @@ class Blobs:
         import obstore  # noqa: PLC0415 - see _write
 
         try:
-            obstore.head(self._store, _place(digest))
+            with _asking():
+                obstore.head(self._store, _place(digest))
         except FileNotFoundError:
             return False
         return True
@@ -108,11 +116,12 @@ class Blobs:
         """Yield what is stored."""
         import obstore  # noqa: PLC0415 - see _write
 
-        for page in cast("Any", obstore).list(self._store):
-            for entry in page:
-                digest = entry["path"].rpartition("/")[2]
-                if len(digest) == _DIGITS:
-                    yield Stored(digest=digest, size=entry["size"], at=entry["last_modified"])
+        with _asking():
+            entries = [entry for page in cast("Any", obstore).list(self._store) for entry in page]
+        for entry in entries:
+            digest = entry["path"].rpartition("/")[2]
+            if len(digest) == _DIGITS:
+                yield Stored(digest=digest, size=entry["size"], at=entry["last_modified"])
 
     def _write(self, payload: Payload) -> None:
         """Write the bytes under another name, and rename that: what is there is never changed in place."""
@@ -171,6 +180,20 @@ def open_blobs(address: str) -> Blobs:
     folder = Path(address).absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return Blobs(LocalStore(prefix=str(folder)), folder=folder)
+
+
+@contextlib.contextmanager
+def _asking() -> Generator[None]:
+    """Say in words what storage says that cannot be asked now, and raise it as what may be tried again."""
+    try:
+        yield
+    except Exception as problem:
+        is_full = isinstance(problem, OSError) and problem.errno in _FULL
+        if not is_full and not type(problem).__module__.startswith("obstore"):
+            raise
+        said = str(problem).partition("\n")[0]
+        hint = "is there room, is the network up, and do the credentials in the environment open it?"
+        raise Unavailable(f"the storage of blobs cannot be used: {said}", hint=hint) from problem
 
 
 def _unchanged(payload: Payload) -> Iterator[Buffer]:

@@ -214,6 +214,8 @@ def _translated(problem: BaseException) -> BaseException:
             f"the metadata database stayed locked for {_BUSY_SECONDS:.0f} seconds",
             hint="another process holds a long transaction; end it, or use PostgreSQL",
         )
+    if isinstance(cause, sqlite3.OperationalError) and "disk" in str(cause):
+        return Unavailable(f"the metadata database cannot be written: {cause}", hint="make room on its disk")
     return problem
 
 

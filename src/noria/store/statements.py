@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import Connection, Dialect, Executable
+from sqlalchemy import ColumnElement, Connection, Dialect, Executable, Table
 from sqlalchemy.exc import DBAPIError
 
 from noria.store.tables import Json, UtcTime
@@ -91,6 +91,20 @@ class Statement:
             built = self._clause if isinstance(self._clause, Executable) else self._clause(_insert(connection.dialect))
             known = self._compiled[connection.dialect.name] = _compile(built, connection.dialect)
         return known
+
+
+def upsert(table: Table, *, when: ColumnElement[bool] | None = None) -> Statement:
+    """Return a statement that inserts a row, or replaces the one with its key where `when` holds."""
+    key = [column.name for column in table.primary_key]
+    others = [column.name for column in table.columns if column.name not in key]
+
+    def build(insert: Any) -> Executable:  # noqa: ANN401 - see Statement
+        new = insert(table)
+        return new.on_conflict_do_update(
+            index_elements=key, set_={name: new.excluded[name] for name in others}, where=when
+        )
+
+    return Statement(build)
 
 
 def _insert(dialect: Dialect) -> Any:  # noqa: ANN401 - two functions of the same shape without a type in common
