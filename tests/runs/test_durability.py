@@ -336,7 +336,7 @@ def thick_and_length():
 
 @pytest.mark.parametrize("verb", ["put", "payload"])
 def test_a_storage_that_does_not_answer_for_a_while_is_waited_for_and_no_step_is_done_again(
-    house, ann, monkeypatch, verb
+    house, ann, monkeypatch, caplog, verb
 ):
     first = house.runs().run(ann, thick_and_length)
     calls.clear()
@@ -352,6 +352,7 @@ def test_a_storage_that_does_not_answer_for_a_while_is_waited_for_and_no_step_is
 
     assert (again.state, again.result, away) == (RunState.SUCCEEDED, 10_000, [])
     assert list(calls) == ["thick" if verb == "put" else "length"]
+    assert [record.message for record in caplog.records] == ["away; it is waited for, up to 300 seconds"]
 
 
 def test_a_storage_that_is_away_for_long_ends_nothing_and_the_run_goes_on_later(house, ann, watch, monkeypatch):

@@ -1,5 +1,6 @@
-"""Waits for a database that does not answer: one that is started again takes nothing away from who waits for it."""
+"""Waits for a database or a storage that does not answer: one that is started again takes nothing from who waits for it."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -11,11 +12,12 @@ Answer = TypeVar("Answer")
 
 _FIRST_WAIT_SECONDS = 0.05
 _LONGEST_WAIT_SECONDS = 1.0
+_log = logging.getLogger("noria.store")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long to wait for the database, and how."""
+    """How long to wait, and how."""
 
     seconds: float
     sleep: Callable[[float], None]
@@ -32,9 +34,11 @@ class Patience:
         while True:
             try:
                 return work(begun is not None)
-            except Unavailable:
+            except Unavailable as problem:
                 now = self.stopwatch.wall()
-                begun = now if begun is None else begun
+                if begun is None:
+                    begun = now
+                    _log.warning("%s; it is waited for, up to %.0f seconds", problem.sentence, self.seconds)
                 if now - begun >= self.seconds:
                     raise
             self.sleep(wait_seconds)
