@@ -102,10 +102,10 @@ def s3_server(tmp_path_factory):
         "-dir": folder,
         "-ip": "127.0.0.1",
         "-ip.bind": "127.0.0.1",
-        "-master.telemetry": "false",
-        "-s3": "true",
         "-volume.max": 50,
+        "-master.telemetry": "false",
     }
+    told |= {"-s3": "true", "-s3.port.iceberg": 0, "-s3.port.lance": 0}  # these have ports of their own otherwise
     options = [f"{name}={value}" for name, value in (told | ports | {"-s3.config": folder / "users.json"}).items()]
     with (folder / "log").open("wb") as log, subprocess.Popen([weed, "server", *options], stdout=log, stderr=log) as it:
         try:

@@ -1,10 +1,15 @@
 """All SQL of access."""
 
-from sqlalchemy import Connection, delete, func, insert, select, text
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, text
 
 from noria.access.model import Grant, Role
 from noria.access.tables import grants
 from noria.core.context import Actor, ActorKind
+from noria.store.statements import Statement
+
+_ROLE = Statement(
+    select(grants.c.role).where(grants.c.project == bindparam("project"), grants.c.actor == bindparam("actor"))
+)
 
 
 def has_owner(connection: Connection, project: str) -> bool:
@@ -21,9 +26,8 @@ def one_at_a_time(connection: Connection) -> None:
 
 def role_of(connection: Connection, project: str, actor: Actor) -> Role | None:
     """Return the actor's role in the project, if it has one."""
-    query = select(grants.c.role).where(grants.c.project == project, grants.c.actor == str(actor))
-    role = connection.execute(query).scalar_one_or_none()
-    return None if role is None else Role(role)
+    rows = _ROLE.rows(connection, {"project": project, "actor": str(actor)})
+    return Role(rows[0][0]) if rows else None
 
 
 def put(connection: Connection, project: str, grant: Grant) -> None:

@@ -25,7 +25,10 @@ _BECOMES = (
 )
 """What of a run changes while it is executed."""
 _INSERT_ATTEMPT = FencedInsert(attempts)
-_INSERT_HIT = Statement(insert(hits))
+_INSERT_RUN, _INSERT_HIT = Statement(insert(runs)), Statement(insert(hits))
+_UPDATE_RUN = Statement(
+    update(runs).where(runs.c.id == bindparam("run")).values({name: bindparam(name) for name in _BECOMES})
+)
 
 Cacheable = tuple[str, datetime, Attempt]
 """A key for the cache, the time before which a result under it is replaced, and the attempt that made the new one."""
@@ -39,6 +42,12 @@ _CACHED = Statement(
             for name in ("run", "number", "cpu_seconds", "made_at", "codec", "digest", "blob", "inline")
         )
     ).where(cached_results.c.project == bindparam("project"), cached_results.c.key == bindparam("key"))
+)
+_SPENT = Statement(
+    select(
+        *(func.sum(column) for column in (attempts.c.cpu_seconds, attempts.c.wall_seconds, attempts.c.usd)),
+        select(func.sum(hits.c.cpu_seconds)).where(hits.c.run == bindparam("run")).scalar_subquery(),
+    ).where(attempts.c.run == bindparam("run"))
 )
 
 
@@ -56,11 +65,11 @@ class Kept:
 def insert_run(connection: Connection, run: Run) -> bool:
     """Store a new run; False when another one took its key first."""
     if run.key is None:
-        connection.execute(insert(runs), _run_row(run))
+        _INSERT_RUN.write(connection, _run_row(run))
         return True
     try:
         with connection.begin_nested():
-            connection.execute(insert(runs), _run_row(run))
+            _INSERT_RUN.write(connection, _run_row(run))
     except IntegrityError:
         return False
     return True
@@ -68,8 +77,7 @@ def insert_run(connection: Connection, run: Run) -> bool:
 
 def update_run(connection: Connection, run: Run) -> None:
     """Store what a run has become."""
-    row = _run_row(run)
-    connection.execute(update(runs).where(runs.c.id == run.id), {name: row[name] for name in _BECOMES})
+    _UPDATE_RUN.write(connection, _run_row(run) | {"run": run.id})
 
 
 def run(connection: Connection, project: str, id_: str) -> Run | None:
@@ -258,11 +266,7 @@ class Spent:
 
 def spent(connection: Connection, run_id: str) -> Spent:
     """Add up what a run has used so far."""
-    used = (attempts.c.cpu_seconds, attempts.c.wall_seconds, attempts.c.usd)
-    taken = select(func.sum(hits.c.cpu_seconds)).where(hits.c.run == run_id).scalar_subquery()
-    query = select(*(func.sum(column) for column in used), taken).where(attempts.c.run == run_id)
-    found: tuple[float | None, ...] = tuple(connection.execute(query).one())
-    cpu, wall, usd, taken_cpu = found
+    cpu, wall, usd, taken_cpu = _SPENT.rows(connection, {"run": run_id})[0]
     return Spent(cpu_seconds=cpu or 0.0, taken_cpu_seconds=taken_cpu or 0.0, wall_seconds=wall or 0.0, usd=usd)
 
 

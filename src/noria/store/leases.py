@@ -23,8 +23,14 @@ _HELD = Statement(
     .where(leases.c.name == bindparam("name"))
     .with_for_update()
 )
-
-
+_INSERT = Statement(
+    insert(leases).values({name: bindparam(name) for name in ("name", "holder", "token", "expires_at")})
+)
+_RELEASE = Statement(
+    update(leases)
+    .where(leases.c.name == bindparam("lease"), leases.c.token == bindparam("lease_token"))
+    .values(expires_at=bindparam("expires_at"))
+)
 _Row = tuple[int, str, datetime, str | None]
 
 
@@ -65,8 +71,7 @@ def acquire(connection: Connection, now: datetime, *, name: str, holder: str, se
 def acquire_new(connection: Connection, now: datetime, *, name: str, holder: str, seconds: float) -> Lease:
     """Take the first lease under a name that nobody else knows yet."""
     lease = Lease(name=name, holder=holder, token=1, expires_at=now + timedelta(seconds=seconds))
-    row = {"name": name, "holder": holder, "token": lease.token, "expires_at": lease.expires_at}
-    connection.execute(insert(leases), row)
+    _INSERT.write(connection, {"name": name, "holder": holder, "token": 1, "expires_at": lease.expires_at})
     return lease
 
 
@@ -121,9 +126,7 @@ def asked(connection: Connection, lease: Lease) -> str | None:
 def release(connection: Connection, lease: Lease) -> None:
     """Let go, so that the next one need not wait; the token is kept, and a lease that is not ours is left alone."""
     ended = datetime(1970, 1, 1, tzinfo=lease.expires_at.tzinfo)
-    connection.execute(
-        update(leases).where(leases.c.name == lease.name, leases.c.token == lease.token).values(expires_at=ended),
-    )
+    _RELEASE.write(connection, {"lease": lease.name, "lease_token": lease.token, "expires_at": ended})
 
 
 class FencedInsert:
