@@ -129,7 +129,7 @@ def test_a_submitted_run_whose_worker_was_lost_is_the_next_ones(any_house, ann):
     assert (run.state, list(calls)) == ("succeeded", [1])
 
 
-def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own_and_none_starves(any_house, ann):
+def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own_and_none_starves(any_house, ann, caplog):
     for x in range(48):
         any_house.runs().submit(ann, noting, params={"x": x})
     with ThreadPoolExecutor(8) as workers:
@@ -138,6 +138,7 @@ def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own_and_none_starves(
     assert sorted(calls) == list(range(48))
     assert sorted(run.result for runs in ended for run in runs) == list(range(48))
     assert all(ended)
+    assert caplog.records == []  # of a deadlock, which would be waited for
 
 
 def test_a_worker_passes_over_what_another_one_is_just_taking(postgresql_house, ann):

@@ -2,17 +2,19 @@
 
 import importlib
 import pkgutil
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 import noria
 from noria.core.errors import Conflict
+from noria.runs.tables import runs
 from noria.store import migrating
 from noria.store.opening import open_database
-from noria.store.tables import metadata
+from noria.store.tables import leases, metadata
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -51,6 +53,27 @@ def test_upgrading_twice_changes_nothing(empty_database):
     migrating.upgrade(empty_database)
 
     assert empty_database.read(migrating.revision) == migrating.NEWEST
+
+
+def test_runs_that_waited_before_there_were_leases_for_them_get_one(empty_database):
+    migrating.upgrade(empty_database)
+    texts = ("project", "pipeline", "reference", "arguments", "code", "created_by")
+    numbers = ("cpu_seconds", "charged_cpu_seconds", "wall_seconds")
+    row = dict.fromkeys(texts, "x") | dict.fromkeys(numbers, 0.0) | {"created_at": datetime(2026, 1, 1, tzinfo=UTC)}
+
+    def as_before(connection):
+        states = {"waits": "queued", "held": "queued", "ended": "failed"}
+        connection.execute(insert(runs), [row | {"id": id_, "state": state} for id_, state in states.items()])
+        held = {"name": "run/held", "holder": "a", "token": 3, "expires_at": datetime(2026, 1, 1, tzinfo=UTC)}
+        connection.execute(insert(leases), held)
+        connection.execute(text("UPDATE alembic_version SET version_num = '0010'"))
+
+    empty_database.write(as_before)
+    migrating.upgrade(empty_database)
+
+    found = empty_database.read(lambda c: c.execute(select(leases).order_by(leases.c.name)).all())
+    assert [(lease.name, lease.token) for lease in found] == [("run/held", 3), ("run/waits", 0)]
+    assert found[1].expires_at < datetime(1970, 1, 3, tzinfo=UTC)
 
 
 def test_a_home_that_a_newer_noria_has_written_is_left_alone(empty_database):

@@ -78,6 +78,7 @@ class Claims:
                 known = queries.run_of_key(connection, context.project, run.key or "")
             if known is None:
                 observed.insert_params(connection, context.project, given)
+                self._around.holder.offer(connection, run.id)
             after_commit(connection, QUEUE)
             return known or run
 

@@ -60,6 +60,11 @@ class Holder:
         now = self._database.lease_time(connection)
         return leases.acquire_new(connection, now, name=_lease_of(run), holder=self.name, seconds=self._seconds)
 
+    @staticmethod
+    def offer(connection: Connection, run: str) -> None:
+        """Let whoever is first take the run that the caller's transaction makes."""
+        leases.offer(connection, _lease_of(run))
+
     def keep(self, run: str, lease: Lease, *, started_in: str | None = None) -> Stop:
         """Renew the lease from now on, until `let_go`, and return what hears what is asked of the run.
 

@@ -20,15 +20,16 @@ Candidate = tuple[str, Needs | None]
 def next_waiting(
     connection: Connection, project: str, now: datetime, *, beyond: Collection[Needs], but: Collection[str]
 ) -> Candidate | None:
-    """Lock the run that is next and return it: the highest priority first, then the oldest.
+    """Lock the lease of the run that is next and return the run: the highest priority first, then the oldest.
 
     Left out are those that somebody executes, that need what is `beyond` the worker, and some by their ids. On
-    PostgreSQL those that another worker has locked are skipped; on SQLite there is only one that writes.
+    PostgreSQL those that another worker has locked are skipped, and a lease that was taken an instant ago is looked at
+    anew; on SQLite there is only one that writes. All who decide about a run lock its lease first, so nobody waits in a ring.
     """
     here = (*_free(project, now), *_possible(beyond), runs.c.id.not_in(but))
     for priority in _priorities(connection, select(runs.c.priority).where(*here)):
         first = select(runs.c.id, runs.c.needs).where(*here, runs.c.priority == priority).order_by(runs.c.id).limit(1)
-        row = connection.execute(first.with_for_update(skip_locked=True)).one_or_none()
+        row = connection.execute(first.with_for_update(of=leases, skip_locked=True)).one_or_none()
         if row is not None:
             return row.id, _needs(row.needs)
     return None
@@ -46,8 +47,8 @@ def _priorities(connection: Connection, query: "Select[int | None]") -> Iterator
 
 
 def _free(project: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    held = select(leases.c.name).where(leases.c.name == "run/" + runs.c.id, leases.c.expires_at > now).exists()
-    return runs.c.project == project, text(WAITS), ~held  # pyright: ignore[reportReturnType] - a text is a condition, too
+    free = (leases.c.name == "run/" + runs.c.id, leases.c.expires_at <= now)
+    return runs.c.project == project, text(WAITS), *free  # pyright: ignore[reportReturnType] - a text is a condition, too
 
 
 def _possible(beyond: Collection[Needs]) -> tuple[ColumnElement[bool], ...]:

@@ -7,7 +7,7 @@ checks its lease in the transaction that makes it: a holder that was frozen and 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Executable, Table, bindparam, func, insert, or_, select, update
@@ -31,6 +31,7 @@ _RELEASE = Statement(
     .where(leases.c.name == bindparam("lease"), leases.c.token == bindparam("lease_token"))
     .values(expires_at=bindparam("expires_at"))
 )
+_ENDED = datetime(1970, 1, 1, tzinfo=UTC)
 _Row = tuple[int, str, datetime, str | None]
 
 
@@ -73,6 +74,11 @@ def acquire_new(connection: Connection, now: datetime, *, name: str, holder: str
     lease = Lease(name=name, holder=holder, token=1, expires_at=now + timedelta(seconds=seconds))
     _INSERT.write(connection, {"name": name, "holder": holder, "token": 1, "expires_at": lease.expires_at})
     return lease
+
+
+def offer(connection: Connection, name: str) -> None:
+    """Make a lease under a new name that nobody holds yet: who is to take it can look for it, and lock it."""
+    _INSERT.write(connection, {"name": name, "holder": "", "token": 0, "expires_at": _ENDED})
 
 
 def is_held(connection: Connection, now: datetime, *, name: str, holder: str) -> bool:
@@ -125,8 +131,7 @@ def asked(connection: Connection, lease: Lease) -> str | None:
 
 def release(connection: Connection, lease: Lease) -> None:
     """Let go, so that the next one need not wait; the token is kept, and a lease that is not ours is left alone."""
-    ended = datetime(1970, 1, 1, tzinfo=lease.expires_at.tzinfo)
-    _RELEASE.write(connection, {"lease": lease.name, "lease_token": lease.token, "expires_at": ended})
+    _RELEASE.write(connection, {"lease": lease.name, "lease_token": lease.token, "expires_at": _ENDED})
 
 
 class FencedInsert:
