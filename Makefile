@@ -30,7 +30,7 @@ test-ray: .venv-ray/.settled ## steps on a real Ray of several nodes (installs a
 test-kubernetes: .venv-kubernetes/.settled ## steps as Kubernetes Jobs, on a small API server (about 230 MB into .venv-kubernetes)
 	.venv-kubernetes/bin/pytest tests/runs/test_kubernetes.py tests/runs/test_executors.py
 
-bench: bench-noria bench-peers ## all figures of docs/benchmarks.md (about an hour)
+bench: bench-noria bench-peers ## all figures of docs/benchmarks.md (half an hour)
 
 bench-noria: $(SETTLED) ## import time; the cost of the engine, of large values, of the log, of a prediction; what a canary decides (minutes)
 	$(BIN)/python benchmarks/import_time.py
