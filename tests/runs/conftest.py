@@ -10,6 +10,7 @@ from noria.adapters.executors.processes import Processes
 from noria.core.clock import MachineStopwatch
 from noria.runs.inprocess import InProcess
 from noria.runs.values import Values
+from noria.store.opening import open_database
 
 
 @pytest.fixture
@@ -20,6 +21,13 @@ def house(database, blobs, clock, ids, ann, tmp_path):
 @pytest.fixture
 def any_house(any_database, blobs, clock, ids, ann, tmp_path):
     return house_on(any_database, blobs, clock, ids, ann, tmp_path)
+
+
+@pytest.fixture
+def postgresql_house(postgresql_address, blobs, clock, ids, ann, tmp_path):
+    database = open_database(postgresql_address)
+    yield house_on(database, blobs, clock, ids, ann, tmp_path)
+    database.close()
 
 
 @pytest.fixture

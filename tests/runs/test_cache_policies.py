@@ -1,6 +1,7 @@
 """Laws of cache policies: always, for a while, never, or as the pipeline says; and what else belongs to the key."""
 
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -107,3 +108,27 @@ def test_a_lambda_is_no_step_and_no_pipeline():
         with pytest.raises(BadPipeline, match="a lambda cannot be a") as caught:
             decorate(lambda: 1)
         assert "write a def" in caught.value.hint
+
+
+@nr.step(cache=True)
+def salted(x, salt):
+    return x + salt
+
+
+@nr.pipeline
+def all_salted(numbers, salt):
+    return salted.map(numbers, salt=salt)
+
+
+def test_runs_that_cache_the_same_in_opposite_orders_do_not_wait_for_each_other(postgresql_house, ann, caplog):
+    numbers = list(range(200))
+
+    def run(given, salt):
+        return postgresql_house.runs(holder=f"{given[0]}").run(ann, all_salted, params={"numbers": given, "salt": salt})
+
+    with ThreadPoolExecutor(2) as threads:
+        for salt in range(10):
+            one, other = threads.map(run, (numbers, numbers[::-1]), (salt, salt))
+            assert one.result == other.result[::-1] == [x + salt for x in numbers]
+
+    assert caplog.records == []  # of a deadlock, which would be waited for

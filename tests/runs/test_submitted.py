@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests_runs_house import house_on
 
 import noria.pipelines as nr
 from noria.core.clock import MachineStopwatch
@@ -14,7 +13,6 @@ from noria.pipelines.model import Needs
 from noria.runs import rules
 from noria.runs.inprocess import InProcess
 from noria.runs.waiting import next_waiting
-from noria.store.opening import open_database
 
 calls = deque()  # what a step's own list holds is part of its code
 begun = deque()
@@ -58,13 +56,6 @@ def inner(x):
 @nr.pipeline
 def choosing(x):
     return nr.branch(note(x), lambda: on_gpu(x), lambda: inner(x))
-
-
-@pytest.fixture
-def postgresql_house(postgresql_address, blobs, clock, ids, ann, tmp_path):
-    database = open_database(postgresql_address)
-    yield house_on(database, blobs, clock, ids, ann, tmp_path)
-    database.close()
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -248,7 +249,7 @@ def put_cached(connection: Connection, project: str, made: Sequence[Cacheable]) 
             "stale": stale,
             **artifact_row(attempt.artifact),
         }
-        for key, stale, attempt in made
+        for key, stale, attempt in sorted(made, key=itemgetter(0))  # in one order, lest two runs wait for each other
     ]
     if rows:
         _PUT_CACHED.write_all(connection, rows)
