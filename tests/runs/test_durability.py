@@ -355,6 +355,20 @@ def test_a_storage_that_does_not_answer_for_a_while_is_waited_for_and_no_step_is
     assert [record.message for record in caplog.records] == ["away; it is waited for, up to 300 seconds"]
 
 
+def test_a_run_that_is_asked_for_while_the_database_does_not_answer_waits_to_begin(house, ann, monkeypatch):
+    whole, away = house.database.read, [Unavailable("away", hint="later")] * 3
+
+    def read(query):
+        if away:
+            raise away.pop()
+        return whole(query)
+
+    monkeypatch.setattr(house.database, "read", read)
+
+    assert house.runs().run(ann, three).result == "c"
+    assert away == []
+
+
 def test_a_storage_that_is_away_for_long_ends_nothing_and_the_run_goes_on_later(house, ann, watch, monkeypatch):
     def away(_):
         raise Unavailable("the storage is away", hint="later")

@@ -55,7 +55,8 @@ def handed(folder):
 def until(condition, processes):
     end = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert all(process.poll() in (None, 0) for process in processes), "a worker gave up"
+        for process in processes:
+            assert process.poll() in (None, 0), f"a worker gave up: {process.communicate()[1]}"
         assert time.monotonic() < end, "the workers do not go on"
         time.sleep(0.01)
 

@@ -294,7 +294,7 @@ class Runs(Records):
     def _asked_for(
         self, context: Context, pipeline: AnyPipeline, params: Mapping[str, object], key: str | None
     ) -> Fresh:
-        self._access.require(context, Permission.RUN_START)
+        self._patience.ask(lambda _: self._access.require(context, Permission.RUN_START))
         fresh = self._starts.fresh(context, pipeline, params, key)
         self._known[pipeline.reference] = pipeline
         return fresh
