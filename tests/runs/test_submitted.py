@@ -8,7 +8,7 @@ import pytest
 
 import noria.pipelines as nr
 from noria.core.clock import MachineStopwatch
-from noria.core.errors import BadPipeline, Conflict, NotFound
+from noria.core.errors import BadPipeline, Conflict, NotFound, Unavailable
 from noria.pipelines.model import Needs
 from noria.runs import rules
 from noria.runs.inprocess import InProcess
@@ -130,6 +130,22 @@ def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own_and_none_starves(
     assert sorted(run.result for runs in ended for run in runs) == list(range(48))
     assert all(ended)
     assert caplog.records == []  # of a deadlock, which would be waited for
+
+
+def test_a_database_that_does_not_answer_for_long_ends_no_run_that_was_just_claimed(any_house, ann, watch, monkeypatch):
+    def away(_):
+        raise Unavailable("away", hint="later")
+
+    runs = any_house.runs(stopwatch=watch)
+    run = runs.submit(ann, noting, params={"x": 1})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(any_house.database, "read", away)
+        with pytest.raises(Unavailable, match="away"):
+            runs.run_next(ann)
+
+    assert runs.get(ann, run.id).state.is_open
+    assert runs.run_next(ann).result == 1
 
 
 def test_a_worker_passes_over_what_another_one_is_just_taking(postgresql_house, ann):

@@ -185,10 +185,11 @@ class Runs(Records):
             if not is_pinned:
                 rules.must_have_bundle(run, _bundle_digest(pipeline))
             given = self._given_again(context, run, pipeline, {})
-        except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
-            return self.queue.refuse(context, claimed, problem)
-        except BaseException:
+        except BaseException as problem:  # whatever importing a user's module raises
+            if isinstance(problem, Exception) and rules.ends_for_all(problem):
+                return self.queue.refuse(context, claimed, problem)
             holder.let_go(run.id)
+            self._claims.drop(claimed)
             raise
         try:
             return self._performer.perform(
@@ -306,7 +307,8 @@ class Runs(Records):
         return self._starts.given_again(run, pipeline, before=before, params=params)
 
     def _given_before(self, context: Context, run: Run) -> dict[str, Param]:
-        return {param.name: param for param in self._params_of(context, run) if not param.step}
+        params = self._patience.ask(lambda _: self._params_of(context, run))
+        return {param.name: param for param in params if not param.step}
 
     def _join(
         self,
