@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from sqlalchemy import text
 
 from noria.store.opening import open_database
 
@@ -113,3 +114,19 @@ def test_a_word_in_a_transaction_is_said_after_its_commit_and_never_without_it(d
         database.write(lambda connection: after_commit(connection, "work"))
 
         assert ear.wait(60)
+
+
+def test_closing_does_not_wait_for_a_word_that_was_lost_with_a_connection(postgresql_address):
+    database, other = open_database(postgresql_address), open_database(postgresql_address)
+    with database.listen("work"):
+        database.wake("work")  # by a connection that is kept
+        others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ended = f"SELECT count(pg_terminate_backend(pid)) {others} AND query NOT LIKE 'LISTEN%'"
+        assert other.read(lambda c: c.execute(text(ended)).scalar_one()) > 0
+        other.close()
+
+    closing = threading.Thread(target=database.close)
+    closing.start()
+    closing.join(30)
+
+    assert not closing.is_alive()

@@ -160,8 +160,9 @@ class PostgresDatabase:
         """Let go of all connections."""
         self._closing.set()
         if self._thread is not None:
-            self.wake("")  # so that the one who listens sees that it is over
-            self._thread.join()
+            while self._thread.is_alive():  # a wake is lost where a connection was kept that the server has let go of
+                self.wake("")  # so that the one who listens sees that it is over
+                self._thread.join(_RECONNECT_SECONDS)
             self._thread = None
         self._engine.dispose()
 
