@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -111,7 +112,11 @@ def s3_server(tmp_path_factory):
         try:
             yield answering(f"http://127.0.0.1:{ports['-s3.port']}", it, folder / "log")
         finally:
-            it.kill()
+            it.terminate()
+            it.wait()
+            for port in ports.values():  # two of its sockets it leaves there
+                for left in Path(tempfile.gettempdir()).glob(f"seaweedfs-*-{port}.sock"):
+                    left.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -305,6 +305,10 @@ def test_a_model_is_never_read_with_other_code_than_it_was_trained_with(tmp_path
     imported("def other():\n    return 1\n")
     with pytest.raises(NotFound, match="no function named 'my_features:clean'"):
         CODECS.decode("model", encoded.payload)
+    file.write_text("1 / 0\n")
+    sys.modules.pop("my_features")
+    with pytest.raises(CodeChanged, match="my_features:clean cannot be imported: ZeroDivisionError"):
+        CODECS.decode("model", encoded.payload)
 
 
 def test_bytes_that_are_no_model_are_refused():

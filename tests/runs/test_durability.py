@@ -369,6 +369,24 @@ def test_a_run_that_is_asked_for_while_the_database_does_not_answer_waits_to_beg
     assert away == []
 
 
+def test_what_a_run_is_given_is_kept_when_the_storage_answers_again(house, ann, monkeypatch):
+    whole, away = house.blobs.put, [Unavailable("away", hint="later")] * 2
+
+    def put(payload):
+        if away:
+            raise away.pop()
+        return whole(payload)
+
+    @nr.pipeline
+    def measured(text):
+        return length(text)
+
+    monkeypatch.setattr(house.blobs, "put", put)
+
+    assert house.runs().run(ann, measured, params={"text": "x" * 10_000}).result == 10_000
+    assert away == []
+
+
 def test_a_storage_that_is_away_for_long_ends_nothing_and_the_run_goes_on_later(house, ann, watch, monkeypatch):
     def away(_):
         raise Unavailable("the storage is away", hint="later")

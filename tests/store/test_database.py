@@ -1,6 +1,8 @@
 """One contract for both databases: what a write promises, what a read sees."""
 
+import errno
 import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -145,6 +147,31 @@ def test_a_damaged_blob_is_never_handed_out(blobs, tmp_path):
 
     with pytest.raises(Corrupt, match="damaged"):
         blobs.get(digest)
+
+
+def test_a_sync_that_fails_is_said_and_the_next_commit_is_synced_again(tmp_path, monkeypatch, caplog):
+    from noria.store import sqlite
+
+    failing, synced = [OSError(errno.EIO, "Input/output error")], threading.Event()
+
+    def sync(place):
+        if failing:
+            raise failing.pop()
+        synced.set()
+
+    monkeypatch.setattr(sqlite, "sync", sync)
+    syncer = sqlite._WalSyncer(tmp_path / "wal")
+    until = time.monotonic() + 10
+    while not synced.is_set() and time.monotonic() < until:
+        syncer.soon()
+        synced.wait(0.01)
+    is_alive = syncer._thread.is_alive()
+    syncer.close()
+
+    assert (is_alive, synced.is_set()) == (True, True)
+    assert [record.message.partition(",")[0] for record in caplog.records] == [
+        "the write-ahead log could not be synced"
+    ]
 
 
 def test_closing_in_the_very_moment_of_a_sync_ends_the_syncer(tmp_path):

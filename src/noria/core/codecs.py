@@ -78,7 +78,7 @@ def _decoded(codec: Codec, payload: Payload) -> object:
     except NoriaError:
         raise
     except Exception as problem:
-        if isinstance(problem, OSError) and problem.errno is not None:  # of the machine, not of the bytes
+        if isinstance(problem, MemoryError) or getattr(problem, "errno", None):  # of the machine, not of the bytes
             raise
         raise Invalid(
             f"these bytes are not what the codec {codec.name!r} writes: {type(problem).__name__}: {problem}",

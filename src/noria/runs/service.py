@@ -296,7 +296,7 @@ class Runs(Records):
         self, context: Context, pipeline: AnyPipeline, params: Mapping[str, object], key: str | None
     ) -> Fresh:
         self._patience.ask(lambda _: self._access.require(context, Permission.RUN_START))
-        fresh = self._starts.fresh(context, pipeline, params, key)
+        fresh = self._patience.ask(lambda _: self._starts.fresh(context, pipeline, params, key))
         self._known[pipeline.reference] = pipeline
         return fresh
 

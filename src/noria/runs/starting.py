@@ -84,6 +84,8 @@ class Starts:
             try:
                 given[name] = self._values.given(value)
             except NoriaError as problem:
+                if problem.retriable:
+                    raise
                 raise Invalid(
                     f"{pipeline.what} cannot take {name!r}: {problem.sentence}", hint=problem.hint
                 ) from problem

@@ -7,6 +7,8 @@ from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from noria.store.syncing import sync
+
 TEMPORARY = ".part"
 
 
@@ -50,7 +52,7 @@ class MachineDisk:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
         fcntl.flock(file, fcntl.LOCK_EX)
-        _sync_names(path.parent)
+        sync(path.parent)
         return file
 
     def write(self, file: int, payload: bytes) -> None:
@@ -75,7 +77,7 @@ class MachineDisk:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-        _sync_names(path.parent)
+        sync(path.parent)
 
     def blank(self, path: Path, spans: Sequence[tuple[int, int]]) -> None:
         """Overwrite in place, and sync."""
@@ -93,7 +95,7 @@ class MachineDisk:
             path.unlink(missing_ok=True)
             folders.add(path.parent)
         for folder in folders:
-            _sync_names(folder)
+            sync(folder)
 
 
 def is_in_use(path: Path) -> bool:
@@ -121,11 +123,3 @@ def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Generato
             yield False
         else:
             yield True
-
-
-def _sync_names(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -17,6 +17,7 @@ from noria.core.digests import Buffer
 from noria.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
 from noria.store.mapping import Handle, Identity, InFile
+from noria.store.syncing import sync
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -230,7 +231,7 @@ def _write_file(place: Path, payload: Payload) -> None:
     """Write a file that has its name only when all of it is on the disk; it may be mapped, and is for reading only."""
     if not place.parent.exists():
         place.parent.mkdir(exist_ok=True)
-        _sync(place.parent.parent)
+        sync(place.parent.parent)
     number, name = tempfile.mkstemp(dir=place.parent)
     try:
         with open(number, "wb") as file:  # noqa: PTH123 - it is open already
@@ -242,15 +243,7 @@ def _write_file(place: Path, payload: Payload) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-    _sync(place.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync(place.parent)
 
 
 _DIGITS = 64

@@ -7,7 +7,7 @@ from typing import Any, cast
 from noria.adapters.codecs.framing import framed, header_of, split
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
-from noria.core.errors import CodeChanged, Invalid
+from noria.core.errors import CodeChanged, Invalid, NoriaError
 from noria.core.payloads import Payload
 from noria.pipelines.code import code_digest
 from noria.pipelines.references import find, reference_to
@@ -82,7 +82,15 @@ def _imported(described: dict[str, Any] | None) -> Callable[..., Any] | None:
         return None
     if "columns" in described:
         return Columns(tuple(described["columns"]))
-    function: object = find(described["reference"])
+    try:
+        function: object = find(described["reference"])
+    except NoriaError:
+        raise
+    except Exception as problem:
+        raise CodeChanged(
+            f"{described['reference']} cannot be imported: {type(problem).__name__}: {problem}",
+            hint="mend its module, or bring the old code back",
+        ) from problem
     if not isinstance(function, FunctionType | Step):
         raise CodeChanged(f"{described['reference']} is a function no more", hint="bring the old code back")
     if code_digest(cast("Callable[..., Any]", function)) != described["code"]:

@@ -6,35 +6,35 @@ Each is a room, and the names in it.
 from collections.abc import Iterable, Mapping
 
 _ESTIMATORS = {
-    "": "calibration discriminant_analysis dummy isotonic kernel_approximation kernel_ridge multiclass multioutput"
+    "sklearn": "calibration discriminant_analysis dummy isotonic kernel_approximation kernel_ridge multiclass multioutput"
     " naive_bayes pipeline random_projection",
-    "cluster": "_affinity_propagation _agglomerative _bicluster _birch _bisect_k_means _dbscan _kmeans _mean_shift"
+    "sklearn.cluster": "_affinity_propagation _agglomerative _bicluster _birch _bisect_k_means _dbscan _kmeans _mean_shift"
     " _optics _spectral",
-    "cluster._hdbscan": "hdbscan",
-    "compose": "_column_transformer _target",
-    "covariance": "_elliptic_envelope _empirical_covariance _graph_lasso _robust_covariance _shrunk_covariance",
-    "cross_decomposition": "_pls",
-    "decomposition": "_dict_learning _factor_analysis _fastica _incremental_pca _kernel_pca _lda _nmf _pca"
+    "sklearn.cluster._hdbscan": "hdbscan",
+    "sklearn.compose": "_column_transformer _target",
+    "sklearn.covariance": "_elliptic_envelope _empirical_covariance _graph_lasso _robust_covariance _shrunk_covariance",
+    "sklearn.cross_decomposition": "_pls",
+    "sklearn.decomposition": "_dict_learning _factor_analysis _fastica _incremental_pca _kernel_pca _lda _nmf _pca"
     " _sparse_pca _truncated_svd",
-    "ensemble": "_bagging _forest _gb _iforest _stacking _voting _weight_boosting",
-    "ensemble._hist_gradient_boosting": "binning gradient_boosting",
-    "feature_extraction": "_dict_vectorizer _hash image text",
-    "feature_selection": "_from_model _rfe _sequential _univariate_selection _variance_threshold",
-    "frozen": "_frozen",
-    "gaussian_process": "_gpc _gpr",
-    "impute": "_base _knn",
-    "linear_model": "_base _bayes _coordinate_descent _huber _least_angle _logistic _omp _passive_aggressive"
+    "sklearn.ensemble": "_bagging _forest _gb _iforest _stacking _voting _weight_boosting",
+    "sklearn.ensemble._hist_gradient_boosting": "binning gradient_boosting",
+    "sklearn.feature_extraction": "_dict_vectorizer _hash image text",
+    "sklearn.feature_selection": "_from_model _rfe _sequential _univariate_selection _variance_threshold",
+    "sklearn.frozen": "_frozen",
+    "sklearn.gaussian_process": "_gpc _gpr",
+    "sklearn.impute": "_base _knn",
+    "sklearn.linear_model": "_base _bayes _coordinate_descent _huber _least_angle _logistic _omp _passive_aggressive"
     " _perceptron _quantile _ransac _ridge _stochastic_gradient _theil_sen",
-    "linear_model._glm": "glm",
-    "manifold": "_classical_mds _isomap _locally_linear _mds _spectral_embedding _t_sne",
-    "mixture": "_bayesian_mixture _gaussian_mixture",
-    "model_selection": "_classification_threshold _search _search_successive_halving",
-    "neighbors": "_classification _graph _kde _lof _nca _nearest_centroid _regression _unsupervised",
-    "neural_network": "_multilayer_perceptron _rbm",
-    "preprocessing": "_data _discretization _encoders _function_transformer _label _polynomial _target_encoder",
-    "semi_supervised": "_label_propagation _self_training",
-    "svm": "_classes",
-    "tree": "_classes",
+    "sklearn.linear_model._glm": "glm",
+    "sklearn.manifold": "_classical_mds _isomap _locally_linear _mds _spectral_embedding _t_sne",
+    "sklearn.mixture": "_bayesian_mixture _gaussian_mixture",
+    "sklearn.model_selection": "_classification_threshold _search _search_successive_halving",
+    "sklearn.neighbors": "_classification _graph _kde _lof _nca _nearest_centroid _regression _unsupervised",
+    "sklearn.neural_network": "_multilayer_perceptron _rbm",
+    "sklearn.preprocessing": "_data _discretization _encoders _function_transformer _label _polynomial _target_encoder",
+    "sklearn.semi_supervised": "_label_propagation _self_training",
+    "sklearn.svm": "_classes",
+    "sklearn.tree": "_classes",
 }
 _LOSSES = (
     "AbsoluteError ExponentialLoss HalfBinomialLoss HalfGammaLoss HalfMultinomialLoss HalfPoissonLoss HalfSquaredError"
@@ -95,7 +95,7 @@ def _spelled(rooms: Mapping[str, str]) -> Iterable[str]:
     return (f"{room}.{name}" for room, names in rooms.items() for name in names.split())
 
 
-HOMES = frozenset(name.replace("..", ".") for name in _spelled({f"sklearn.{r}": n for r, n in _ESTIMATORS.items()}))
+HOMES = frozenset(_spelled(_ESTIMATORS))
 """Modules of scikit-learn that define estimators; no other module is imported to look for one."""
 TYPES = frozenset(_spelled(_INSIDE))
 """Types that estimators hold inside."""
