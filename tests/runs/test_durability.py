@@ -17,7 +17,8 @@ from tests_runs_house import START, house_on, open_house
 import noria.pipelines as nr
 from noria.core.clock import SimulatedClock
 from noria.core.errors import CodeChanged, Conflict, Invalid, LeaseLost, NotFound, Unavailable
-from noria.runs.model import RunState
+from noria.runs.model import Run, RunState
+from noria.store import leases
 from noria.store.opening import open_database
 
 calls = deque()  # not a list: what a step's own list holds is part of its code, and these change
@@ -367,6 +368,30 @@ def test_a_run_that_is_asked_for_while_the_database_does_not_answer_waits_to_beg
 
     assert house.runs().run(ann, three).result == "c"
     assert away == []
+
+
+def test_an_end_whose_answer_is_lost_is_found_again_though_others_have_looked_at_the_run_since(
+    any_house, ann, monkeypatch
+):
+    database, lost, looked = any_house.database, [], {"name": "", "holder": "b", "seconds": 30}
+    whole = database.write
+
+    def write(work, **options):
+        done = whole(work, **options)
+        if isinstance(done, Run) and not done.state.is_open and not lost:
+            lost.append(done)
+            look = looked | {"name": f"run/{done.id}"}
+            lease = whole(lambda c: leases.acquire(c, database.lease_time(c), **look))
+            whole(lambda c: leases.release(c, lease))
+            raise Unavailable("the answer was lost", hint="ask again")
+        return done
+
+    monkeypatch.setattr(database, "write", write)
+    run = any_house.runs().run(ann, three)
+
+    assert len(lost) == 1
+    assert (run.state, run.result, list(calls)) == (RunState.SUCCEEDED, "c", ["a", "b", "c"])
+    assert [kind for kind, _ in any_house.facts()] == ["run.succeeded"]
 
 
 def test_what_a_run_is_given_is_kept_when_the_storage_answers_again(house, ann, monkeypatch):

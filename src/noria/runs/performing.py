@@ -128,7 +128,7 @@ class Performer:
 
         def work(connection: Connection, *, again: bool) -> Run:
             if again and (found := self._ended_before(connection, run, lease)) is not None:
-                return found
+                return self._readable(found)
             self._around.holder.check(connection, lease, run=run.id)
             steps.flush(connection)
             if lease.token > 1:  # somebody has ended it before, and may have kept metrics of the pipeline itself
@@ -144,20 +144,18 @@ class Performer:
             ended = _ended(so_far, how, self._around.clock.now())
             queries.update_run(connection, ended)
             self._record(connection, context, ended)
-            return ended
+            return replace(self._readable(ended, how.made), cause=how.cause)
 
         def commit(again: bool) -> Run:  # noqa: FBT001 - see Patience
             return self._around.database.write(lambda connection: work(connection, again=again))
 
-        ended = self._around.patience.ask(commit)
-        if not isinstance(how, Ended):
-            return ended
-        return replace(self._readable(ended, how.made), cause=how.cause)
+        return self._around.patience.ask(commit)
 
     @staticmethod
     def _ended_before(connection: Connection, run: Run, lease: Lease) -> Run | None:
-        """Return the run if its end was committed, and nobody heard the answer."""
-        found = queries.run(connection, run.project, run.id) if leases.was_last(connection, lease) else None
+        """Return the run if its end was committed, and nobody heard the answer; others may have looked at it since."""
+        leases.settle(connection, lease.name)
+        found = queries.run(connection, run.project, run.id)
         return None if found is None or found.state.is_open else found
 
     def _record(self, connection: Connection, context: Context, run: Run) -> None:

@@ -95,10 +95,9 @@ def check(connection: Connection, lease: Lease, now: datetime) -> str | None:
     return _judged(lease, _HELD.rows(connection, {"name": lease.name}), now)
 
 
-def was_last(connection: Connection, lease: Lease) -> bool:
-    """Say whether nobody has taken the lease since; it may have run out or been let go."""
-    rows = _HELD.rows(connection, {"name": lease.name})
-    return bool(rows) and rows[0][0] == lease.token
+def settle(connection: Connection, name: str) -> None:
+    """Wait for whoever decides under a lease at this moment, and keep others from it until the transaction ends."""
+    _HELD.rows(connection, {"name": name})
 
 
 def renew(connection: Connection, lease: Lease, now: datetime, *, seconds: float) -> Lease:
