@@ -1,8 +1,9 @@
 """The port through which values become bytes and come back; what cannot say how is refused, never pickled."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from noria.core.digests import Buffer
 from noria.core.errors import Invalid, NoriaError, NotFound
@@ -37,8 +38,7 @@ class Codec(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoded:
+class Encoded(Struct, frozen=True, kw_only=True):
     """A value as bytes, with what is needed to find and read it again."""
 
     codec: str

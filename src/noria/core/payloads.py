@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 from itertools import accumulate
 
 from noria.core import digests
@@ -18,14 +17,18 @@ ALIGNED_BYTES = 64
 class Payload:
     """The bytes of an encoded value. These lie in memory, as parts that are not copied; subclasses take them elsewhere."""
 
+    _digest: str | None = None
+
     def __init__(self, *parts: Buffer) -> None:
         self._parts = parts
         self.size = sum(len(part) if type(part) is bytes else memoryview(part).nbytes for part in parts)
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Return the SHA-256 of the bytes."""
-        return digests.of_chunks(self.chunks())
+        """Return the SHA-256 of the bytes; it is taken once."""
+        if self._digest is None:
+            self._digest = digests.of_chunks(self.chunks())
+        return self._digest
 
     def chunks(self) -> Iterable[Buffer]:
         """Yield the bytes in pieces of a few megabytes, so that few of them are in memory at a time."""
@@ -46,7 +49,7 @@ class Payload:
         return Payload(self.view()[begin : begin + size])
 
     def __bytes__(self) -> bytes:
-        return bytes(self.view())
+        return b"".join(self.chunks())
 
 
 def _pieces(parts: Iterable[Buffer]) -> Iterator[Buffer]:

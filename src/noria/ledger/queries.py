@@ -4,16 +4,15 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.ledger.model import Checkpoint, Fact, FactKind
 from noria.ledger.tables import checkpoints, facts, ledger_heads, ledger_nodes
-from noria.store.statements import Statement
+from noria.store.statements import insertion
 
 _HEAD = "ledger"
-_TOLD = ("id", "kind", "project", "actor", "subject", "at", "payload")
-_INSERT_FACT = Statement(insert(facts).values({name: bindparam(name) for name in _TOLD}))
+_INSERT_FACT = insertion(facts, "id", "kind", "project", "actor", "subject", "at", "payload")
 
 Node = tuple[tuple[int, int], bytes]
 

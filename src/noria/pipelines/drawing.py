@@ -1,18 +1,17 @@
 """`@pipeline`, `value` and `branch`: calling a function of steps draws a graph, which a run executes."""
 
 import functools
-import inspect
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
 from noria.core.errors import BadPipeline
-from noria.pipelines import signatures
 from noria.pipelines.code import code_digest
 from noria.pipelines.current import drawing
 from noria.pipelines.model import Cached, Ref
 from noria.pipelines.nodes import Choice, Each, Given, Node
 from noria.pipelines.references import reference_to
+from noria.pipelines.signatures import Parameters
 from noria.pipelines.steps import Step, as_cached, refuse_unless_plain
 
 Params = ParamSpec("Params")
@@ -131,9 +130,9 @@ class Pipeline(Generic[Params, Result]):
         self.function = function
         self.name = name or function.__name__
         self.cache = cache
-        self.signature = inspect.signature(function)
         self.what = f"pipeline {self.name!r}"
-        if not signatures.takes_only_names(self.signature):
+        self._parameters = Parameters(self.what, function)
+        if not self._parameters.are_given_by_name:
             raise BadPipeline(f"{self.what} has parameters without a name", hint="write each parameter out by its name")
 
     def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
@@ -157,7 +156,7 @@ class Pipeline(Generic[Params, Result]):
     @property
     def parameters(self) -> tuple[str, ...]:
         """Return the names of the parameters, in order."""
-        return tuple(self.signature.parameters)
+        return self._parameters.names
 
     @functools.cached_property
     def reference(self) -> str:
@@ -170,13 +169,13 @@ class Pipeline(Generic[Params, Result]):
 
     def bind(self, params: Mapping[str, object]) -> dict[str, Any]:
         """Return a value for each parameter; raises `BadPipeline` for an unknown or a missing one."""
-        return signatures.bind_named(self.what, self.signature, params)
+        return self._parameters.bind_named(params)
 
     def draw(self, onto: Drawing, arguments: Mapping[str, object]) -> object:
         """Call the function with its calls of steps drawn; return what it returned, references and all."""
         token = drawing.set(onto)
         try:
-            returned = signatures.call(self.function, self.signature, arguments)
+            returned = self._parameters.call(arguments)
         finally:
             drawing.reset(token)
         for _ in onto.references_in(returned, f"{self.what} returned"):

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
+
 from noria.pipelines.steps import Step
 
 
@@ -34,8 +36,7 @@ class Each:
     goes_on: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """A call of a step: `id` is its call path, the step's name and its ordinal among such calls."""
 
     id: str

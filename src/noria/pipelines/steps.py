@@ -9,10 +9,10 @@ from typing import Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, overl
 
 from noria.core.durations import as_duration
 from noria.core.errors import BadPipeline, nearest
-from noria.pipelines import signatures
 from noria.pipelines.current import drawing
 from noria.pipelines.model import Cached, Needs, Ref, Retry
 from noria.pipelines.references import reference_to
+from noria.pipelines.signatures import Parameters
 
 _SETTINGS = (
     "retries",
@@ -60,15 +60,15 @@ class Step(Generic[Params, Result]):
         self.needs = needs or Needs()
         self.environment = dict(environment or {})
         self.priority = priority
-        self.signature = inspect.signature(function)
         self.what = f"step {self.name!r}"
+        self.parameters = Parameters(self.what, function)
 
     def __call__(self, *args: Params.args, **kwargs: Params.kwargs) -> Result:
         """Call the function; while a pipeline is drawn, return a reference to the result of the call instead."""
         current = drawing.get()
         if current is None:
             return self.function(*args, **kwargs)
-        arguments = signatures.bind_call(self.what, self.signature, args, kwargs)
+        arguments = self.parameters.bind_call(args, kwargs)
         return cast("Result", current.call(self, arguments))
 
     def map(
@@ -98,12 +98,12 @@ class Step(Generic[Params, Result]):
             )
         _refuse_map(self.what, items, concurrency=concurrency, on_failure=on_failure)
         items = list(items) if isinstance(items, range) else items
-        arguments = signatures.bind_call(self.what, self.signature, (None,), shared)
-        over = signatures.first_of(self.what, self.signature)
+        arguments = self.parameters.bind_call((None,), shared)
+        over = self.parameters.first()
         del arguments[over]
         current = drawing.get()
         if current is None:
-            return [signatures.call(self.function, self.signature, {over: item, **arguments}) for item in items]
+            return [self.parameters.call({over: item, **arguments}) for item in items]
         goes_on = on_failure == "continue"
         drawn = current.call_each(self, items, arguments, over=over, concurrency=concurrency, goes_on=goes_on)
         return cast("list[Result]", drawn)

@@ -3,6 +3,8 @@
 import threading
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from noria.runs import observed, queries
 from noria.runs.model import Attempt, Hit, LogPart, Metric, Param, Run
 from noria.runs.surroundings import Surroundings
@@ -14,8 +16,7 @@ _MOST_SECONDS_TOGETHER = 0.02
 """Items of a map are committed together up to so many, and never more work than this: a crash loses no more of it."""
 
 
-@dataclass(slots=True, kw_only=True)
-class End:
+class End(Struct, kw_only=True):
     """How one try of a step ended, with all that it told."""
 
     attempt: Attempt

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+import msgspec
+
 from noria.core.errors import Invalid, Unavailable
 from noria.pipelines.model import Needs
 from noria.pipelines.steps import Step
@@ -13,8 +15,7 @@ from noria.runs.stopping import Stop
 from noria.runs.values import Taking, take
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True, kw_only=True):
     """Why a try failed, in words that follow the step's name."""
 
     words: str
@@ -33,14 +34,13 @@ class Arguments(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One try of a step; `told` takes what it tells of itself, `stop` says when it is to be cut short."""
 
     step: Step[..., Any]
     arguments: Arguments
     told: Recorder
-    stop: Stop = field(default_factory=Stop)
+    stop: Stop = msgspec.field(default_factory=Stop)
     run: str = ""
     id: str = ""
     """What the step is called in the run, such as `fit[3]`."""
@@ -49,8 +49,7 @@ class Call:
     """Whether no other step runs in this process meanwhile, so that the process's CPU time is this one's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How a try ended, and what it used; `peak_bytes` is the most memory its process has had so far."""
 
     returned: object = None

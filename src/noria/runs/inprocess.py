@@ -8,7 +8,6 @@ from pathlib import Path
 
 from noria.core.clock import Stopwatch
 from noria.core.errors import NoriaError
-from noria.pipelines import signatures
 from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.logs import log
@@ -94,7 +93,7 @@ def _call(call: Call) -> tuple[object, Problem | None]:
             raise
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
     try:
-        return signatures.call(call.step.function, call.step.signature, arguments), None
+        return call.step.parameters.call(arguments), None
     except Stopped:  # which ends the run, and not this step alone
         raise
     except BaseException as problem:

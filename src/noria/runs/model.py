@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from msgspec import Struct
+
 from noria.core.errors import Conflict, Invalid, NoriaError, StepFailed
 from noria.pipelines.model import Needs
 
@@ -58,8 +60,7 @@ class AttemptState(StrEnum):
     """It succeeded, and its result was dropped because it held what was erased."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
+class Artifact(Struct, frozen=True, kw_only=True):
     """A stored value: the codec that reads it, the digest of what it means, and where its bytes are.
 
     `blob` is the digest of the bytes; empty for a small plain value, which stands in `inline`.
@@ -138,8 +139,7 @@ class Run:
         return self.read()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """One try of one step of a run, as it ended; `attempt` counts the tries of that step, from 1."""
 
     run: str
@@ -190,8 +190,7 @@ class Progress:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
+class Hit(Struct, frozen=True, kw_only=True):
     """A step whose result came from the cache: which attempt made it, and what that had cost."""
 
     run: str

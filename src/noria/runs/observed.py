@@ -6,14 +6,14 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, or_, select
+from sqlalchemy import Connection, delete, or_, select
 
 from noria.runs.model import LogPart, Metric, Param, Progress
 from noria.runs.tables import artifact_of, artifact_row, logs, metrics, params, progress
-from noria.store.statements import Statement, upsert
+from noria.store.statements import insertion, upsert
 
 _PUT_LOG, _PUT_PROGRESS = upsert(logs), upsert(progress)
-_INSERT_PARAM, _INSERT_METRIC = Statement(insert(params)), Statement(insert(metrics))
+_INSERT_PARAM, _INSERT_METRIC = insertion(params), insertion(metrics)
 
 
 def insert_logs(connection: Connection, project: str, parts: Sequence[LogPart]) -> None:

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Conflict
@@ -16,7 +16,7 @@ from noria.runs.model import Artifact, Attempt, AttemptState, Hit, Run, RunState
 from noria.runs.tables import artifact_of, artifact_or_none, artifact_row, attempts, cached_results, hits, runs
 from noria.store.database import Database
 from noria.store.leases import FencedInsert, Lease
-from noria.store.statements import Statement, upsert
+from noria.store.statements import Statement, insertion, upsert
 from noria.store.tables import UtcTime
 
 _RUN_COLUMNS = [column.name for column in runs.columns if column.name not in {"codec", "digest", "blob", "inline"}]
@@ -26,7 +26,7 @@ _BECOMES = (
 )
 """What of a run changes while it is executed."""
 _INSERT_ATTEMPT = FencedInsert(attempts)
-_INSERT_RUN, _INSERT_HIT = Statement(insert(runs)), Statement(insert(hits))
+_INSERT_RUN, _INSERT_HIT = insertion(runs), insertion(hits)
 _UPDATE_RUN = Statement(
     update(runs).where(runs.c.id == bindparam("run")).values({name: bindparam(name) for name in _BECOMES})
 )
@@ -45,10 +45,10 @@ _CACHED = Statement(
     ).where(cached_results.c.project == bindparam("project"), cached_results.c.key == bindparam("key"))
 )
 _SPENT = Statement(
-    select(
-        *(func.sum(column) for column in (attempts.c.cpu_seconds, attempts.c.wall_seconds, attempts.c.usd)),
-        select(func.sum(hits.c.cpu_seconds)).where(hits.c.run == bindparam("run")).scalar_subquery(),
-    ).where(attempts.c.run == bindparam("run"))
+    text(
+        "SELECT sum(cpu_seconds), sum(wall_seconds), sum(usd), (SELECT sum(cpu_seconds) FROM hits WHERE run = :run)"
+        " FROM attempts WHERE run = :run"
+    )
 )
 
 

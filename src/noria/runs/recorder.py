@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from noria.core.errors import Invalid
 from noria.runs.logs import Log
@@ -11,8 +12,7 @@ from noria.runs.stopping import Stop, Stopped
 Told = tuple[float, float | None, str]
 
 
-@dataclass(slots=True)
-class Recorder:
+class Recorder(Struct):
     """What one attempt has told so far, and which runs it has started; `run` and `step` say where it belongs."""
 
     run: str | None = None

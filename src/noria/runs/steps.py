@@ -1,9 +1,10 @@
 """The steps of one run: taken from what is known, or tried, again if they may be tried again."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
+
+from msgspec import Struct
 
 from noria.core.errors import LeaseLost, NoriaError
 from noria.pipelines.model import Cached, Failure
@@ -27,8 +28,7 @@ _MOST_TOGETHER = 256
 """Steps that do not need each other are looked up together, so many at a time."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tried:
+class _Tried(Struct, frozen=True):
     """One try of a step, as it ended."""
 
     task: Task

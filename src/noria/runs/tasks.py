@@ -1,7 +1,8 @@
 """What a run is asked to do next, and what has come of it."""
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from noria.pipelines.steps import Step
 from noria.runs.executors import Arguments, Problem
@@ -10,8 +11,7 @@ from noria.runs.values import Value
 Taken = tuple[Value | None, Problem | None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class Task(Struct, frozen=True, kw_only=True):
     """A step whose inputs are known; `arguments` fetches their values, fresh ones each time."""
 
     id: str

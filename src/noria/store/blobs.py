@@ -87,8 +87,7 @@ class Blobs:
             if payload.digest != digest:
                 raise _damaged(digest)
             self._remember(digest, handle.identity)
-        payload.digest = digest
-        return payload
+        return InFile(handle, payload.size, digest=digest)
 
     def folder_of_large(self, digest: str) -> Path | None:
         """Return the folder of large bytes, which another process of this machine can map; None for any others."""

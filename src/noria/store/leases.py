@@ -8,14 +8,15 @@ checks its lease in the transaction that makes it: a holder that was frozen and 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Dialect, Table, TextClause, bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import LeaseLost
 from noria.store.holders import is_dead
-from noria.store.statements import Statement
+from noria.store.statements import Statement, insertion, spelled
 from noria.store.tables import UtcTime, leases
 
 _HELD = Statement(
@@ -23,9 +24,7 @@ _HELD = Statement(
     .where(leases.c.name == bindparam("name"))
     .with_for_update()
 )
-_INSERT = Statement(
-    insert(leases).values({name: bindparam(name) for name in ("name", "holder", "token", "expires_at")})
-)
+_INSERT = insertion(leases, "name", "holder", "token", "expires_at")
 _RELEASE = Statement(
     update(leases)
     .where(leases.c.name == bindparam("lease"), leases.c.token == bindparam("lease_token"))
@@ -137,8 +136,8 @@ class FencedInsert:
     """Puts a row into a table where a lease is held: a transaction of one statement, for what happens most often."""
 
     def __init__(self, table: Table) -> None:
-        self.insert = Statement(insert(table))
-        self._alone = Statement(_fenced(table))
+        self.insert = insertion(table)
+        self._alone = Statement(partial(_fenced, table))
 
     def put(self, connection: Connection, lease: Lease, row: Mapping[str, Any], now: datetime) -> str | None:
         """Put the row, in the caller's transaction; raises and returns as `check` does."""
@@ -155,18 +154,14 @@ class FencedInsert:
         return self._alone.write(connection, {**row, **held}) == 1
 
 
-def _fenced(table: Table) -> Executable:
-    now = func.coalesce(bindparam("lease_now", type_=UtcTime), func.now())
-    ours = (
-        leases.c.name == bindparam("lease"),
-        leases.c.token == bindparam("lease_token"),
-        leases.c.holder == bindparam("lease_holder"),
-        leases.c.expires_at > now,
-        leases.c.asked.is_(None),
+def _fenced(table: Table, dialect: Dialect) -> TextClause:
+    held = (
+        "FROM leases WHERE name = :lease AND token = :lease_token AND holder = :lease_holder"
+        " AND expires_at > coalesce(:lease_now, CURRENT_TIMESTAMP) AND asked IS NULL"
     )
-    row = [bindparam(column.name, type_=column.type) for column in table.columns]
-    held = select(*row).select_from(leases).where(*ours).with_for_update()
-    return insert(table).from_select([column.name for column in table.columns], held)
+    lock = " FOR UPDATE" if dialect.name == "postgresql" else ""  # SQLite has one writer at a time
+    words = f"INSERT INTO {{table}} ({{columns}}) SELECT {{values}} {held}{lock}"
+    return spelled(table, words, more=[bindparam("lease_now", type_=UtcTime)])
 
 
 def _judged(lease: Lease, rows: list[tuple[Any, ...]], now: datetime) -> str | None:

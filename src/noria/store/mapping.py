@@ -36,10 +36,11 @@ class Handle:
 class InFile(Payload):
     """Some bytes of a file."""
 
-    def __init__(self, handle: Handle, size: int, *, begin: int = 0) -> None:
+    def __init__(self, handle: Handle, size: int, *, begin: int = 0, digest: str | None = None) -> None:
         self._handle = handle
         self._begin = begin
         self.size = size
+        self._digest = digest
 
     def chunks(self) -> Iterator[memoryview]:
         """Yield the bytes in pieces, each mapped for as long as it is held."""

@@ -17,10 +17,11 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple, cast
+
+from msgspec.structs import replace
 
 from noria.adapters.executors import places
 from noria.adapters.executors.importing import GUARD, refuse_while_importing
