@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 Row = tuple[Any, ...]
 Change = Callable[[Any], Any]
 
+_OURS = (UtcTime, Json)
+"""Types of our own; drivers take and return what is of any other as it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
@@ -105,7 +108,7 @@ def spelled(table: Table, words: str, names: Sequence[str] = (), more: Sequence[
     columns = [column for column in table.columns if not names or column.name in names]
     quoted = ", ".join(f'"{column.name}"' for column in columns)
     wanted = ", ".join(f":{column.name}" for column in columns)
-    typed = (bindparam(column.name, type_=column.type) for column in columns)
+    typed = (bindparam(column.name, type_=column.type) for column in columns if isinstance(column.type, _OURS))
     return text(words.format(table=table.name, columns=quoted, values=wanted)).bindparams(*typed, *more)
 
 
@@ -137,7 +140,7 @@ def _compile(clause: Executable, dialect: Dialect) -> _Compiled:
     from_driver = [
         (place, change)
         for place, column in enumerate(columns)
-        if isinstance(column.type, UtcTime | Json)  # our own types; drivers return all others as they are
+        if isinstance(column.type, _OURS)
         and (change := column.type.dialect_impl(dialect).result_processor(dialect, None)) is not None
     ]
     fixed = {name: bind.value for name, bind in compiled.binds.items() if not bind.required}
