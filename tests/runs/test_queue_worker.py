@@ -195,6 +195,22 @@ def test_a_run_whose_process_dies_has_failed_in_words_and_the_next_one_goes_on(h
         assert [attempt.step for attempt in runs.attempts(ann, crashing.id)] == ["price"]
 
 
+def test_a_run_whose_process_is_killed_goes_on_in_a_new_one_from_its_last_finished_step(any_home, shop, tmp_path):
+    with nr.open(any_home) as platform, worker_of(any_home) as worker:
+        runs, ann = platform.runs, platform.context
+        run = runs.submit(ann, shop().lasting, params={"folder": str(tmp_path)})
+        thread = threading.Thread(target=worker.execute_all)
+        thread.start()
+        until((tmp_path / "begun").exists)
+
+        (tmp_path / "may_end").touch()
+        os.kill(int((tmp_path / "begun").read_text()), signal.SIGKILL)
+        thread.join(60)
+
+        assert runs.get(ann, run.id).state == "succeeded"
+        assert [attempt.step for attempt in runs.attempts(ann, run.id)] == ["price", "long"]
+
+
 @pytest.mark.parametrize(
     ("how", "said"), [("sys.exit", "step 'leave' raised SystemExit: 0"), ("os._exit", "its process died (status 0)")]
 )

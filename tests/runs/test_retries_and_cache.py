@@ -3,6 +3,7 @@
 import random
 from collections import Counter, deque
 from dataclasses import replace
+from datetime import timedelta
 
 import polars as pl
 import pytest
@@ -53,6 +54,57 @@ def test_when_no_tries_are_left_the_run_fails(runs, ann):
 
     assert run.error == "step 'flaky' raised ConnectionError: no"
     assert len(calls) == 3
+
+
+@nr.step(retries=2, backoff_seconds=40)
+def breaks(cut_at):
+    calls.append("breaks")
+    raise KeyboardInterrupt if len(calls) == cut_at else ConnectionError("no")
+
+
+@nr.pipeline
+def broken(cut_at):
+    return breaks(cut_at)
+
+
+def test_who_takes_over_has_the_tries_that_are_left_after_the_wait_that_is_left(any_house, ann, clock):
+    waits, chance = [], random.Random(2)
+    one, other = (any_house.runs(sleep=waits.append, chance=random.Random(2), holder=name) for name in ("a", "b"))
+    with pytest.raises(KeyboardInterrupt):
+        one.run(ann, broken, params={"cut_at": 2}, key="k")
+    first_wait = 40 * (0.5 + chance.random())
+    assert waits == [first_wait]
+    clock.advance_to(clock.now() + timedelta(seconds=15))
+
+    run = other.run(ann, broken, params={"cut_at": 2}, key="k")
+
+    chance = random.Random(2)
+    assert waits[1:] == [pytest.approx(40 * (0.5 + chance.random()) - 15), 80 * (0.5 + chance.random())]
+    assert (run.state, len(calls)) == ("failed", 4)
+    assert [a.state.value for a in other.attempts(ann, run.id)] == ["failed"] * 3
+
+
+def test_who_resumes_a_failed_run_has_all_tries_again_at_once(any_house, ann):
+    waits = []
+    runs = any_house.runs(sleep=waits.append, chance=random.Random(2))
+    run = runs.run(ann, broken, params={"cut_at": 0})
+
+    assert runs.resume(ann, run.id).state == "failed"
+    assert (len(calls), len(waits)) == (6, 4)
+
+
+def test_a_wait_that_is_over_is_not_waited_again(any_house, ann, clock):
+    waits = []
+    runs = any_house.runs(sleep=waits.append)
+    with pytest.raises(KeyboardInterrupt):
+        runs.run(ann, broken, params={"cut_at": 2}, key="k")
+    clock.advance_to(clock.now() + timedelta(hours=1))
+    waits.clear()
+
+    runs.run(ann, broken, params={"cut_at": 2}, key="k")
+
+    assert waits[0] == 0
+    assert len(waits) == 2
 
 
 def test_an_error_of_another_type_is_not_tried_again(runs, ann):

@@ -1,9 +1,11 @@
 """The worker behind `noria work`: takes runs, gives each a process of its own, and answers for what comes of it."""
 
+import signal
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from itertools import count
+from pathlib import Path
 
 import click
 
@@ -26,6 +28,8 @@ _DEAF_SECONDS = 1.0
 """So long a step in the run's own process may take to tell something, and so to hear that it is cancelled."""
 _PAUSE_SECONDS = 1.0
 _BEATS = 3
+_MOST_KILLED = 3
+"""So many processes of a run may be killed from outside, for want of memory or by somebody's hand, until it has failed."""
 
 
 class QueueWorker:
@@ -88,13 +92,23 @@ class QueueWorker:
                 raise Unavailable(f"the code of run {claimed.run.id} cannot be unpacked: {problem}") from problem
             raise
         try:
-            with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
+            status, was_cancelled = self._performed(claimed, folder)
+            return self._settled(claimed, status, was_cancelled=was_cancelled)
+        finally:
+            queue.end(claimed)
+
+    def _performed(self, claimed: Claimed, folder: Path | None) -> tuple[int | None, bool]:
+        """Have a process execute the run, a new one where one was killed; return the last one's status, and if it was cancelled."""
+        killed = 0
+        with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
+            while True:
                 process = RunProcess(claimed, settings=self._platform.settings, bundle=folder)
                 process.on_end(ear.hear)
                 was_cancelled = self._watched(claimed, process, ear)
-            return self._settled(claimed, process.status, was_cancelled=was_cancelled)
-        finally:
-            queue.end(claimed)
+                killed += process.status == -signal.SIGKILL
+                if process.status != -signal.SIGKILL or was_cancelled or self._told.is_set() or killed == _MOST_KILLED:
+                    return process.status, was_cancelled
+                click.echo(f"a process of run {claimed.run.id} was killed, {killed} of {_MOST_KILLED}", err=True)
 
     def _watched(self, claimed: Claimed, process: RunProcess, ear: Ear) -> bool:
         """Wait until the process has ended, or end it; say whether that was because somebody has cancelled the run."""

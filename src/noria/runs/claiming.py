@@ -26,6 +26,8 @@ class Claimed:
 
     run: Run
     lease: Lease
+    is_reopened: bool = False
+    """Whether it had failed or was stopped, and somebody asked for it to go on: its steps have all their tries again."""
 
 
 class Claims:
@@ -177,7 +179,7 @@ class Claims:
         if now.state.reopens:
             told = {"run": run, "pipeline": now.pipeline, "key": now.key}
             self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run, payload=told)
-        return Claimed(run=reopened(now), lease=lease)
+        return Claimed(run=reopened(now), lease=lease, is_reopened=now.state.reopens)
 
     def ask(self, context: Context, run: str, asked: Asked) -> Run:
         """Leave a run as asked for if nobody executes it, else tell whoever does."""

@@ -52,12 +52,14 @@ class Performer:
         *,
         lease: Lease,
         is_new: bool = False,
+        is_reopened: bool = False,
         allow_changed_code: bool = False,
         may_leave: bool = False,
     ) -> Run:
         """Perform a claimed run whose lease is held, and let go of both, however it ends.
 
-        Of a new one nothing can have been done before. One that `may_leave` waits for another worker again when a step
+        Of a new one nothing can have been done before. In one that `is_reopened` a step has all its tries again; in one
+        that was cut short, those that are left, after what is left of the wait. One that `may_leave` waits for another worker again when a step
         needs what there is not here.
         """
         ended = None
@@ -70,6 +72,7 @@ class Performer:
                 self._around,
                 finished=Finished() if is_new else self._finished(context, run, lease),
                 allow_changed_code=allow_changed_code,
+                tries_anew=is_reopened,
                 cache=pipeline.cache,
                 stop=stop,
                 may_leave=may_leave,

@@ -8,7 +8,7 @@ from types import TracebackType
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, LeaseLost, NoriaError
 from noria.pipelines.model import Cached, Needs, Retry
-from noria.runs.model import Prices, Run, RunState
+from noria.runs.model import Attempt, AttemptState, Prices, Run, RunState
 
 _LONGEST_WAIT_SECONDS = 300.0
 _LONG = 10_000
@@ -48,6 +48,17 @@ def cache_key(step: str, *, code: str, inputs: str, environment: Mapping[str, st
 def tries_again(retry: Retry, *, tried: int, problem: Exception, is_lost: bool = False) -> bool:
     """Say whether a step that raised in its `tried`th try, or was lost with its machine, gets another one."""
     return (tried <= retry.retries and isinstance(problem, retry.retry_on)) or (is_lost and tried <= _MOST_LOST)
+
+
+def failures(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
+    """Return the tries of each step that failed and has not succeeded, in order."""
+    failed: dict[str, list[Attempt]] = {}
+    for attempt in attempts:
+        if attempt.state is AttemptState.FAILED:
+            failed.setdefault(attempt.step, []).append(attempt)
+        else:
+            failed.pop(attempt.step, None)
+    return failed
 
 
 def wait_seconds(retry: Retry, *, tried: int, chance: float) -> float:

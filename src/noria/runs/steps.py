@@ -52,6 +52,7 @@ class Steps:
         *,
         finished: Finished,
         allow_changed_code: bool,
+        tries_anew: bool = True,
         cache: Cached = None,
         stop: Stop | None = None,
         may_leave: bool = False,
@@ -73,6 +74,7 @@ class Steps:
         self._tries: dict[str, int] = {}
         for attempt in finished.attempts:
             self._tries[attempt.step] = max(self._tries.get(attempt.step, 0), attempt.attempt)
+        self._cut_short = {} if tries_anew else rules.failures(finished.attempts)
 
     def take(self, task: Task) -> Taken:
         """Return the step's value, or why it failed; what was tried is committed by then.
@@ -144,15 +146,27 @@ class Steps:
             raise BeyondHere(task.step.needs)
         if refused is not None:
             return None, refused
-        tried = 0
+        tried = self._tried_before(task)
         while True:
             tried += 1
             done = self._try_once(task, tried=tried, is_alone=is_alone)
             self._end(done, may_wait=may_wait)
             if not done.again:
                 return (done.made, None) if done.made is not None else (None, done.problem)
-            wait_seconds = rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
-            self._rest(wait_seconds)
+            self._rest(self._wait_seconds(task, tried))
+
+    def _tried_before(self, task: Task) -> int:
+        """Return how often a step was tried when its run was cut short, and wait as long as is left to its next try."""
+        failed = self._cut_short.pop(task.id, [])
+        tried = len(failed) % (task.step.retry.retries + 1)
+        if tried:
+            last = failed[-1]
+            ago = (self._around.clock.now() - last.started_at).total_seconds() - last.wall_seconds
+            self._rest(max(0.0, self._wait_seconds(task, tried) - max(0.0, ago)))
+        return tried
+
+    def _wait_seconds(self, task: Task, tried: int) -> float:
+        return rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
 
     def _rest(self, seconds: float) -> None:
         """Wait before the next try, and no longer than the run goes on."""
