@@ -1,9 +1,8 @@
 """The port through which values become bytes and come back; what cannot say how is refused, never pickled."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
-
-from msgspec import Struct
 
 from noria.core.digests import Buffer
 from noria.core.errors import Invalid, NoriaError, NotFound
@@ -38,12 +37,22 @@ class Codec(Protocol):
         ...
 
 
-class Encoded(Struct, frozen=True, kw_only=True):
-    """A value as bytes, with what is needed to find and read it again."""
+class Encoded:
+    """A value as bytes, with what is needed to find and read it again; its digest may be taken when it is asked for."""
 
-    codec: str
-    digest: str
-    payload: Payload
+    __slots__ = ("_digest", "codec", "payload")
+
+    def __init__(self, codec: str, payload: Payload, digest: str | Callable[[], str]) -> None:
+        self.codec = codec
+        self.payload = payload
+        self._digest = digest
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of the value. What stores the payload first takes that one's on the way, which may be it."""
+        if not isinstance(self._digest, str):
+            self._digest = self._digest()
+        return self._digest
 
 
 class Codecs:
@@ -57,7 +66,7 @@ class Codecs:
         for codec in self._codecs:
             if codec.accepts(value):
                 payload = codec.encode(value)
-                return Encoded(codec=codec.name, digest=codec.digest(value, payload), payload=payload)
+                return Encoded(codec.name, payload, partial(codec.digest, value, payload))
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise Invalid(
             f"no codec carries a {kind}",

@@ -1,11 +1,13 @@
 """Encoded values on their way: in memory or in a file, which whoever stores or reads them need not know."""
 
+import hashlib
 import io
 from collections.abc import Iterable, Iterator
 from itertools import accumulate
 
 from noria.core import digests
 from noria.core.digests import Buffer
+from noria.core.errors import Invalid
 
 CHUNK_BYTES = 1 << 22
 LARGE_BYTES = 1 << 23
@@ -33,6 +35,17 @@ class Payload:
     def chunks(self) -> Iterable[Buffer]:
         """Yield the bytes in pieces of a few megabytes, so that few of them are in memory at a time."""
         return self._parts if self.size <= CHUNK_BYTES else _pieces(self._parts)
+
+    def passing(self) -> Iterator[Buffer]:
+        """Yield the bytes in pieces and take their digest on the way; raises `Invalid` at their end if it was another before."""
+        whole = hashlib.sha256()
+        for chunk in self.chunks():
+            whole.update(chunk)
+            yield chunk
+        before, self._digest = self._digest, whole.hexdigest()
+        if before not in {None, self._digest}:
+            self._digest = before
+            raise Invalid("what is stored changed meanwhile", hint="close a file before the step returns its path")
 
     def view(self) -> memoryview:
         """Return all of the bytes, to be read where they lie."""

@@ -117,7 +117,8 @@ class Values:
         """Store an encoded value."""
         if encoded.codec == _PLAIN and encoded.payload.size <= _INLINE_BYTES:
             return Artifact(codec=encoded.codec, digest=encoded.digest, inline=bytes(encoded.payload).decode())
-        return Artifact(codec=encoded.codec, digest=encoded.digest, blob=self.blobs.put(encoded.payload))
+        blob = self.blobs.put(encoded.payload)
+        return Artifact(codec=encoded.codec, digest=encoded.digest, blob=blob)
 
     def given(self, value: object) -> Value:
         """Keep a parameter of a run: an `Input` by its digest alone, anything else with its content."""

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import hashlib
 import os
 import tempfile
 from collections.abc import Generator, Iterator
@@ -14,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from noria.core import digests
 from noria.core.clock import RealClock
 from noria.core.digests import Buffer
-from noria.core.errors import Corrupt, Invalid, NotFound, Unavailable
+from noria.core.errors import Corrupt, NotFound, Unavailable
 from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
 from noria.store.mapping import Handle, Identity, InFile
 from noria.store.syncing import sync
@@ -59,7 +58,9 @@ class Blobs:
         """
         payload = payload if isinstance(payload, Payload) else Payload(payload)
         with _asking():
-            if not self._is_fresh(payload):
+            if self.folder is not None and payload.size >= LARGE_BYTES:
+                self._write_once(self.folder, payload)
+            elif not self._is_fresh(payload):
                 self._write(payload)
         return payload.digest
 
@@ -126,13 +127,22 @@ class Blobs:
     def _write(self, payload: Payload) -> None:
         """Write the bytes under another name, and rename that: what is there is never changed in place."""
         if self.folder is not None:
-            _write_file(self.folder / _place(payload.digest), payload)
+            with _nameless(self.folder, payload) as name:
+                _named(name, self.folder / _place(payload.digest))
             return
         import obstore  # noqa: PLC0415 - 30 ms that a command without blobs does not pay
 
-        pieces = _unchanged(payload)
+        pieces = payload.passing()
         content = b"".join(pieces) if payload.size < LARGE_BYTES else pieces
         obstore.put(self._store, _place(payload.digest), content, max_concurrency=_AT_A_TIME)
+
+    def _write_once(self, folder: Path, payload: Payload) -> None:
+        """Write the bytes while their digest is taken, which is to be their name; it is read once, and so is what it leads to."""
+        with _nameless(folder, payload) as name:
+            if self._is_fresh(payload):
+                name.unlink()
+            else:
+                _named(name, folder / _place(payload.digest))
 
     def _remember(self, digest: str, file: Identity) -> None:
         """Remember which file was found to be what it is said to be."""
@@ -196,16 +206,6 @@ def _asking() -> Generator[None]:
         raise Unavailable(f"the storage of blobs cannot be used: {said}", hint=hint) from problem
 
 
-def _unchanged(payload: Payload) -> Iterator[Buffer]:
-    """Yield the bytes; raises at their end if they are not those that the digest was of, and nothing is stored then."""
-    whole = hashlib.sha256()
-    for chunk in payload.chunks():
-        whole.update(chunk)
-        yield chunk
-    if whole.hexdigest() != payload.digest:
-        raise Invalid("what is stored changed meanwhile", hint="close a file before the step returns its path")
-
-
 def _kept(found: "GetResult", file: IO[bytes]) -> Iterator[Buffer]:
     for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
         file.write(chunk)
@@ -226,22 +226,27 @@ def _missing(digest: str) -> NotFound:
     return NotFound("blob", digest, hint="its storage was changed by other hands; restore it from a backup")
 
 
-def _write_file(place: Path, payload: Payload) -> None:
-    """Write a file that has its name only when all of it is on the disk; it may be mapped, and is for reading only."""
-    if not place.parent.exists():
-        place.parent.mkdir(exist_ok=True)
-        sync(place.parent.parent)
-    number, name = tempfile.mkstemp(dir=place.parent)
+@contextlib.contextmanager
+def _nameless(folder: Path, payload: Payload) -> Generator[Path]:
+    """Write the bytes to a file that is for reading only, and may be mapped, and has no name yet that means anything."""
+    number, name = tempfile.mkstemp(dir=folder)
     try:
         with open(number, "wb") as file:  # noqa: PTH123 - it is open already
-            file.writelines(_unchanged(payload))
+            file.writelines(payload.passing())
             os.fchmod(number, 0o444)
-            file.flush()
-            os.fsync(number)
-        Path(name).replace(place)
+        yield Path(name)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _named(file: Path, place: Path) -> None:
+    """Give a file its name, when all of it is on the disk."""
+    if not place.parent.exists():
+        place.parent.mkdir(exist_ok=True)
+        sync(place.parent.parent)
+    sync(file)
+    file.replace(place)
     sync(place.parent)
 
 

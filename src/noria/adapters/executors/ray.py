@@ -145,7 +145,7 @@ class Ray:
         """Keep what a try returned, to be committed before the next step starts; that one finds it with Ray still."""
         reference = None if "payload" in packed else next(stream)
         payload = packed["payload"] if reference is None else _ray().get(reference)
-        artifact = self._values.put(Encoded(codec=packed["codec"], digest=packed["digest"], payload=Payload(payload)))
+        artifact = self._values.put(Encoded(packed["codec"], Payload(payload), packed["digest"]))
         if reference is not None:
             self._objects.remember((artifact.codec, artifact.digest), reference)
         return self._values.stored(artifact)
