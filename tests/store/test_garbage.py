@@ -1,5 +1,7 @@
 """Laws of garbage: what any table names stays, what is young stays, and the rest goes."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +9,7 @@ from sqlalchemy import insert
 
 from noria.core.errors import NotFound
 from noria.store import garbage
+from noria.store.blobs import open_blobs
 from noria.store.tables import metadata
 
 LATER = datetime.now(UTC) + timedelta(days=1)
@@ -32,6 +35,33 @@ def test_a_blob_that_is_named_anywhere_stays_and_another_one_goes(any_database, 
     assert blobs.get(named) == b"named"
     with pytest.raises(NotFound):
         blobs.get(lost)
+
+
+def test_what_a_killed_process_had_begun_to_write_goes_when_it_is_old(database, tmp_path):
+    folder = tmp_path / "blobs"
+    killed = """
+import os, sys
+from noria.core.payloads import Payload
+from noria.store.blobs import open_blobs
+
+class Endless(Payload):
+    def chunks(self):
+        yield b"x" * 9_000_000
+        os.kill(os.getpid(), 9)
+
+endless = Endless()
+endless.size = 9_000_000
+open_blobs(sys.argv[1]).put(endless)
+"""
+    assert subprocess.run([sys.executable, "-c", killed, folder], check=False).returncode == -9
+    blobs = open_blobs(str(folder))
+    assert garbage.find(database, blobs, before=EARLIER).unfinished == ()
+
+    found = garbage.find(database, blobs, before=LATER)
+    garbage.collect(blobs, found)
+
+    assert (len(found.unfinished), found.blobs) == (1, ())
+    assert [file for file in folder.rglob("*") if file.is_file()] == []
 
 
 def test_what_is_young_may_belong_to_a_writer_who_has_not_committed_yet(database, blobs):

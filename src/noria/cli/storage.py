@@ -23,6 +23,7 @@ def gc(dry_run: bool, older_than: str, home: str | None, as_json: bool) -> None:
         endpoints = platform.endpoints.all(platform.context)
         tidied = [platform.landings.tidy(platform.context, endpoint, dry_run=dry_run) for endpoint in endpoints]
     told = {"garbage": len(found.blobs), "bytes": found.size, "kept": found.kept, "taken_away": not dry_run}
+    told |= {"unfinished_files": len(found.unfinished)}
     told |= {
         "segments_compacted": sum(each.segments for each in tidied),
         "into_files": sum(each.files for each in tidied),

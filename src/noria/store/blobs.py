@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _AT_A_TIME = 2
+_UNFINISHED = "tmp"
 _MOST_CHECKED = 10_000
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -123,6 +124,11 @@ class Blobs:
             digest = entry["path"].rpartition("/")[2]
             if len(digest) == _DIGITS:
                 yield Stored(digest=digest, size=entry["size"], at=entry["last_modified"])
+
+    def unfinished(self, before: datetime) -> list[Path]:
+        """Return the files that somebody began to write before a moment and never named; object storage keeps none."""
+        files = () if self.folder is None else self.folder.rglob(f"{_UNFINISHED}*")
+        return [file for file in files if datetime.fromtimestamp(file.stat().st_mtime, UTC) < before]
 
     def _write(self, payload: Payload) -> None:
         """Write the bytes under another name, and rename that: what is there is never changed in place."""
@@ -229,7 +235,7 @@ def _missing(digest: str) -> NotFound:
 @contextlib.contextmanager
 def _nameless(folder: Path, payload: Payload) -> Generator[Path]:
     """Write the bytes to a file that is for reading only, and may be mapped, and has no name yet that means anything."""
-    number, name = tempfile.mkstemp(dir=folder)
+    number, name = tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
     try:
         with open(number, "wb") as file:  # noqa: PTH123 - it is open already
             file.writelines(payload.passing())

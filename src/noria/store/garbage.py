@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from sqlalchemy import Column, Connection, MetaData, String, select
 
@@ -21,10 +22,11 @@ _ROWS = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Garbage:
-    """Blobs that nothing refers to."""
+    """Blobs that nothing refers to, and files that a process which was killed had begun to write."""
 
     blobs: tuple[Stored, ...]
     kept: int
+    unfinished: tuple[Path, ...] = ()
 
     @property
     def size(self) -> int:
@@ -37,13 +39,16 @@ def find(database: Database, blobs: Blobs, *, before: datetime) -> Garbage:
     listed = list(blobs.all())  # listed first: what is named after that was put after that, or is found named
     named = database.read(_named)
     unnamed = tuple(blob for blob in listed if blob.at < before and blob.digest not in named)
-    return Garbage(blobs=unnamed, kept=len(listed) - len(unnamed))
+    unfinished = tuple(blobs.unfinished(before))
+    return Garbage(blobs=unnamed, kept=len(listed) - len(unnamed), unfinished=unfinished)
 
 
 def collect(blobs: Blobs, garbage: Garbage) -> None:
-    """Take the blobs away."""
+    """Take the blobs away, and what was never finished."""
     for blob in garbage.blobs:
         blobs.drop(blob.digest)
+    for file in garbage.unfinished:
+        file.unlink(missing_ok=True)
 
 
 def _named(connection: Connection) -> set[str]:
