@@ -60,7 +60,7 @@ def main():
     with closing(open_database(address)) as database:
         house = house_on(database, open_blobs(f"{folder}/blobs"), clock, TimedIds(clock), ANN, Path(folder))
         runs = house.runs(sleep=time.sleep, lease_seconds=5.0)
-        print("ready", flush=True)
+        (Path(folder) / f"ready {name}").touch()
         for key in keys:
             run = finish(runs, key, int(steps))
             print(key, run.state.value, run.result, flush=True)

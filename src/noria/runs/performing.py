@@ -58,9 +58,8 @@ class Performer:
     ) -> Run:
         """Perform a claimed run whose lease is held, and let go of both, however it ends.
 
-        Of a new one nothing can have been done before. In one that `is_reopened` a step has all its tries again; in one
-        that was cut short, those that are left, after what is left of the wait. One that `may_leave` waits for another worker again when a step
-        needs what there is not here.
+        Of a new one nothing can have been done before. In one that `is_reopened` a step has all its tries again, else
+        those that are left. One that `may_leave` waits for another worker again when a step needs what there is not here.
         """
         ended = None
         stop = self._around.holder.keep(run.id, lease, started_in=run.started_in)
