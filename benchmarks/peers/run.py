@@ -95,6 +95,8 @@ CONTESTANTS = {
         words="Airflow (`dags test`)", file="airflow_", packages=("apache-airflow",), steps=20, **NOTHING_KEPT
     ),
 }  # fmt: skip
+FOR_ALL = ("scikit-learn", "pandas", "pyarrow")
+"""Of what the real work needs, everybody has the same: pandas loads PyArrow where it is installed."""
 CHAIN, FAN, CRASH, KILLED_AT = 200, 500, 20, 8
 
 
@@ -115,8 +117,7 @@ class Contest:
         python = self.folder / contestant.packages[0].removeprefix("apache-") / "bin" / "python"
         if not python.exists():
             subprocess.run([sys.executable, "-m", "venv", python.parent.parent], check=True)
-            packages = [*contestant.packages, "scikit-learn", "pandas"]
-            subprocess.run([python, "-m", "pip", "install", "-q", *packages], check=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", *contestant.packages, *FOR_ALL], check=True)
         return python
 
     def version(self, contestant):
