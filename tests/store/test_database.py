@@ -1,15 +1,17 @@
 """One contract for both databases: what a write promises, what a read sees."""
 
 import errno
+import sqlite3
 import threading
 import time
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import Column, MetaData, String, Table, func, insert, select
 
 from noria.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from noria.store.database import Durability
+from noria.store.leases import FencedInsert, Lease, acquire_new
 from noria.store.opening import open_database
 from noria.store.tables import leases, metadata
 
@@ -90,6 +92,54 @@ def test_two_processes_worth_of_databases_on_one_file_wait_for_each_other(tmp_pa
     assert homes[0].read(lambda c: c.execute(select(func.count()).select_from(leases)).scalar_one()) == 200
     for home in homes:
         home.close()
+
+
+ROWS = Table("fenced_rows", MetaData(), Column("name", String(9), primary_key=True))
+
+
+@pytest.fixture
+def held(database, tmp_path):
+    """Hold the database's write lock as another process does, until it is committed."""
+    ROWS.create(database.engine)
+    database.write(lambda c: acquire_new(c, datetime.now(UTC), name="work", holder="me", seconds=600))
+    base = sqlite3.connect(tmp_path / "noria.db", isolation_level=None, check_same_thread=False)
+    base.execute("BEGIN IMMEDIATE")
+    yield base
+    base.close()
+
+
+def ways_to_write(database):
+    lease = Lease(name="work", holder="me", token=1, expires_at=datetime.now(UTC))
+    return {
+        "whole": lambda: database.write(lambda c: put(c, "late")),
+        "alone": lambda: database.put(FencedInsert(ROWS), lease, {"name": "late"}),
+    }
+
+
+@pytest.mark.parametrize("way", ["whole", "alone"])
+def test_a_writer_waits_for_another_process_s_transaction_and_goes_on_when_it_ends(database, held, way):
+    thread = threading.Thread(target=ways_to_write(database)[way])
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+
+    held.execute("COMMIT")
+    thread.join(20)
+
+    assert not thread.is_alive()
+    table = leases.c.name if way == "whole" else ROWS.c.name
+    assert "late" in database.read(lambda c: set(c.execute(select(table)).scalars()))
+
+
+@pytest.mark.parametrize("way", ["whole", "alone"])
+def test_a_transaction_that_does_not_end_is_said_in_words(database, held, monkeypatch, way):
+    monkeypatch.setattr("noria.store.sqlite._BUSY_SECONDS", 0.02)
+
+    with pytest.raises(Unavailable, match="stayed locked"):
+        ways_to_write(database)[way]()
+
+    held.execute("ROLLBACK")
+    ways_to_write(database)[way]()
 
 
 def test_a_full_disk_is_said_in_words_and_what_is_asked_again_when_there_is_room_is_written(database):

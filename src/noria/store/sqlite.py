@@ -9,6 +9,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from noria.store.syncing import sync
 from noria.store.waking import Ear, LoopbackWakes, said
 
 _BUSY_SECONDS = 30.0
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.0005, 0.002
 _SYNC_AFTER_SECONDS = 0.1
 _log = logging.getLogger("noria.store")
 _SYNCHRONOUS = {Durability.STEP: "NORMAL", Durability.DECISION: "FULL"}
@@ -162,7 +164,7 @@ class SqliteDatabase:
             return False
         try:
             connection = self._writing(self._weakest)
-            if self._queue or not insert.put_alone(connection, lease, row, self._lease_clock.now()):
+            if self._queue or not _in_turn(lambda: insert.put_alone(connection, lease, row, self._lease_clock.now())):
                 return False
             self._sync_soon()
         except DBAPIError as problem:
@@ -173,13 +175,14 @@ class SqliteDatabase:
 
     def _begin(self, durability: Durability) -> Connection:
         connection = self._writing(durability)
-        _say(connection, "BEGIN IMMEDIATE")
+        _in_turn(lambda: _say(connection, "BEGIN IMMEDIATE"))
         return connection
 
     def _writing(self, durability: Durability) -> Connection:
         """Return the writer's connection, which syncs what it commits as the durability asks."""
         if self._writer is None:
             self._writer = self._engine.connect()
+            _say(self._writer, "PRAGMA busy_timeout=0")  # see _in_turn
         if self._level is not durability:
             _say(self._writer, f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
             self._level = durability
@@ -209,9 +212,32 @@ def _say(connection: Connection, words: str) -> None:
     cast("Any", connection.connection.driver_connection).execute(words)
 
 
+def _in_turn(begin: Callable[[], Answer]) -> Answer:
+    """Begin as soon as no other process writes.
+
+    SQLite itself would wait longer at each try, up to a tenth of a second, so that whoever comes late goes first. Here all
+    who wait try at one pace.
+    """
+    waited, wait_seconds = 0.0, _FIRST_WAIT_SECONDS
+    while True:
+        try:
+            return begin()
+        except (sqlite3.OperationalError, DBAPIError) as problem:
+            if not _is_locked(problem) or waited >= _BUSY_SECONDS:
+                raise
+        time.sleep(wait_seconds)
+        waited += wait_seconds
+        wait_seconds = min(wait_seconds * 1.1, _LONGEST_WAIT_SECONDS)
+
+
+def _is_locked(problem: BaseException) -> bool:
+    cause = problem.orig if isinstance(problem, DBAPIError) else problem
+    return isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause)
+
+
 def _translated(problem: BaseException) -> BaseException:
     cause = problem.orig if isinstance(problem, DBAPIError) else problem
-    if isinstance(cause, sqlite3.OperationalError) and "locked" in str(cause):
+    if _is_locked(problem):
         return Unavailable(
             f"the metadata database stayed locked for {_BUSY_SECONDS:.0f} seconds",
             hint="another process holds a long transaction; end it, or use PostgreSQL",
