@@ -56,9 +56,9 @@ class RunProcess:
     def end_within(self, seconds: float) -> None:
         """Wait for its end, and end it by force, with all that it has started, if that has not come by then."""
         self._process.join(seconds)
-        if self._process.is_alive():
+        if self._process.is_alive() or self.status == -signal.SIGKILL:
             assert self._process.pid is not None
-            with contextlib.suppress(ProcessLookupError):  # it has no group of its own yet
+            with contextlib.suppress(ProcessLookupError):  # it has no group of its own yet, or nobody is left in it
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.kill()
         self._process.join()

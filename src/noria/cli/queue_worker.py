@@ -92,23 +92,24 @@ class QueueWorker:
                 raise Unavailable(f"the code of run {claimed.run.id} cannot be unpacked: {problem}") from problem
             raise
         try:
-            status, was_cancelled = self._performed(claimed, folder)
-            return self._settled(claimed, status, was_cancelled=was_cancelled)
+            return self._performed(claimed, folder, killed=0)
         finally:
             queue.end(claimed)
 
-    def _performed(self, claimed: Claimed, folder: Path | None) -> tuple[int | None, bool]:
-        """Have a process execute the run, a new one where one was killed; return the last one's status, and if it was cancelled."""
-        killed = 0
+    def _performed(self, claimed: Claimed, folder: Path | None, *, killed: int) -> Run:
+        """Have a process execute the run, and a new one go on where that was killed."""
         with self._platform.database.listen(f"run/{claimed.run.id}") as ear:
-            while True:
-                process = RunProcess(claimed, settings=self._platform.settings, bundle=folder)
-                process.on_end(ear.hear)
-                was_cancelled = self._watched(claimed, process, ear)
-                killed += process.status == -signal.SIGKILL
-                if process.status != -signal.SIGKILL or was_cancelled or self._told.is_set() or killed == _MOST_KILLED:
-                    return process.status, was_cancelled
-                click.echo(f"a process of run {claimed.run.id} was killed, {killed} of {_MOST_KILLED}", err=True)
+            process = RunProcess(claimed, settings=self._platform.settings, bundle=folder)
+            process.on_end(ear.hear)
+            was_cancelled = self._watched(claimed, process, ear)
+        killed += process.status == -signal.SIGKILL
+        if process.status != -signal.SIGKILL or was_cancelled or self._told.is_set() or killed == _MOST_KILLED:
+            return self._settled(claimed, process.status, was_cancelled=was_cancelled)
+        click.echo(f"a process of run {claimed.run.id} was killed, {killed} of {_MOST_KILLED}", err=True)
+        again = self._platform.runs.queue.again(self._platform.context, claimed)
+        if again is None:
+            return self._platform.runs.get(self._platform.context, claimed.run.id)
+        return self._performed(again, folder, killed=killed)
 
     def _watched(self, claimed: Claimed, process: RunProcess, ear: Ear) -> bool:
         """Wait until the process has ended, or end it; say whether that was because somebody has cancelled the run."""

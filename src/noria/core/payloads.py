@@ -32,6 +32,11 @@ class Payload:
             self._digest = digests.of_chunks(self.chunks())
         return self._digest
 
+    @property
+    def is_digested(self) -> bool:
+        """Say whether the digest is known."""
+        return self._digest is not None
+
     def chunks(self) -> Iterable[Buffer]:
         """Yield the bytes in pieces of a few megabytes, so that few of them are in memory at a time."""
         return self._parts if self.size <= CHUNK_BYTES else _pieces(self._parts)

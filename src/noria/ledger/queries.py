@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
@@ -96,6 +97,12 @@ def about(connection: Connection, project: str, subject: str) -> list[Fact]:
     """Return all facts about one subject, oldest first, sealed or not."""
     query = select(facts).where(facts.c.project == project, facts.c.subject == subject).order_by(facts.c.number)
     return [_fact(row) for row in connection.execute(query)]
+
+
+def last_time(connection: Connection, project: str, subject: str, kind: FactKind) -> datetime | None:
+    """Return when such a fact was told last of a subject."""
+    here = (facts.c.project == project, facts.c.subject == subject, facts.c.kind == kind.value)
+    return connection.execute(select(func.max(facts.c.at)).where(*here)).scalar_one()
 
 
 def find(connection: Connection, project: str, fact_id: str) -> Fact | None:

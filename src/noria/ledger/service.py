@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from noria.core.clock import Clock
@@ -93,6 +94,11 @@ class Ledger:
     def about(self, context: Context, subject: str) -> list[Fact]:
         """Return all facts about one subject in the context's project, oldest first."""
         return self._database.read(lambda connection: queries.about(connection, context.project, subject))
+
+    @staticmethod
+    def last_time(connection: Connection, context: Context, subject: str, kind: FactKind) -> datetime | None:
+        """Return when such a fact was told last of a subject, as the caller's transaction sees it; None if never."""
+        return queries.last_time(connection, context.project, subject, kind)
 
     def checkpoint(self) -> Checkpoint | None:
         """Seal what is recorded and sign the tree as it stands; None while the ledger is empty.

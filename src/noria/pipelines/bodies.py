@@ -199,7 +199,7 @@ def _is_same(one: CodeType, other: CodeType) -> bool:
     return all(
         _is_same(left, right)
         if isinstance(left, CodeType) and isinstance(right, CodeType)
-        else (type(left), repr(left)) == (type(right), repr(right))
+        else (type(left), _constant(left)) == (type(right), _constant(right))
         for left, right in zip(one.co_consts, other.co_consts, strict=True)
     )
 
@@ -218,7 +218,12 @@ def _bytecode(code: CodeType, *, doc: str | None = None) -> str:
 
 
 def _constant(const: object) -> str:
-    return repr(sorted(map(repr, cast("frozenset[object]", const)))) if isinstance(const, frozenset) else repr(const)
+    """Spell a constant; the items of a set are sorted, for their order is chance."""
+    if isinstance(const, frozenset):
+        return repr(sorted(map(_constant, cast("frozenset[object]", const))))
+    if isinstance(const, tuple):
+        return f"({', '.join(map(_constant, cast('tuple[object, ...]', const)))})"
+    return repr(const)
 
 
 def _used(

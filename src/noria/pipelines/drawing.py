@@ -175,7 +175,7 @@ class Pipeline(Generic[Params, Result]):
         """Call the function with its calls of steps drawn; return what it returned, references and all."""
         token = drawing.set(onto)
         try:
-            returned = self._parameters.call(arguments)
+            returned = self._parameters.call(self.function, arguments)
         finally:
             drawing.reset(token)
         for _ in onto.references_in(returned, f"{self.what} returned"):

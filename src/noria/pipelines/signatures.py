@@ -16,7 +16,6 @@ class Parameters:
 
     def __init__(self, what: str, function: Callable[..., Any]) -> None:
         self._what = what
-        self._function = function
         self._signature = inspect.signature(function)
         self.names = tuple(self._signature.parameters)
         kinds = {entry.kind for entry in self._signature.parameters.values()}
@@ -66,12 +65,12 @@ class Parameters:
             )
         return first.name
 
-    def call(self, arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what a user's function returns
-        """Call the function with arguments by parameter, as `bind_call` or `bind_named` returned them."""
+    def call(self, function: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:  # noqa: ANN401 - what a user's function returns
+        """Call a function that has them with arguments by parameter, as `bind_call` or `bind_named` returned them."""
         if self.are_given_by_name:
-            return self._function(**arguments)
+            return function(**arguments)
         bound = inspect.BoundArguments(self._signature, dict(arguments))  # type: ignore[arg-type]  # the stubs ask for OrderedDict; a dict keeps its order
-        return self._function(*bound.args, **bound.kwargs)
+        return function(*bound.args, **bound.kwargs)
 
     def spelled(self) -> str:
         """Return the function's name and parameters as they are written, without types."""

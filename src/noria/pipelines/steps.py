@@ -103,7 +103,7 @@ class Step(Generic[Params, Result]):
         del arguments[over]
         current = drawing.get()
         if current is None:
-            return [self.parameters.call({over: item, **arguments}) for item in items]
+            return [self.parameters.call(self.function, {over: item, **arguments}) for item in items]
         goes_on = on_failure == "continue"
         drawn = current.call_each(self, items, arguments, over=over, concurrency=concurrency, goes_on=goes_on)
         return cast("list[Result]", drawn)

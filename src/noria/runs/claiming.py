@@ -26,8 +26,6 @@ class Claimed:
 
     run: Run
     lease: Lease
-    is_reopened: bool = False
-    """Whether it had failed or was stopped, and somebody asked for it to go on: its steps have all their tries again."""
 
 
 class Claims:
@@ -123,6 +121,21 @@ class Claims:
                 holder.unclaim(run.id)
         return taken
 
+    def again(self, context: Context, claimed: Claimed) -> Claimed | None:
+        """Take a run under a new lease whose process was killed: what that one had sent may be committed later, and is fenced.
+
+        None when it is not to be executed here any more: it has ended or rests, or somebody else has it.
+        """
+
+        def work(connection: Connection) -> Run | Claimed | None:
+            self._around.holder.release_in(connection, claimed.lease)
+            now = queries.run(connection, context.project, claimed.run.id)
+            is_open = now is not None and now.state is RunState.RUNNING
+            return self._taken(connection, context, claimed.run.id, reopen=False) if is_open else None
+
+        taken = self._around.patience.ask(lambda _: self._around.database.write(work, durability=Durability.STEP))
+        return taken if isinstance(taken, Claimed) else None
+
     def drop(self, claimed: Claimed) -> None:
         """Give a claimed run back as it is, for another worker to go on with at once."""
         self._around.holder.release(claimed.lease)
@@ -179,7 +192,7 @@ class Claims:
         if now.state.reopens:
             told = {"run": run, "pipeline": now.pipeline, "key": now.key}
             self._ledger.record(connection, context, FactKind.RUN_RESUMED, subject=run, payload=told)
-        return Claimed(run=reopened(now), lease=lease, is_reopened=now.state.reopens)
+        return Claimed(run=reopened(now), lease=lease)
 
     def ask(self, context: Context, run: str, asked: Asked) -> Run:
         """Leave a run as asked for if nobody executes it, else tell whoever does."""

@@ -93,7 +93,7 @@ def _call(call: Call) -> tuple[object, Problem | None]:
             raise
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
     try:
-        return call.step.parameters.call(arguments), None
+        return call.step.parameters.call(call.step.function, arguments), None
     except Stopped:  # which ends the run, and not this step alone
         raise
     except BaseException as problem:

@@ -26,6 +26,8 @@ class Finished:
     attempts: Sequence[Attempt] = ()
     hits: Sequence[Hit] = ()
     inherited: Mapping[tuple[str, str], Hit] = field(default_factory=dict[tuple[str, str], Hit])
+    resumed_at: datetime | None = None
+    """When somebody asked last for it to go on: its steps had all their tries again."""
     results: dict[tuple[str, str], Attempt | Hit] = field(default_factory=dict[tuple[str, str], Attempt | Hit])
 
     def __post_init__(self) -> None:

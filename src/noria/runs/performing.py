@@ -52,14 +52,13 @@ class Performer:
         *,
         lease: Lease,
         is_new: bool = False,
-        is_reopened: bool = False,
         allow_changed_code: bool = False,
         may_leave: bool = False,
     ) -> Run:
         """Perform a claimed run whose lease is held, and let go of both, however it ends.
 
-        Of a new one nothing can have been done before. In one that `is_reopened` a step has all its tries again, else
-        those that are left. One that `may_leave` waits for another worker again when a step needs what there is not here.
+        Of a new one nothing can have been done before. One that `may_leave` waits for another worker again when a step
+        needs what there is not here.
         """
         ended = None
         stop = self._around.holder.keep(run.id, lease, started_in=run.started_in)
@@ -71,7 +70,6 @@ class Performer:
                 self._around,
                 finished=Finished() if is_new else self._finished(context, run, lease),
                 allow_changed_code=allow_changed_code,
-                tries_anew=is_reopened,
                 cache=pipeline.cache,
                 stop=stop,
                 may_leave=may_leave,
@@ -177,6 +175,7 @@ class Performer:
                 attempts=queries.attempts_of(connection, context.project, run.id),
                 hits=queries.hits_of(connection, context.project, run.id),
                 inherited=inherited(connection, context, run) if run.parent else {},
+                resumed_at=self._ledger.last_time(connection, context, run.id, FactKind.RUN_RESUMED),
             )
 
         return self._around.patience.ask(lambda _: self._around.database.read(look))

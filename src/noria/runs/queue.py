@@ -92,6 +92,10 @@ class Queue:
         said = self._around.database.read(lambda connection: leases.asked(connection, claimed.lease))
         return None if said is None else Asked(said)
 
+    def again(self, context: Context, claimed: Claimed) -> Claimed | None:
+        """Take a run again whose process was killed; None when it is not to be executed here any more."""
+        return self._claims.again(context, claimed)
+
     def drop(self, claimed: Claimed) -> None:
         """Give a run back as it is; the next worker goes on with it at once."""
         self._claims.drop(claimed)

@@ -50,14 +50,12 @@ def tries_again(retry: Retry, *, tried: int, problem: Exception, is_lost: bool =
     return (tried <= retry.retries and isinstance(problem, retry.retry_on)) or (is_lost and tried <= _MOST_LOST)
 
 
-def failures(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
-    """Return the tries of each step that failed and has not succeeded, in order."""
-    failed: dict[str, list[Attempt]] = {}
+def failures(attempts: Iterable[Attempt], *, after: datetime | None) -> dict[tuple[str, str], list[Attempt]]:
+    """Return what has failed since a moment, by the step and its inputs, in order."""
+    failed: dict[tuple[str, str], list[Attempt]] = {}
     for attempt in attempts:
-        if attempt.state is AttemptState.FAILED:
-            failed.setdefault(attempt.step, []).append(attempt)
-        else:
-            failed.pop(attempt.step, None)
+        if attempt.state is AttemptState.FAILED and (after is None or attempt.started_at > after):
+            failed.setdefault((attempt.step, attempt.inputs), []).append(attempt)
     return failed
 
 

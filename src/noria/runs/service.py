@@ -329,13 +329,7 @@ class Runs(Records):
                 if taken is not None:
                     now = replace(taken.run, code=pipeline.code())
                     return self._performer.perform(
-                        context,
-                        pipeline,
-                        now,
-                        given,
-                        lease=taken.lease,
-                        is_reopened=taken.is_reopened,
-                        allow_changed_code=allow_changed_code,
+                        context, pipeline, now, given, lease=taken.lease, allow_changed_code=allow_changed_code
                     )
                 reopen = False  # somebody else executes it: what it comes to now is the answer
                 ear.wait(_SAFETY_SECONDS)

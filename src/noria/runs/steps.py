@@ -52,7 +52,6 @@ class Steps:
         *,
         finished: Finished,
         allow_changed_code: bool,
-        tries_anew: bool = True,
         cache: Cached = None,
         stop: Stop | None = None,
         may_leave: bool = False,
@@ -74,7 +73,7 @@ class Steps:
         self._tries: dict[str, int] = {}
         for attempt in finished.attempts:
             self._tries[attempt.step] = max(self._tries.get(attempt.step, 0), attempt.attempt)
-        self._cut_short = {} if tries_anew else rules.failures(finished.attempts)
+        self._cut_short = rules.failures(finished.attempts, after=finished.resumed_at)
 
     def take(self, task: Task) -> Taken:
         """Return the step's value, or why it failed; what was tried is committed by then.
@@ -156,9 +155,12 @@ class Steps:
             self._rest(self._wait_seconds(task, tried))
 
     def _tried_before(self, task: Task) -> int:
-        """Return how often a step was tried when its run was cut short, and wait as long as is left to its next try."""
-        failed = self._cut_short.pop(task.id, [])
-        tried = len(failed) % (task.step.retry.retries + 1)
+        """Return how many tries of a step are used up, and wait as long as is left to its next one; one it always has.
+
+        They were when its run was cut short: whether the last of them was final nobody knows.
+        """
+        failed = self._cut_short.pop((task.id, task.inputs), [])
+        tried = min(len(failed), task.step.retry.retries)
         if tried:
             last = failed[-1]
             ago = (self._around.clock.now() - last.started_at).total_seconds() - last.wall_seconds
@@ -169,8 +171,9 @@ class Steps:
         return rules.wait_seconds(task.step.retry, tried=tried, chance=self._around.chance.random())
 
     def _rest(self, seconds: float) -> None:
-        """Wait before the next try, and no longer than the run goes on."""
+        """Wait before the next try, and no longer than the run goes on; what has ended so far is kept before."""
         self._go_on()
+        self._ends.commit()
         (self._around.sleep or self._stop.wait)(seconds)
         self._go_on()
 

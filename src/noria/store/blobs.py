@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _AT_A_TIME = 2
-_UNFINISHED = "tmp"
+_UNFINISHED = ".unfinished-"
 _MOST_CHECKED = 10_000
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -59,7 +60,7 @@ class Blobs:
         """
         payload = payload if isinstance(payload, Payload) else Payload(payload)
         with _asking():
-            if self.folder is not None and payload.size >= LARGE_BYTES:
+            if self.folder is not None and payload.size >= LARGE_BYTES and not payload.is_digested:
                 self._write_once(self.folder, payload)
             elif not self._is_fresh(payload):
                 self._write(payload)
@@ -127,8 +128,8 @@ class Blobs:
 
     def unfinished(self, before: datetime) -> list[Path]:
         """Return the files that somebody began to write before a moment and never named; object storage keeps none."""
-        files = () if self.folder is None else self.folder.rglob(f"{_UNFINISHED}*")
-        return [file for file in files if datetime.fromtimestamp(file.stat().st_mtime, UTC) < before]
+        files = () if self.folder is None else self.folder.glob(f"{_UNFINISHED}*")
+        return [file for file in files if (at := _written_at(file)) is not None and at < before]
 
     def _write(self, payload: Payload) -> None:
         """Write the bytes under another name, and rename that: what is there is never changed in place."""
@@ -173,7 +174,7 @@ class Blobs:
             if digests.of_chunks(_kept(found, file)) != digest:
                 raise _damaged(digest)
             file.flush()
-            return InFile(Handle(os.dup(file.fileno())), found.meta["size"])
+            return InFile(Handle(os.dup(file.fileno())), found.meta["size"], digest=digest)
 
     def _is_fresh(self, payload: Payload) -> bool:
         """Say whether the bytes are stored, all of them, and not so long ago that they might be taken for garbage."""
@@ -244,6 +245,15 @@ def _nameless(folder: Path, payload: Payload) -> Generator[Path]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _written_at(file: Path) -> datetime | None:
+    """Return when a file was written to last; None for what is none, or has got its name meanwhile."""
+    try:
+        told = file.lstat()
+    except FileNotFoundError:
+        return None
+    return datetime.fromtimestamp(told.st_mtime, UTC) if stat.S_ISREG(told.st_mode) else None
 
 
 def _named(file: Path, place: Path) -> None:

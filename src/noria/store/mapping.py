@@ -47,6 +47,9 @@ class InFile(Payload):
         for begin in range(0, self.size, CHUNK_BYTES):
             yield self._mapped(mmap.ACCESS_READ, begin, min(CHUNK_BYTES, self.size - begin))
 
+    def __bytes__(self) -> bytes:
+        return bytes(self.view())
+
     def view(self) -> memoryview:
         """Return all of the bytes, to be read."""
         return self._mapped(mmap.ACCESS_READ, 0, self.size)

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from noria.core.clock import Clock, RealClock
+from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.errors import Invalid, Unavailable
 from noria.store.database import Answer, Durability
 from noria.store.leases import FencedInsert, Lease
@@ -32,6 +32,7 @@ _BUSY_SECONDS = 30.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.0005, 0.002
 _SYNC_AFTER_SECONDS = 0.1
 _log = logging.getLogger("noria.store")
+_watch = MachineStopwatch()
 _SYNCHRONOUS = {Durability.STEP: "NORMAL", Durability.DECISION: "FULL"}
 
 
@@ -218,15 +219,17 @@ def _in_turn(begin: Callable[[], Answer]) -> Answer:
     SQLite itself would wait longer at each try, up to a tenth of a second, so that whoever comes late goes first. Here all
     who wait try at one pace.
     """
-    waited, wait_seconds = 0.0, _FIRST_WAIT_SECONDS
+    begun: float | None = None
+    wait_seconds = _FIRST_WAIT_SECONDS
     while True:
         try:
             return begin()
         except (sqlite3.OperationalError, DBAPIError) as problem:
-            if not _is_locked(problem) or waited >= _BUSY_SECONDS:
+            now = _watch.wall()
+            begun = now if begun is None else begun
+            if not _is_locked(problem) or now - begun >= _BUSY_SECONDS:
                 raise
         time.sleep(wait_seconds)
-        waited += wait_seconds
         wait_seconds = min(wait_seconds * 1.1, _LONGEST_WAIT_SECONDS)
 
 
