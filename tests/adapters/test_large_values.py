@@ -224,6 +224,21 @@ def test_a_file_that_is_still_written_to_is_refused_and_not_stored(tmp_path):
     assert list(values.blobs.all()) == []
 
 
+@pytest.mark.parametrize("shape", [lambda path: path, lambda path: [path]])
+def test_a_large_file_that_is_written_to_between_two_looks_is_refused_and_not_stored(tmp_path, shape):
+    values = Values(standard(), open_blobs(str(tmp_path / "blobs")))
+    large = tmp_path / "large"
+    large.write_bytes(b"a" * 9_000_000)
+    encoded = values.codecs.encode(shape(large))
+    with large.open("r+b") as file:
+        file.write(b"b")
+
+    with pytest.raises(Invalid, match="changed while it was read"):
+        values.put(encoded)
+
+    assert list(values.blobs.all()) == []
+
+
 @nr.step
 def made(rows: int) -> pl.DataFrame:
     return pl.DataFrame({"x": np.arange(float(rows)), "y": np.ones(rows)})

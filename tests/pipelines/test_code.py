@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import linecache
+import os
 import subprocess
 import sys
 import textwrap
@@ -10,6 +11,31 @@ import textwrap
 import pytest
 
 from noria.pipelines import code_digest
+
+SETS = """
+def small(x):
+    return x in {"US", "CA", "MX", "DE", "FR"}
+
+def inner(x):
+    return [y for y in x if y in {"a", "bb", "ccc", "dddd", "eeeee", "ffffff", "ggggggg", "hhhhhhhh"}]
+"""
+
+
+def test_the_order_of_a_set_in_a_constant_is_chance_and_does_not_matter(tmp_path):
+    (tmp_path / "with_sets.py").write_text(SETS)
+    told = "import with_sets as w; from noria.pipelines import code_digest as d; print(d(w.small), d(w.inner))"
+    seen = {
+        subprocess.run(
+            [sys.executable, "-c", told],
+            env=os.environ | {"PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(8)
+    }
+    assert len(seen) == 1
+
 
 BASE = """
     import functools

@@ -18,7 +18,9 @@ from noria.core.errors import BadPipeline
 from noria.settings import Settings
 
 SHOP = """
+import multiprocessing.util
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -39,6 +41,8 @@ def long(x, folder):
     place = Path(folder)
     if (place / "may_end").exists():
         return x
+    if (place / "child").exists():
+        (place / "child").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
     (place / "new").write_text(str(os.getpid()))
     (place / "new").rename(place / "begun")
     time.sleep(600)
@@ -81,6 +85,17 @@ def crashing():
 @nr.pipeline
 def lasting(folder):
     return long(price(1), folder)
+
+@nr.step
+def ends_and_is_killed(folder):
+    with (Path(folder) / "calls").open("a") as calls:
+        calls.write("called\\n")
+    multiprocessing.util.Finalize(None, os.kill, (os.getpid(), 9), exitpriority=1)
+    raise ValueError("no")
+
+@nr.pipeline
+def ended(folder):
+    return ends_and_is_killed(folder)
 
 @nr.pipeline
 def kept(x):
@@ -195,10 +210,22 @@ def test_a_run_whose_process_dies_has_failed_in_words_and_the_next_one_goes_on(h
         assert [attempt.step for attempt in runs.attempts(ann, crashing.id)] == ["price"]
 
 
+def test_a_run_that_has_ended_is_not_executed_again_when_its_process_is_killed(home, shop, tmp_path):
+    with nr.open(home) as platform:
+        run = platform.runs.submit(platform.context, shop().ended, params={"folder": str(tmp_path)})
+
+        work(home)
+
+        run = platform.runs.get(platform.context, run.id)
+        assert (run.state, run.error) == ("failed", "step 'ends_and_is_killed' raised ValueError: no")
+        assert (tmp_path / "calls").read_text() == "called\n"
+
+
 def test_a_run_whose_process_is_killed_goes_on_in_a_new_one_from_its_last_finished_step(any_home, shop, tmp_path):
     with nr.open(any_home) as platform, worker_of(any_home) as worker:
         runs, ann = platform.runs, platform.context
         run = runs.submit(ann, shop().lasting, params={"folder": str(tmp_path)})
+        (tmp_path / "child").touch()
         thread = threading.Thread(target=worker.execute_all)
         thread.start()
         until((tmp_path / "begun").exists)
@@ -209,6 +236,7 @@ def test_a_run_whose_process_is_killed_goes_on_in_a_new_one_from_its_last_finish
 
         assert runs.get(ann, run.id).state == "succeeded"
         assert [attempt.step for attempt in runs.attempts(ann, run.id)] == ["price", "long"]
+        assert not is_running(int((tmp_path / "child").read_text()))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Laws of trying again, and of reusing what the same code made from the same inputs."""
 
+import itertools
 import random
 from collections import Counter, deque
 from dataclasses import replace
@@ -91,6 +92,52 @@ def test_who_resumes_a_failed_run_has_all_tries_again_at_once(any_house, ann):
 
     assert runs.resume(ann, run.id).state == "failed"
     assert (len(calls), len(waits)) == (6, 4)
+
+
+@pytest.fixture
+def ticking(clock, monkeypatch):
+    """Let time pass whenever somebody looks."""
+    looks = itertools.count(1)
+    began = clock.now()
+    monkeypatch.setattr(clock, "now", lambda: began + timedelta(milliseconds=next(looks)))
+
+
+@pytest.mark.parametrize(("cut_at", "left"), [(5, 2), (6, 1)])
+def test_who_takes_over_a_resumed_run_counts_the_tries_since_then(any_house, ann, ticking, cut_at, left):
+    runs = any_house.runs(sleep=lambda _: None)
+    run = runs.run(ann, broken, params={"cut_at": cut_at}, key="k")
+    with pytest.raises(KeyboardInterrupt):
+        runs.resume(ann, run.id)
+
+    assert runs.run(ann, broken, params={"cut_at": cut_at}, key="k").state == "failed"
+    assert len(calls) == cut_at + left
+
+
+def test_what_a_map_has_done_is_kept_before_the_wait_for_a_next_try(any_house, ann):
+    seen = []
+
+    @nr.step(retries=1)
+    def item(x):
+        if x == 2 and not seen:
+            raise ConnectionError("once")
+        return x
+
+    @nr.pipeline
+    def whole():
+        return item.map([0, 1, 2])
+
+    runs = any_house.runs(
+        sleep=lambda _: seen.extend(a.step for run in runs.list(ann) for a in runs.attempts(ann, run.id))
+    )
+    assert runs.run(ann, whole).result == [0, 1, 2]
+    assert seen == ["item[0]", "item[1]", "item[2]"]
+
+
+def test_a_step_whose_function_was_replaced_is_that_one_in_a_run_too(runs, ann, monkeypatch):
+    monkeypatch.setattr(cheap, "function", lambda x: x + 100)
+
+    assert cheap(1) == 101
+    assert runs.run(ann, whole, params={"rows": 1}).result == 102
 
 
 def test_a_wait_that_is_over_is_not_waited_again(any_house, ann, clock):

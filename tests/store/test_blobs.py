@@ -130,6 +130,16 @@ def test_large_bytes_are_put_again_under_a_name_of_their_own_so_that_mapped_ones
     assert bytes(mapped) == LARGE
 
 
+def test_large_bytes_whose_digest_is_known_are_not_written_again(blobs, tmp_path):
+    payload = Payload(LARGE)
+    file = file_of(blobs.put(payload), tmp_path)
+    before = file.stat().st_ino
+
+    blobs.put(payload)
+
+    assert file.stat().st_ino == before
+
+
 @pytest.mark.parametrize("size", [10, 9_000_001])
 def test_a_file_that_was_torn_is_not_fresh_and_is_replaced_when_its_bytes_are_put_again(blobs, tmp_path, size):
     digest = blobs.put(LARGE[:size])

@@ -64,6 +64,14 @@ open_blobs(sys.argv[1]).put(endless)
     assert [file for file in folder.rglob("*") if file.is_file()] == []
 
 
+def test_files_of_others_beside_the_blobs_stay(database, blobs, tmp_path):
+    (tmp_path / "blobs" / "tmp").mkdir()
+    (tmp_path / "blobs" / "tmp" / "tmp_report.csv").touch()
+    (tmp_path / "blobs" / "tmp_notes").touch()
+
+    assert garbage.find(database, blobs, before=LATER).unfinished == ()
+
+
 def test_what_is_young_may_belong_to_a_writer_who_has_not_committed_yet(database, blobs):
     blobs.put(b"young")
 
