@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -229,7 +230,7 @@ def _missing(digest: str) -> NotFound:
 def _write_file(place: Path, payload: Payload) -> None:
     """Write a file that has its name only when all of it is on the disk; it may be mapped, and is for reading only."""
     if not place.parent.exists():
-        place.parent.mkdir(exist_ok=True)
+        _make_folder(place.parent)
         sync(place.parent.parent)
     number, name = tempfile.mkstemp(dir=place.parent)
     try:
@@ -243,6 +244,15 @@ def _write_file(place: Path, payload: Payload) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     sync(place.parent)
+
+
+def _make_folder(place: Path) -> None:
+    """Make a folder that is as open as the one around it, so that all may write here whom that one lets in."""
+    try:
+        place.mkdir()
+    except FileExistsError:  # another process made it meanwhile
+        return
+    place.chmod(stat.S_IMODE(place.parent.stat().st_mode))
 
 
 _DIGITS = 64
