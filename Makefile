@@ -27,8 +27,8 @@ tests: $(SETTLED)
 test-ray: .venv-ray/.settled ## steps on a real Ray of several nodes (installs about 250 MB into .venv-ray)
 	.venv-ray/bin/pytest tests/runs/test_ray.py tests/runs/test_executors.py
 
-test-kubernetes: .venv-kubernetes/.settled ## steps as Kubernetes Jobs, on a small API server (about 230 MB into .venv-kubernetes)
-	.venv-kubernetes/bin/pytest tests/runs/test_kubernetes.py tests/runs/test_executors.py
+test-kubernetes: .venv-kubernetes/.settled ## steps as Kubernetes Jobs, on a small API server (about 230 MB into .venv-kubernetes), or on a cluster of yours: docs/executors.md
+	.venv-kubernetes/bin/pytest tests/runs/test_kubernetes.py tests/runs/test_real_kubernetes.py tests/runs/test_executors.py
 
 bench: bench-noria bench-peers ## all figures of docs/benchmarks.md (half an hour)
 

@@ -11,6 +11,8 @@ import textwrap
 import pytest
 
 from noria.pipelines import code_digest
+from noria.pipelines.ownership import version_of
+from noria.version import __version__
 
 SETS = """
 def small(x):
@@ -332,3 +334,7 @@ def test_a_script_that_is_run_has_the_digest_and_the_name_of_one_that_is_importe
 
     assert run == imported
     assert run.startswith("my_script:f ")
+
+
+def test_noria_counts_by_its_version_from_a_checkout_as_from_a_wheel():
+    assert version_of("noria.runs.recorder") == f"noria+noria=={__version__}"

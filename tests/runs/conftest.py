@@ -1,16 +1,23 @@
 """A house of runs on a fresh database of each kind."""
 
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tests_runs_house import Watch, house_on
 
 from noria.adapters.codecs import standard
 from noria.adapters.executors.processes import Processes
-from noria.core.clock import MachineStopwatch
+from noria.core.clock import MachineStopwatch, RealClock
+from noria.core.ids import TimedIds
 from noria.runs.inprocess import InProcess
 from noria.runs.values import Values
+from noria.store.blobs import open_blobs
 from noria.store.opening import open_database
+
+REAL = os.environ.get("KUBERNETES_TEST_CONFIG", "")
+STORAGE = os.environ.get("KUBERNETES_TEST_STORAGE", "")
 
 
 @pytest.fixture
@@ -58,8 +65,29 @@ def processes():
 
 
 @pytest.fixture
+def blobs(tmp_path):
+    """Blobs that steps reach, wherever they are executed."""
+    return open_blobs(STORAGE if REAL else str(tmp_path / "blobs"))
+
+
+@pytest.fixture
+def shared(tmp_path):
+    """A folder that steps see under the same name, wherever they are executed."""
+    if not REAL:
+        yield tmp_path
+        return
+    if "://" in STORAGE:
+        pytest.skip("tests and pods share no folder")
+    with TemporaryDirectory(dir=STORAGE) as folder:
+        Path(folder).chmod(0o777)
+        yield Path(folder)
+
+
+@pytest.fixture
 def kubernetes_cluster(tmp_path):
     """A small Kubernetes that runs Jobs as processes of this machine."""
+    if REAL:
+        pytest.skip("no real cluster does what this test makes it do")
     pytest.importorskip("kubernetes")
     pytest.importorskip("kubernetes_validate")
     from fake_kubernetes import FakeKubernetes
@@ -70,16 +98,48 @@ def kubernetes_cluster(tmp_path):
 
 
 @pytest.fixture
-def kubernetes(kubernetes_cluster, values, tmp_path, ids):
+def kubernetes(request, values, tmp_path, ids):
+    if REAL:
+        yield from real_kubernetes(values)
+        return
     from kubernetes.client import ApiClient, Configuration
 
     from noria.adapters.executors.jobs import Place
     from noria.adapters.executors.kubernetes import Kubernetes
 
-    with ApiClient(Configuration(host=kubernetes_cluster.address)) as client:
+    with ApiClient(Configuration(host=request.getfixturevalue("kubernetes_cluster").address)) as client:
         place = Place(image="noria:test", blobs=str(tmp_path / "blobs"))
         executor = Kubernetes(
             values, place, client, ids=ids, watch=MachineStopwatch(), look_every_seconds=0.05, pending_seconds=0.5
+        )
+        yield executor
+        executor.close()
+
+
+def real_kubernetes(values, **more):
+    """Open the executor on the cluster of KUBERNETES_TEST_CONFIG, in the namespace of its current context."""
+    from kubernetes import config
+
+    from noria.adapters.executors.jobs import place_of
+    from noria.adapters.executors.kubernetes import Kubernetes
+
+    said = {
+        "image": os.environ["KUBERNETES_TEST_IMAGE"],
+        "blobs": STORAGE,
+        "namespace": config.list_kube_config_contexts(REAL)[1]["context"].get("namespace", "default"),
+        "service_account": "",
+        "secret": os.environ.get("KUBERNETES_TEST_SECRET", ""),
+        "volume_claim": os.environ.get("KUBERNETES_TEST_CLAIM", ""),
+    }
+    with config.new_client_from_config(REAL) as client:
+        executor = Kubernetes(
+            values,
+            place_of(**(said | more)),
+            client,
+            ids=TimedIds(RealClock()),
+            watch=MachineStopwatch(),
+            look_every_seconds=0.2,
+            pending_seconds=30,
         )
         yield executor
         executor.close()

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -69,6 +70,16 @@ def fills(megabytes):
     return len(kept)
 
 
+@nr.step(memory_bytes=300_000_000)
+def fills_at_once():
+    return len(b"x" * 3_000_000_000)
+
+
+@nr.step(cpus=10_000)
+def enormous():
+    return 1
+
+
 @nr.step
 def dies():
     os._exit(3)
@@ -111,10 +122,18 @@ def waits(file, seconds):
     Path(file).write_text("went on")
 
 
+def beats(file, seconds):
+    """Write to a file again and again: whoever can read it sees whether this still runs, on whatever machine."""
+    ends = time.perf_counter() + seconds
+    while time.perf_counter() < ends:
+        with Path(file).open("a") as out:
+            out.write(".")
+        time.sleep(0.05)
+
+
 @nr.step(timeout_seconds=0.5)
 def waits_too_long(file):
-    Path(file).write_text(str(os.getpid()))
-    time.sleep(60)
+    beats(file, 60)
 
 
 @nr.step(timeout_seconds=0.5)
@@ -130,8 +149,7 @@ class Named(ConnectionError):
 
 @nr.step
 def waits_long(file):
-    Path(file).write_text(str(os.getpid()))
-    time.sleep(600)
+    beats(file, 600)
 
 
 @nr.step(retries=2, retry_on=ConnectionError, backoff_seconds=0)
@@ -214,6 +232,20 @@ def holds_the_interpreter():
 def runs_for_long(file):
     Path(file).write_text(str(os.getpid()))
     time.sleep(600)
+
+
+@nr.step
+def breaks_storage(folder):
+    shutil.rmtree(folder)
+    Path(folder).touch()
+
+
+@nr.step
+def speaks_twice(file):
+    print("before", flush=True)
+    while not Path(file).exists():
+        time.sleep(0.05)
+    print("after")
 
 
 @nr.step

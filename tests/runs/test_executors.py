@@ -56,6 +56,12 @@ def is_running(process):
         return False
 
 
+def is_written_to(file):
+    before = file.stat().st_size
+    time.sleep(0.5)
+    return file.stat().st_size != before
+
+
 def until(is_so, *, seconds=20):
     ends = time.perf_counter() + seconds
     while not is_so() and time.perf_counter() < ends:
@@ -132,16 +138,16 @@ def test_an_error_that_cannot_be_sent_says_the_same(runs, ann):
     assert "Speechless: (it cannot say what)" in runs.run(ann, only(fails_speechless)).error
 
 
-def test_only_errors_of_the_named_types_are_tried_again(runs, ann, tmp_path):
-    assert isinstance(runs.run(ann, only(tried, str(tmp_path / "right"), "right")).cause, ConnectionError)
-    assert isinstance(runs.run(ann, only(tried, str(tmp_path / "wrong"), "wrong")).cause, ValueError)
+def test_only_errors_of_the_named_types_are_tried_again(runs, ann, shared):
+    assert isinstance(runs.run(ann, only(tried, str(shared / "right"), "right")).cause, ConnectionError)
+    assert isinstance(runs.run(ann, only(tried, str(shared / "wrong"), "wrong")).cause, ValueError)
 
-    named = runs.run(ann, only(tried, str(tmp_path / "named"), "named")).cause
+    named = runs.run(ann, only(tried, str(shared / "named"), "named")).cause
     assert (isinstance(named, ConnectionError), str(named)) == (True, "named again")
 
-    assert (tmp_path / "right").read_text() == "xxx"
-    assert (tmp_path / "named").read_text() == "xxx"
-    assert (tmp_path / "wrong").read_text() == "x"
+    assert (shared / "right").read_text() == "xxx"
+    assert (shared / "named").read_text() == "xxx"
+    assert (shared / "wrong").read_text() == "x"
 
 
 def test_a_value_that_nobody_can_keep_fails_its_step(runs, ann):
@@ -169,11 +175,10 @@ def test_a_step_that_takes_too_long_is_ended(apart, ann):
     assert apart.run(ann, only(sleeps, 0)).result == "slept"
 
 
-def test_nothing_of_a_step_that_was_ended_runs_on(apart, ann, tmp_path):
-    assert "TimeoutError" in apart.run(ann, only(waits_too_long, str(tmp_path / "process"))).error
+def test_nothing_of_a_step_that_was_ended_runs_on(apart, ann, shared):
+    assert "TimeoutError" in apart.run(ann, only(waits_too_long, str(shared / "beats"))).error
 
-    process = int((tmp_path / "process").read_text())
-    assert until(lambda: not is_running(process))
+    assert until(lambda: not is_written_to(shared / "beats"))
 
 
 def test_what_a_step_has_started_is_ended_with_it(processes, house, ann, tmp_path):
@@ -188,11 +193,11 @@ def test_a_step_may_have_processes_of_its_own(apart, ann):
     assert apart.run(ann, only(has_processes)).result == [1, 2]
 
 
-def test_a_cancelled_run_ends_within_its_step_and_nothing_of_that_runs_on(apart, ann, tmp_path):
+def test_a_cancelled_run_ends_within_its_step_and_nothing_of_that_runs_on(apart, ann, shared):
     ended = deque()
-    run = Thread(target=lambda: ended.append(apart.run(ann, only(waits_long, str(tmp_path / "process")))))
+    run = Thread(target=lambda: ended.append(apart.run(ann, only(waits_long, str(shared / "beats")))))
     run.start()
-    assert until((tmp_path / "process").exists)
+    assert until((shared / "beats").exists, seconds=60)
 
     begun = time.perf_counter()
     apart.cancel(ann, apart.list(ann)[0].id)
@@ -201,8 +206,7 @@ def test_a_cancelled_run_ends_within_its_step_and_nothing_of_that_runs_on(apart,
     assert time.perf_counter() - begun < 20
     assert ended[0].state == "cancelled"
     assert apart.attempts(ann, ended[0].id) == ()
-    process = int((tmp_path / "process").read_text())
-    assert until(lambda: not is_running(process))
+    assert until(lambda: not is_written_to(shared / "beats"))
     assert apart.run(ann, only(add, 1)).result == 2
 
 

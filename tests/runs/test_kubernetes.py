@@ -4,7 +4,7 @@ import json
 import threading
 
 import pytest
-from executed_steps import add, demanding, large, runs_for_long, tried
+from executed_steps import add, breaks_storage, demanding, large, runs_for_long, speaks_twice, tried
 from test_executors import is_running, only, until
 
 from noria.adapters.codecs.frames import Frames
@@ -41,6 +41,7 @@ def test_a_job_asks_for_what_the_step_needs_and_is_tried_once():
     assert container["command"][:3] == ["python", "-m", "noria.adapters.executors.kubernetes_child"]
     assert (made["spec"]["backoffLimit"], made["spec"]["ttlSecondsAfterFinished"]) == (0, 600)
     assert (pod["restartPolicy"], pod["activeDeadlineSeconds"]) == ("Never", 331)
+    assert pod["terminationGracePeriodSeconds"] == 1
     assert pod["nodeSelector"] == {"noria/fast-disk": "true"}
     assert (pod["serviceAccountName"], made["metadata"]["namespace"]) == ("steps", "training")
 
@@ -141,20 +142,54 @@ def running(house, executor, ann, tmp_path):
     return thread, ended
 
 
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("Evicted", "Evicted: The node was low on resource: memory."),
+        ("EvictionByEvictionAPI", "EvictionByEvictionAPI: Eviction API: evicting"),
+    ],
+)
 def test_a_pod_that_the_cluster_takes_away_is_no_fault_of_its_step(
-    house, kubernetes, kubernetes_cluster, ann, tmp_path
+    house, kubernetes, kubernetes_cluster, ann, tmp_path, reason, said
 ):
     thread, ended = running(house, kubernetes, ann, tmp_path)
 
     for _ in range(4):
         assert until(lambda: any(pod.process.poll() is None for pod in tuple(kubernetes_cluster.pods.values())))
         for pod in tuple(kubernetes_cluster.pods.values()):
-            pod.kill("Evicted")
+            pod.kill(reason)
     thread.join(60)
 
-    assert "was lost: its pod was taken away (Evicted: The node was low on resource: memory.)" in ended[0].error
+    assert f"was lost: its pod was taken away ({said})" in ended[0].error
     assert len(kubernetes_cluster.manifests) == 4
     assert [made["metadata"]["labels"]["noria/attempt"] for made in kubernetes_cluster.manifests] == list("1234")
+
+
+def test_a_pod_that_somebody_deletes_is_no_fault_of_its_step(house, kubernetes, kubernetes_cluster, ann, tmp_path):
+    thread, ended = running(house, kubernetes, ann, tmp_path)
+
+    (pod,) = kubernetes_cluster.pods.values()
+    pod.leave()
+    assert until(lambda: len(kubernetes_cluster.manifests) == 2)
+    kubernetes.close()
+    thread.join(60)
+
+    assert ended == ["the executor is closed"]
+
+
+def test_a_pod_whose_node_is_gone_is_not_waited_for(house, kubernetes, kubernetes_cluster, ann, tmp_path, monkeypatch):
+    monkeypatch.setattr("noria.adapters.executors.kubernetes._LEAVING_SECONDS", 0.3)
+    thread, ended = running(house, kubernetes, ann, tmp_path)
+
+    (pod,) = kubernetes_cluster.pods.values()
+    pod.is_cut_off = True
+    pod.leave()
+    assert until(lambda: len(kubernetes_cluster.manifests) == 2)
+    kubernetes.close()
+    thread.join(60)
+    pod.kill()
+
+    assert ended == ["the executor is closed"]
 
 
 def test_closing_deletes_the_jobs_that_run(house, kubernetes, kubernetes_cluster, ann, tmp_path):
@@ -164,7 +199,7 @@ def test_closing_deletes_the_jobs_that_run(house, kubernetes, kubernetes_cluster
     thread.join(60)
 
     assert ended == ["the executor is closed"]
-    assert kubernetes_cluster.pods == {}
+    assert until(lambda: kubernetes_cluster.pods == {})
     assert until(lambda: not is_running(int((tmp_path / "process").read_text())))
 
 
@@ -174,6 +209,63 @@ def test_an_api_that_does_not_answer_is_worth_another_try(house, kubernetes, kub
 
     with pytest.raises(Unavailable, match="Kubernetes cannot be reached"):
         house.runs(executor=kubernetes).run(ann, only(add, 1))
+
+
+def test_an_api_that_takes_a_question_and_is_silent_is_not_waited_for(
+    house, kubernetes, kubernetes_cluster, ann, monkeypatch
+):
+    monkeypatch.setattr("noria.adapters.executors.kubernetes._ANSWER_SECONDS", (0.2, 0.2))
+    kubernetes_cluster.is_silent = True
+
+    with pytest.raises(Unavailable, match="Kubernetes cannot be reached"):
+        house.runs(executor=kubernetes).run(ann, only(add, 1))
+
+
+def test_a_job_of_which_no_pod_is_made_is_given_up_with_the_reason(house, kubernetes, kubernetes_cluster, ann):
+    kubernetes_cluster.refuses_pods = 'Error creating: serviceaccount "steps" not found'
+
+    run = house.runs(executor=kubernetes).run(ann, only(add, 1))
+
+    assert run.error == (
+        "step 'add' found no place: no pod was made of its Job: Error creating: serviceaccount \"steps\" not found"
+    )
+
+
+@pytest.mark.parametrize("status", [403, 500])
+def test_a_log_that_cannot_be_read_hides_no_outcome(house, kubernetes, kubernetes_cluster, ann, status):
+    kubernetes_cluster.refuses_logs = status
+    runs = house.runs(executor=kubernetes)
+
+    run = runs.run(ann, only(add, 1))
+
+    assert run.result == 2
+    (part,) = runs.logs(ann, run.id)
+    assert part.text.startswith(f"(the end of this log could not be read: Kubernetes answered {status}")
+
+
+def test_what_its_storage_does_to_a_step_is_said(house, kubernetes, kubernetes_cluster, ann, tmp_path):
+    run = house.runs(executor=kubernetes).run(ann, only(breaks_storage, str(tmp_path / "blobs")))
+
+    assert run.error.startswith(
+        "step 'breaks_storage' was lost: its process died (exit status 1): the storage of blobs cannot be used: "
+    )
+
+
+def test_a_log_whose_beginning_its_node_has_thrown_away_is_heard_on(
+    house, kubernetes, kubernetes_cluster, ann, tmp_path
+):
+    runs, ended = house.runs(executor=kubernetes), []
+    file = tmp_path / "file"
+    thread = threading.Thread(target=lambda: ended.append(runs.run(ann, only(speaks_twice, str(file)))))
+    thread.start()
+    assert until(lambda: runs.list(ann) and [part.text for part in runs.logs(ann, runs.list(ann)[0].id)])
+
+    (pod,) = kubernetes_cluster.pods.values()
+    pod.log.clear()
+    file.touch()
+    thread.join(60)
+
+    assert "".join(part.text for part in runs.logs(ann, ended[0].id)) == "before\nafter\n"
 
 
 def test_a_step_whose_bundle_is_gone_says_so(house, kubernetes, kubernetes_cluster, blobs, ann, monkeypatch):
@@ -195,14 +287,30 @@ def test_a_step_whose_bundle_is_gone_says_so(house, kubernetes, kubernetes_clust
 
 def test_a_line_is_told_once_and_when_it_is_whole():
     told = Recorder()
-    listening = _Listening(told)
+    listening = _Listening(told, 0.0)
 
     heard_so_far = []
-    for log, is_whole in [("on", False), ("one\ntw", False), ("one\ntwo\n\x1e[1", False), ("one\ntwo\nend", True)]:
-        listening.hear(log, is_whole=is_whole)
+    for log, is_whole in [
+        ("1 on", False),
+        ("1 one\n2 tw", False),
+        ("1 one\n2 two\n3 \x1e[1", False),
+        ("2 two\n4 \n5 end", True),
+    ]:
+        listening.hear(log, now=10.0, is_whole=is_whole)
         heard_so_far.append(told.log.take())
 
-    assert heard_so_far == ["", "one\n", "two\n", "end"]
+    assert heard_so_far == ["", "one\n", "two\n", "\nend"]
+
+
+def test_a_line_that_is_not_whole_is_asked_for_from_its_beginning():
+    listening = _Listening(Recorder(), 0.0)
+
+    asked_for = []
+    for log, now in [("1 one\n", 10.0), ("2 tw", 20.0), ("2 two", 30.0), ("2 two\n", 40.0)]:
+        listening.hear(log, now=now, is_whole=False)
+        asked_for.append(listening.since(now))
+
+    assert asked_for == [5, 15, 25, 5]
 
 
 def test_each_try_is_a_job_of_its_own(house, kubernetes, kubernetes_cluster, ann, tmp_path):

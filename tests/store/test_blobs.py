@@ -163,6 +163,18 @@ def test_the_bytes_are_on_the_disk_before_they_have_their_name(blobs, tmp_path, 
     assert [file.name for file in file_of(digest, tmp_path).parent.iterdir()] == [digest]
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o2770, 0o777])
+def test_what_one_user_may_write_in_a_shared_folder_the_others_may_write_beside(tmp_path, mode):
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+
+    digest = open_blobs(str(folder)).put(b"x")
+
+    assert (folder / digest[:2]).stat().st_mode & 0o7777 == mode
+    assert (folder / digest[:2] / digest).stat().st_mode & 0o777 == 0o444
+
+
 def test_a_damaged_file_is_found_out_though_its_time_was_set_back(blobs, tmp_path):
     digest = blobs.put(LARGE)
     blobs.payload(digest)

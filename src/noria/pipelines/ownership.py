@@ -7,6 +7,8 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import PurePath
 
+from noria.version import __version__
+
 _INSTALLED = {"site-packages", "dist-packages"}
 _DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
@@ -34,6 +36,8 @@ def version_of(module: str) -> str:
     top = module.partition(".")[0]
     if top in sys.stdlib_module_names:
         return f"python=={sys.version_info.major}.{sys.version_info.minor}"
+    if top == "noria":  # a checkout knows no distribution, and is the same code as the one installed elsewhere
+        return f"noria+noria=={__version__}"
     for name in (_DISTRIBUTIONS.get(top), top):
         try:
             return f"{top}=={metadata.version(name)}" if name else _searched(top)

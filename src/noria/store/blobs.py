@@ -259,11 +259,20 @@ def _written_at(file: Path) -> datetime | None:
 def _named(file: Path, place: Path) -> None:
     """Give a file its name, when all of it is on the disk."""
     if not place.parent.exists():
-        place.parent.mkdir(exist_ok=True)
+        _make_folder(place.parent)
         sync(place.parent.parent)
     sync(file)
     file.replace(place)
     sync(place.parent)
+
+
+def _make_folder(place: Path) -> None:
+    """Make a folder that is as open as the one around it, so that all may write here whom that one lets in."""
+    try:
+        place.mkdir()
+    except FileExistsError:  # another process made it meanwhile
+        return
+    place.chmod(stat.S_IMODE(place.parent.stat().st_mode))
 
 
 _DIGITS = 64

@@ -14,6 +14,8 @@ MESSAGE_FILE = "/dev/termination-log"
 _CHILD = "noria.adapters.executors.kubernetes_child"
 _STARTING_SECONDS = 300
 _KEPT_SECONDS = 600
+_ENDING_SECONDS = 1
+"""Between the signal that a process with the number 1 does not hear, as the step's is in its pod, and the one that ends it."""
 _USER = 1000
 
 
@@ -79,6 +81,7 @@ def _pod(call: Call, place: Place, asked: str) -> Manifest:
     needs = call.step.needs
     pod: Manifest = {
         "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": _ENDING_SECONDS,
         "automountServiceAccountToken": bool(place.service_account),
         "securityContext": {
             "runAsNonRoot": True,

@@ -6,6 +6,7 @@ a volume that this process and the pods share.
 
 import contextlib
 import json
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +31,12 @@ from noria.runs.values import Value, Values
 
 _REFUSALS = {400, 401, 403, 404, 405, 409, 422}
 _SILENT_SECONDS = 60.0
+_LEAVING_SECONDS = 60.0
+"""A pod that was to end so long ago is taken for lost: its node cannot be reached, and may never say how it ended."""
+_ANSWER_SECONDS = (5.0, 10.0)
+"""How long the API server may take to be reached, and to answer."""
+_LAST_LOOKS = 5
+_MARGIN_SECONDS = 5
 _PENDING_HINT = (
     "see `kubectl get events`, and the settings kubernetes_image, kubernetes_namespace and kubernetes_secret"
 )
@@ -109,37 +116,43 @@ class Kubernetes:
 
     def _follow(self, call: Call, name: str) -> Outcome:
         """Look at a Job's pod again and again until it has ended, or has to be given up."""
-        begun = heard_at = self._watch.wall()
-        listening, pod = _Listening(call.told), None
+        seen = _Seen(self._watch.wall())
+        listening = _Listening(call.told, seen.at)
         while not self._closed.wait(self._look_every_seconds):
             call.stop.within_a_step()
             try:
-                seen, pod = pod, self._pod(name)
-                if pod is not None and pods.has_begun(pod):
-                    self._listen(listening, pod)
-                heard_at = self._watch.wall()
+                seen.see(self._pod(name), self._watch.wall())
             except Unavailable:
-                if self._watch.wall() - heard_at > _SILENT_SECONDS:
+                if self._watch.wall() - seen.at > _SILENT_SECONDS:
                     raise
                 continue
-            waited = self._watch.wall() - begun
-            outcome = self._outcome(call, pod, was_there=seen is not None, waited=waited)
+            if seen.pod is not None and pods.has_begun(seen.pod):
+                self._listen(listening, seen.pod)
+            outcome = self._outcome(call, name, seen)
             if outcome is not None:
-                if pod is None or not pods.has_ended(pod):
+                if seen.pod is None or not pods.has_ended(seen.pod):
                     self._delete(name)
                 return outcome
         raise closed()
 
-    def _outcome(self, call: Call, pod: pods.Pod | None, *, was_there: bool, waited: float) -> Outcome | None:
+    def _outcome(self, call: Call, name: str, seen: "_Seen") -> Outcome | None:
         """Return how a try ended, None while it has not."""
-        if pod is None and was_there:
-            return Outcome(problem=pods.lost("its pod was deleted"), wall_seconds=waited)
+        pod = seen.pod
+        if pod is None and seen.was_there:
+            return Outcome(problem=pods.lost("its pod was deleted"), wall_seconds=seen.waited)
         if pod is None or not (pods.has_begun(pod) or pods.has_ended(pod)):
-            if waited > self._pending_seconds or (pod is not None and pods.is_hopeless(pod)):
-                return Outcome(problem=pods.refused(pods.why_pending(pod), _PENDING_HINT))
-            return None
-        if not pods.has_ended(pod):
-            return None
+            if seen.waited <= self._pending_seconds and not (pod is not None and pods.is_hopeless(pod)):
+                return None
+            why = self._why_no_pod(name) if pod is None else pods.why_pending(pod)
+            return Outcome(problem=pods.refused(why, _PENDING_HINT))
+        if pods.has_ended(pod):
+            return self._ended(call, pod, seen.waited)
+        if seen.leaving > _LEAVING_SECONDS:
+            words = "its pod was deleted, and its node does not say that it has ended"
+            return Outcome(problem=pods.lost(words), wall_seconds=seen.waited)
+        return None
+
+    def _ended(self, call: Call, pod: pods.Pod, waited: float) -> Outcome:
         left = pods.outcome_of(pod)
         if left is None:
             return Outcome(problem=pods.ended_badly(pod, call.step.needs), wall_seconds=waited)
@@ -154,12 +167,33 @@ class Kubernetes:
         found = self._ask(self._pods.list_namespaced_pod, self._place.namespace, label_selector=f"{jobs.TRY}={name}")
         return found.items[0] if found.items else None
 
+    def _why_no_pod(self, name: str) -> str:
+        """Say why Kubernetes makes no pod of a Job, as far as its events may be read."""
+        events: Any = None
+        with contextlib.suppress(Invalid, Unavailable):
+            selector = f"involvedObject.name={name},type=Warning"
+            events = self._ask(self._pods.list_namespaced_event, self._place.namespace, field_selector=selector)
+        why = f": {events.items[-1].message}" if events is not None and events.items else ""
+        return f"no pod was made of its Job{why}"
+
     def _listen(self, listening: "_Listening", pod: pods.Pod) -> None:
-        """Hear what a pod's log says; one that has just gone, or may not be read, says nothing."""
-        name, namespace = pod.metadata.name, self._place.namespace
-        with contextlib.suppress(Invalid):
-            answer = self._ask(self._pods.read_namespaced_pod_log, name, namespace, _preload_content=False)
-            listening.hear(answer.data.decode("utf-8", "replace"), is_whole=pods.has_ended(pod))
+        """Hear what is new in a pod's log. One that cannot be read hides no outcome: its step may be done long ago."""
+        name, namespace, has_ended = pod.metadata.name, self._place.namespace, pods.has_ended(pod)
+        unread = ""
+        for _ in range(_LAST_LOOKS if has_ended else 1):
+            now = self._watch.wall()
+            options = {"timestamps": True, "since_seconds": listening.since(now), "_preload_content": False}
+            try:
+                answer = self._ask(self._pods.read_namespaced_pod_log, name, namespace, **options)
+            except (Invalid, Unavailable) as problem:
+                unread = problem.sentence
+                if isinstance(problem, Invalid) or self._closed.wait(self._look_every_seconds):
+                    break
+            else:
+                listening.hear(answer.data.decode("utf-8", "replace"), now=now, is_whole=has_ended)
+                return
+        if has_ended:
+            listening.miss(unread)
 
     def _delete(self, name: str) -> None:
         """End a Job and its pod; one that is gone is fine, and one that cannot be reached ends by its own deadline."""
@@ -174,7 +208,7 @@ class Kubernetes:
     def _ask(self, verb: Callable[..., Any], *args: object, **options: object) -> Any:  # noqa: ANN401 - see Pod
         """Ask the API server. Raises `Invalid` when it refuses, `Unavailable` when it cannot answer now."""
         try:
-            return verb(*args, **options)
+            return verb(*args, _request_timeout=_ANSWER_SECONDS, **options)
         except self._refusal as problem:
             status, reason = int(cast("Any", problem).status or 0), cast("Any", problem).reason
             words = f"Kubernetes answered {status} {reason}: {_answer(problem)}"
@@ -187,19 +221,63 @@ class Kubernetes:
             raise Unavailable(f"Kubernetes cannot be reached: {rules.sentence(problem)}") from problem
 
 
+class _Seen:
+    """What has been seen of a Job's pod so far."""
+
+    def __init__(self, begun: float) -> None:
+        self.pod: pods.Pod | None = None
+        self.was_there = False
+        self.at = begun
+        self._begun = begun
+        self._leaving_since: float | None = None
+
+    def see(self, pod: pods.Pod | None, at: float) -> None:
+        """Take in how a pod looks now; None when there is none."""
+        self.was_there = self.pod is not None
+        self.pod, self.at = pod, at
+        if self._leaving_since is None and pod is not None and pods.is_leaving(pod):
+            self._leaving_since = at
+
+    @property
+    def waited(self) -> float:
+        """Return how many seconds ago the Job was made."""
+        return self.at - self._begun
+
+    @property
+    def leaving(self) -> float:
+        """Return for how many seconds it has been about to end; 0 when nobody deleted it."""
+        return 0.0 if self._leaving_since is None else self.at - self._leaving_since
+
+
 class _Listening:
-    """What a pod's log has said so far: it is read whole at each look, and each part of it told once."""
+    """What a pod's log has said so far: each line is told once, by its time, for nodes throw away the first of many."""
 
-    def __init__(self, told: Recorder) -> None:
+    def __init__(self, told: Recorder, begun: float) -> None:
         self._told = told
-        self._heard = 0
+        self._last = ""
+        self._whole_at = begun
 
-    def hear(self, log: str, *, is_whole: bool) -> None:
+    def since(self, now: float) -> int:
+        """Return how many seconds of the log may hold something new."""
+        return math.ceil(now - self._whole_at) + _MARGIN_SECONDS
+
+    def hear(self, log: str, *, now: float, is_whole: bool) -> None:
         """Tell the lines that are new; the last one may not be whole while the pod runs."""
-        end = len(log) if is_whole else log.rfind("\n") + 1
-        for said in heard(log[self._heard : end]):
+        whole, newline, rest = log.rpartition("\n")
+        lines = [f"{line}\n" for line in whole.split("\n")] if newline else []
+        if not rest:
+            self._whole_at = now
+        elif is_whole:
+            lines.append(rest)
+        new = [line.split(" ", 1) for line in lines if line.partition(" ")[0] > self._last]
+        if new:
+            self._last = new[-1][0]
+        for said in heard("".join(words for _, words in new)):
             tell(self._told, said)
-        self._heard = max(end, self._heard)
+
+    def miss(self, why: str) -> None:
+        """Say that the end of the log could not be read."""
+        tell(self._told, ("words", f"(the end of this log could not be read: {why})\n"))
 
 
 def connected() -> Any:  # noqa: ANN401 - an ApiClient
@@ -207,8 +285,10 @@ def connected() -> Any:  # noqa: ANN401 - an ApiClient
     kubernetes = _kubernetes()
     for load in (kubernetes.config.load_incluster_config, kubernetes.config.load_kube_config):
         with contextlib.suppress(kubernetes.config.ConfigException):
-            load()
-            return kubernetes.client.ApiClient()
+            found = kubernetes.client.Configuration()
+            found.retries = False  # the executor asks again itself, and in between hears that a run is to end
+            load(client_configuration=found)
+            return kubernetes.client.ApiClient(found)
     raise Unavailable(
         "there is no way to a Kubernetes cluster", hint="run inside one, or make a kubeconfig (kubectl config view)"
     )

@@ -7,6 +7,7 @@ message. What the step writes is the pod's log, and how far it is a marked line 
 import json
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,6 +19,7 @@ from noria.adapters.executors.packing import Packed
 from noria.adapters.executors.sending import Said, Try
 from noria.core.codecs import Encoded
 from noria.core.errors import NotFound
+from noria.runs import rules
 from noria.runs.model import Artifact
 from noria.runs.values import Values
 from noria.store.blobs import open_blobs
@@ -36,11 +38,15 @@ def main() -> None:
         put=lambda value: packed_artifact(values.put(value) if isinstance(value, Encoded) else value),
     )
     out = _stdout()
-    for kind, said in child.perform(asked, lambda: _bundle(values, asked)):
-        if kind == "ended":
-            Path(message_file).write_text(values.blobs.put(msgspec.msgpack.encode(said)), encoding="utf-8")
-        else:
-            _write(out, (kind, said))
+    try:
+        for kind, said in child.perform(asked, lambda: _bundle(values, asked)):
+            if kind == "ended":
+                Path(message_file).write_text(values.blobs.put(msgspec.msgpack.encode(said)), encoding="utf-8")
+            else:
+                _write(out, (kind, said))
+    except Exception as problem:  # noqa: BLE001 - storage that takes no more: the pod's log is the last place to say so
+        _write(out, ("words", f"{traceback.format_exc()}{rules.sentence(problem)}\n"))
+        os._exit(1)
     os._exit(0)
 
 

@@ -27,6 +27,11 @@ def has_ended(pod: Pod) -> bool:
     return pod.status.phase in {"Succeeded", "Failed"}
 
 
+def is_leaving(pod: Pod) -> bool:
+    """Say whether it was deleted, and is there until its node says that it has ended."""
+    return pod.metadata.deletion_timestamp is not None
+
+
 def outcome_of(pod: Pod) -> str | None:
     """Return the digest that the child left as its last word; None when it could not."""
     message = _message(pod)
@@ -57,10 +62,12 @@ def ended_badly(pod: Pod, needs: Needs) -> Problem:
     if pod.status.reason == "DeadlineExceeded":
         return _raised(TimeoutError(f"it took longer than {needs.timeout_seconds or 0:g} s and was ended"))
     if is_disrupted(pod):
-        return lost(f"its pod was taken away ({pod.status.reason or 'DisruptionTarget'}: {pod.status.message or ''})")
+        return lost(f"its pod was taken away ({_why_disrupted(pod)})")
     if ended is not None and ended.reason == "OOMKilled":
         limit = "its node had" if needs.memory_bytes is None else f"{needs.memory_bytes:,} bytes"
         return _raised(MemoryError(f"it took more than {limit} and was ended"))
+    if is_leaving(pod):
+        return lost("its pod was deleted")
     status = "unknown" if ended is None else ended.exit_code
     last = _message(pod).strip().splitlines()[-1:]
     died = RuntimeError(": ".join([f"its process died (exit status {status})", *last]))
@@ -69,10 +76,16 @@ def ended_badly(pod: Pod, needs: Needs) -> Problem:
 
 def is_disrupted(pod: Pod) -> bool:
     """Say whether the cluster took the pod away: evicted, preempted, its node drained or gone."""
+    return pod.status.reason in _LOST or bool(_disruptions(pod))
+
+
+def _why_disrupted(pod: Pod) -> str:
+    return _spelled(pod.status if pod.status.reason in _LOST else _disruptions(pod)[0])
+
+
+def _disruptions(pod: Pod) -> list[Any]:
     conditions = pod.status.conditions or ()
-    return pod.status.reason in _LOST or any(
-        one.type == "DisruptionTarget" and one.status == "True" for one in conditions
-    )
+    return [one for one in conditions if one.type == "DisruptionTarget" and one.status == "True"]
 
 
 def lost(words: str) -> Problem:
