@@ -102,6 +102,7 @@ def kubernetes(request, values, tmp_path, ids):
     if REAL:
         yield from real_kubernetes(values)
         return
+    pytest.importorskip("kubernetes")
     from kubernetes.client import ApiClient, Configuration
 
     from noria.adapters.executors.jobs import Place
