@@ -8,11 +8,12 @@ import pytest
 
 import noria.pipelines as nr
 from noria.core.clock import MachineStopwatch
-from noria.core.errors import BadPipeline, Conflict, NotFound, Unavailable
+from noria.core.errors import BadPipeline, Conflict, LeaseLost, NotFound, Unavailable
 from noria.pipelines.model import Needs
 from noria.runs import rules
 from noria.runs.inprocess import InProcess
 from noria.runs.waiting import next_waiting
+from noria.store import leases
 
 calls = deque()  # what a step's own list holds is part of its code
 begun = deque()
@@ -118,6 +119,36 @@ def test_a_submitted_run_whose_worker_was_lost_is_the_next_ones(any_house, ann):
 
     assert run is not None
     assert (run.state, list(calls)) == ("succeeded", [1])
+
+
+def test_what_a_killed_process_had_sent_is_fenced_from_the_one_that_goes_on(any_house, ann):
+    runs = any_house.runs(holder="a")
+    runs.submit(ann, noting, params={"x": 1})
+    claimed = runs.queue.claim(ann)
+
+    again = runs.queue.again(ann, claimed)
+
+    now = any_house.database.lease_time
+    with pytest.raises(LeaseLost):
+        any_house.database.write(lambda c: leases.check(c, claimed.lease, now(c)))
+    any_house.database.write(lambda c: leases.check(c, again.lease, now(c)))
+    assert runs.perform(ann, again, is_pinned=True).state == "succeeded"
+    assert runs.queue.again(ann, again) is None, "it has ended"
+
+
+def test_a_killed_process_s_run_that_somebody_else_has_taken_is_left_to_them(any_house, ann):
+    one, other = any_house.runs(holder="a"), any_house.runs(holder="b")
+    one.submit(ann, noting, params={"x": 1})
+    claimed = one.queue.claim(ann)
+    one.queue.end(claimed)  # two workers do not share a process
+    with any_house.database.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE leases SET expires_at = '2000-01-01 00:00:00+00:00'")
+    taken = other.queue.claim(ann)
+
+    assert one.queue.again(ann, claimed) is None
+
+    any_house.database.write(lambda c: leases.check(c, taken.lease, any_house.database.lease_time(c)))
+    other.queue.end(taken)
 
 
 def test_of_workers_that_ask_at_once_each_gets_runs_of_its_own_and_none_starves(any_house, ann, caplog):

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -138,6 +139,18 @@ def test_large_bytes_whose_digest_is_known_are_not_written_again(blobs, tmp_path
     blobs.put(payload)
 
     assert file.stat().st_ino == before
+
+
+def test_a_large_file_is_read_into_memory_with_few_files_open(blobs):
+    digest = blobs.put(LARGE * 8)
+    payload = blobs.payload(digest)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 5, before[1]))
+    try:
+        assert len(bytes(payload)) == 8 * len(LARGE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("size", [10, 9_000_001])

@@ -73,7 +73,7 @@ class _Archive(Payload):
         self._root = root
         with _readable(root):
             self._entries = [(path, _entry(root, path)) for path in [root, *sorted(root.rglob("*"))]]
-            self._told = _told_of(root, self._entries)
+            self._told = _told_of(self._entries)
         content = sum(len(_head(entry)) + entry.size + _padding(entry) for _, entry in self._entries)
         self.size = content + 2 * tarfile.BLOCKSIZE
         self.size += -self.size % tarfile.RECORDSIZE
@@ -90,7 +90,7 @@ class _Archive(Payload):
             for piece in chain.from_iterable(_pieces(path, entry) for path, entry in self._entries):
                 left -= len(piece)
                 yield piece
-            if _told_of(self._root, self._entries) != self._told:
+            if _told_of(self._entries) != self._told:
                 raise _changed(self._root)
         yield bytes(left)
 
@@ -111,9 +111,9 @@ def _changed(path: Path) -> Invalid:
     return Invalid(f"{path} changed while it was read", hint="close a file before the step returns its path")
 
 
-def _told_of(root: Path, entries: list[tuple[Path, tarfile.TarInfo]]) -> list[tuple[int, ...]]:
+def _told_of(entries: list[tuple[Path, tarfile.TarInfo]]) -> list[tuple[int, ...]]:
     """Return by what it is seen that somebody has written to a file, or has put another one in its place or beside it."""
-    told = [path.lstat() for path in [root, *(path for path, _ in entries)]]
+    told = [path.lstat() for path, _ in entries]
     return [(each.st_ino, each.st_size, each.st_mtime_ns, each.st_ctime_ns) for each in told]
 
 
