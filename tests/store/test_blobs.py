@@ -3,7 +3,6 @@
 import errno
 import os
 import random
-import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from noria.core.errors import Corrupt, Invalid, NotFound, Unavailable
 from noria.core.payloads import Chain, Payload, Reading
 from noria.store.blobs import open_blobs
+from noria.store.mapping import InFile
 
 LARGE = random.Random(1).randbytes(9_000_001)
 
@@ -141,16 +141,12 @@ def test_large_bytes_whose_digest_is_known_are_not_written_again(blobs, tmp_path
     assert file.stat().st_ino == before
 
 
-def test_a_large_file_is_read_into_memory_with_few_files_open(blobs):
-    digest = blobs.put(LARGE * 8)
-    payload = blobs.payload(digest)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(file.name) for file in Path("/proc/self/fd").iterdir())
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 5, before[1]))
-    try:
-        assert len(bytes(payload)) == 8 * len(LARGE)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+def test_a_large_file_is_read_into_memory_by_one_map_for_each_takes_an_open_file(blobs, monkeypatch):
+    payload, maps, mapped = blobs.payload(blobs.put(LARGE)), [], InFile._mapped
+    monkeypatch.setattr(InFile, "_mapped", lambda *asked: maps.append(asked) or mapped(*asked))
+
+    assert bytes(payload) == LARGE
+    assert len(maps) == 1
 
 
 @pytest.mark.parametrize("size", [10, 9_000_001])
