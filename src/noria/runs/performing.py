@@ -123,7 +123,7 @@ class Performer:
         metrics = steps.metrics(0, _PIPELINE_ITSELF, told)
         try:
             params = steps.params(_PIPELINE_ITSELF, told)
-        except NoriaError as problem:
+        except Exception as problem:  # noqa: BLE001 - the run ends, whatever storing a user's value raises
             params, how = list[Param](), _unkept(run, problem) if isinstance(how, Ended) else how
 
         def work(connection: Connection, *, again: bool) -> Run:
@@ -213,8 +213,8 @@ def _waiting(connection: Connection, run: Run, needs: Needs) -> Run:
     return waits
 
 
-def _unkept(run: Run, problem: NoriaError) -> Ended:
-    said = f"pipeline {run.pipeline!r} logged a param that cannot be kept: {problem.sentence}"
+def _unkept(run: Run, problem: Exception) -> Ended:
+    said = f"pipeline {run.pipeline!r} logged a param that cannot be kept: {rules.sentence(problem)}"
     return Ended(error=said, cause=problem)
 
 

@@ -14,6 +14,7 @@ from noria.runs.executors import Arguments, Call, Outcome, Problem, refusal
 from noria.runs.known import Finished, Known
 from noria.runs.model import Attempt, AttemptState, Metric, Param, Run
 from noria.runs.recorder import Recorder
+from noria.runs.returns import unkept
 from noria.runs.stopping import BeyondHere, Stop
 from noria.runs.surroundings import Surroundings
 from noria.runs.tasks import Taken, Task
@@ -143,6 +144,7 @@ class Steps:
         refused = refusal(task.step.needs, self._around.executor)
         if refused is not None and self._may_leave:
             raise BeyondHere(task.step.needs)
+        refused = refused or unkept(task.step, self._around.values.codecs)
         if refused is not None:
             return None, refused
         tried = self._tried_before(task)
@@ -208,18 +210,17 @@ class Steps:
         """Keep what a try returned and logged; what cannot be kept is a problem of its own."""
         if outcome.problem is not None:
             return None, [], outcome.problem
+        params = list[Param]()
+        what = "logged a param that"
         try:
             params = self.params(step, told)
-        except NoriaError as problem:
-            said = f"logged a param that cannot be kept: {problem.sentence}"
-            return None, [], Problem(words=said, cause=problem, may_pass=False)
-        try:
+            what = "returned what"
             return self._around.patience.ask(lambda _: self._around.values.keep(outcome.returned)), params, None
-        except NoriaError as problem:
-            if problem.retriable:  # the storage does not answer: this step is done again when the run goes on
-                raise
-            said = f"returned what cannot be kept: {problem.sentence}"
-            return None, params, Problem(words=said, cause=problem, may_pass=False)
+        except Exception as problem:
+            if isinstance(problem, NoriaError) and problem.retriable:
+                raise  # the storage does not answer: this step is done again when the run goes on
+            words = f"{what} cannot be kept: {rules.sentence(problem)}"
+            return None, params, Problem(words=words, cause=problem, may_pass=isinstance(problem, MemoryError))
 
     def _end(self, done: _Tried, *, may_wait: bool) -> None:
         """Commit a try's end, unless it may wait for more."""

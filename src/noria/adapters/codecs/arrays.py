@@ -17,9 +17,13 @@ class Arrays:
 
     name = "npy"
 
+    def carries(self, kind: type[Any]) -> bool:
+        """Say whether it is a type of arrays; NumPy is not loaded to find out."""
+        return kind.__module__ == "numpy" and kind.__name__ in {"ndarray", "memmap"}
+
     def accepts(self, value: object) -> bool:
-        """Say whether it is an array; NumPy is not loaded to find out."""
-        return type(value).__module__ == "numpy" and type(value).__name__ in {"ndarray", "memmap"}
+        """Say whether it is an array."""
+        return self.carries(type(value))
 
     def encode(self, value: object) -> Payload:
         """Return the array's npy file; one that holds Python objects is refused."""

@@ -33,6 +33,10 @@ class Files:
     def __init__(self) -> None:
         self._scratch: Path | None = None
 
+    def carries(self, kind: type[object]) -> bool:
+        """Say whether it is a type of paths."""
+        return issubclass(kind, Path)
+
     def accepts(self, value: object) -> bool:
         """Say whether it is a path."""
         return isinstance(value, Path)

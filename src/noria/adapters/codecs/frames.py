@@ -23,9 +23,13 @@ class Frames:
 
     name = "arrow"
 
+    def carries(self, kind: type[Any]) -> bool:
+        """Say whether it is the type of frames; Polars is not loaded to find out."""
+        return _is_of_polars(kind, "DataFrame")
+
     def accepts(self, value: object) -> bool:
-        """Say whether it is a frame, lazy or not; Polars is not loaded to find out."""
-        return _is_of_polars(value, "DataFrame", "LazyFrame")
+        """Say whether it is a frame, lazy or not."""
+        return _is_of_polars(type(value), "DataFrame", "LazyFrame")
 
     def encode(self, value: object) -> Payload:
         """Return the frame as an Arrow IPC file."""
@@ -45,9 +49,13 @@ class Columns:
 
     name = "arrow-series"
 
+    def carries(self, kind: type[Any]) -> bool:
+        """Say whether it is the type of series; Polars is not loaded to find out."""
+        return _is_of_polars(kind, "Series")
+
     def accepts(self, value: object) -> bool:
-        """Say whether it is a series; Polars is not loaded to find out."""
-        return _is_of_polars(value, "Series")
+        """Say whether it is a series."""
+        return self.carries(type(value))
 
     def encode(self, value: object) -> Payload:
         """Return the frame of the column as an Arrow IPC file."""
@@ -62,8 +70,7 @@ class Columns:
         return digests.of_parts([b"series", _digest(cast("pl.Series", value).to_frame()).encode()])
 
 
-def _is_of_polars(value: object, *names: str) -> bool:
-    kind = type(value)
+def _is_of_polars(kind: type[Any], *names: str) -> bool:
     return kind.__name__ in names and kind.__module__.partition(".")[0] == "polars"
 
 

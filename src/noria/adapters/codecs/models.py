@@ -23,6 +23,10 @@ class Models:
     def __init__(self, estimators: Codecs) -> None:
         self._estimators = estimators
 
+    def carries(self, kind: type[Any]) -> bool:
+        """Say whether it is the type of models."""
+        return issubclass(kind, Model)
+
     def accepts(self, value: object) -> bool:
         """Say whether it is a model."""
         return isinstance(value, Model)

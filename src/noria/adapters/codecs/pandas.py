@@ -18,10 +18,13 @@ class PandasFrames:
 
     name = "pandas"
 
-    def accepts(self, value: object) -> bool:
-        """Say whether it is one; pandas is not loaded to find out."""
-        kind = type(value)
+    def carries(self, kind: type[Any]) -> bool:
+        """Say whether it is a type of frames or series; pandas is not loaded to find out."""
         return kind.__name__ in _KINDS and kind.__module__.partition(".")[0] == "pandas"
+
+    def accepts(self, value: object) -> bool:
+        """Say whether it is one."""
+        return self.carries(type(value))
 
     def encode(self, value: object) -> Payload:
         """Return the value as an Arrow IPC file."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from noria.adapters.codecs import trust
 from noria.adapters.codecs.arrays import content_of, without_gaps
 from noria.adapters.codecs.framing import framed, split
-from noria.adapters.codecs.plain import too_deep
+from noria.core.codecs import too_deep
 from noria.core.errors import Invalid, NoriaError, NotInstalled
 from noria.core.payloads import Payload, aligned, places
 
@@ -21,9 +21,13 @@ class Estimators:
 
     name = "estimator"
 
+    def carries(self, kind: type[Any]) -> bool:
+        """Say whether it is a type of estimators; scikit-learn is not loaded to find out."""
+        return trust.is_estimator(kind)
+
     def accepts(self, value: object) -> bool:
-        """Say whether it is an estimator; scikit-learn is not loaded to find out."""
-        return trust.is_estimator(cast("type[Any]", type(value)))
+        """Say whether it is an estimator."""
+        return self.carries(type(value))
 
     def encode(self, value: object) -> Payload:
         """Return the estimator's state. Raises `Invalid` when it holds a type that will not be trusted."""

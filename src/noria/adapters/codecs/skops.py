@@ -38,6 +38,10 @@ class SkopsEstimators:
 
     name = "skops"
 
+    def carries(self, kind: type[Any]) -> bool:  # noqa: ARG002 - the port's signature
+        """Say no."""
+        return False
+
     def accepts(self, value: object) -> bool:  # noqa: ARG002 - the port's signature
         """Say no."""
         return False
