@@ -34,7 +34,7 @@ def read(payload: Payload) -> Table:
 
 
 def table_digest(table: Table) -> str:
-    """Return the digest of a table's columns, types and values; how it is chunked or written does not matter.
+    """Return the digest of a table's columns, types, categories and values; how it is chunked does not matter.
 
     Missing values and NaN are told apart; all NaN are one.
     """
@@ -46,7 +46,18 @@ def _parts(table: Table) -> Iterator[Buffer]:
     for field, column in zip(table.schema, table.columns, strict=True):
         yield field.name.encode()
         yield str(field.type).encode()
+        if pyarrow().types.is_dictionary(field.type):
+            yield from _categories(column)
         yield from _values(_whole(column))
+
+
+def _categories(column: Any) -> Iterator[Buffer]:  # noqa: ANN401 - one of PyArrow's
+    """Yield the values that a column chooses from: their order is content, and so are those that it never chose."""
+    pa = pyarrow()
+    first = next(iter(column.unify_dictionaries().chunks), None)
+    if first is not None:
+        yield str(len(first.dictionary)).encode()
+        yield from _values(_whole(pa.chunked_array([first.dictionary])))
 
 
 def _whole(column: Any) -> Any:  # noqa: ANN401 - one of PyArrow's

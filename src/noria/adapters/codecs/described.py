@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from noria.adapters.codecs.collections import Collections
+from noria.core import digests
 from noria.core.codecs import TOO_DEEP
 from noria.core.errors import Invalid
 from noria.core.payloads import Payload
@@ -14,7 +15,7 @@ Description = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Described:
-    """The codec of one kind of value that is described: its bytes are those of the description, and so is its digest."""
+    """The codec of one kind of value that is described: its bytes are those of the description, and its digest is made of it."""
 
     name: str
     what: str
@@ -51,5 +52,5 @@ class Described:
         return self.make(description)
 
     def digest(self, value: object, payload: Payload) -> str:
-        """Return the digest of the description."""
-        return self.collections.digest(value, payload)
+        """Return the digest of the description, which is not that of a dictionary of the same content."""
+        return digests.of_parts([self.name.encode(), self.collections.digest(value, payload).encode()])

@@ -27,7 +27,7 @@ def _spell_numpy(speller: Speller, value: Any, place: str) -> dict[str, Spelled]
     if kind.kind in _PLAIN_NUMBERS:
         return {"dtype": str(kind), "v": speller.spell(value.item(), place)}
     if kind.kind in _TEXTS:
-        return {"dtype": kind.kind, "v": speller.spell(str(value) if kind.kind == "U" else bytes(value), place)}
+        return {"dtype": kind.kind, "v": speller.spell("".join(value) if kind.kind == "U" else bytes(value), place)}
     if kind.char in "FDmM":
         return {"dtype": kind.str, "bytes": base64.b64encode(value.tobytes()).decode()}
     raise Invalid(

@@ -38,8 +38,8 @@ def describe(array: Any) -> Description:  # noqa: ANN401 - see is_needed
         }
     if array.dtype.char != "O" and array.dtype.hasobject:
         raise Invalid(
-            f"an array of type {array.dtype}: its Python objects could only be pickled",
-            hint="give its fields types, or use a frame",
+            f"no codec carries an array of type {array.dtype}, whose items lie elsewhere in memory",
+            hint="give it a type of fixed size, such as array.astype(str), or use a frame",
         )
     if name in _VIEWS:
         bare = array.view(np.ndarray)

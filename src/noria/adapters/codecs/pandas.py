@@ -1,6 +1,7 @@
 """Frames and columns of pandas as Arrow IPC with pandas' own description: index, names and types come back."""
 
 import json
+from importlib import import_module
 from typing import Any, cast
 
 from noria.adapters.codecs import arrow
@@ -10,11 +11,13 @@ from noria.core.payloads import Payload
 
 _KINDS = frozenset({"DataFrame", "Series"})
 _SERIES = b"noria.series"
+_COLUMNS = b"noria.columns"
+"""Where columns are numbered by a range; Arrow says their numbers one by one."""
 _DESCRIBED = ("index_columns", "column_indexes", "columns")
 
 
 class PandasFrames:
-    """pandas' frames and series; without `attrs`. Objects that Arrow has no type for are refused, never pickled."""
+    """pandas' frames and series of the types that Arrow says in full; the others are described part by part."""
 
     name = "pandas"
 
@@ -38,6 +41,9 @@ class PandasFrames:
         """Read the frame or the series, as a copy: pandas lets its owner write into it."""
         table = arrow.read(payload)
         frame: Any = table.to_pandas()
+        columns = table.schema.metadata.get(_COLUMNS)
+        if columns is not None:
+            frame.columns = import_module("pandas").RangeIndex(*json.loads(columns))
         told = table.schema.metadata.get(_SERIES)
         if told is None:
             return frame
@@ -58,6 +64,8 @@ def _table(value: object) -> Any:  # noqa: ANN401 - a table of Arrow
     if type(value).__name__ == "Series":
         more = {_SERIES: json.dumps({"is_named": frame.name is not None}).encode()}
         frame = frame.to_frame()
+    elif type(frame.columns).__name__ == "RangeIndex":
+        more = {_COLUMNS: json.dumps([frame.columns.start, frame.columns.stop, frame.columns.step]).encode()}
     try:
         table = pa.Table.from_pandas(frame, preserve_index=None if len(frame.columns) else True)  # else no row is left
     except (pa.ArrowException, TypeError, ValueError) as problem:

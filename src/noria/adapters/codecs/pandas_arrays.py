@@ -176,15 +176,12 @@ def _make_strings(told: Description) -> Any:  # noqa: ANN401 - see describe_arra
 
 
 def _describe_periods(array: Any) -> Description:  # noqa: ANN401 - see describe_array
-    name = array.dtype.freq.freqstr
-    if pandas().PeriodDtype(name) != array.dtype:
-        raise Invalid(f"periods of {name} cannot be kept", hint="use a frequency that has a name")
-    return {"kind": "periods", "v": array.asi8, "freq": name}
+    return {"kind": "periods", "v": array.asi8, "dtype": str(array.dtype)}
 
 
 def _make_periods(told: Description) -> Any:  # noqa: ANN401 - see describe_array
     pd = pandas()
-    return pd.arrays.PeriodArray(told["v"], dtype=pd.PeriodDtype(told["freq"]))
+    return pd.arrays.PeriodArray(told["v"], dtype=pd.api.types.pandas_dtype(told["dtype"]))
 
 
 def _describe_intervals(array: Any) -> Description:  # noqa: ANN401 - see describe_array

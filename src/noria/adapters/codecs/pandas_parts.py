@@ -1,5 +1,6 @@
 """Frames, columns and indexes of pandas that Arrow does not say in full: each part by itself, and so as it was given."""
 
+from functools import cache, lru_cache
 from typing import Any
 
 from noria.adapters.codecs.described import Description
@@ -25,6 +26,7 @@ _ARRAYS = frozenset(
     }
 )
 _KINDS = frozenset({"DataFrame", "Series"}) | _INDEXES | _ARRAYS
+_MASKED = frozenset({"BooleanDtype", *(f"{sign}Int{bits}Dtype" for sign in ("", "U") for bits in (8, 16, 32, 64))})
 _UNITS = frozenset({"s", "ms", "us", "ns"})
 _LEVEL = "__index_level_"
 """How PyArrow calls an index without a name among the columns."""
@@ -173,16 +175,23 @@ def _is_name(name: object) -> bool:
 
 
 def _names_stay(columns: Any) -> bool:  # noqa: ANN401 - an index
-    """Say whether Arrow keeps the names of columns: texts, each once."""
-    usual = pandas().Index(["a"]).dtype
+    """Say whether the names of columns stay: texts, each once, which Arrow keeps, or a range, which is told beside."""
+    if type(columns).__name__ == "RangeIndex":
+        return columns.name is None and len(columns) > 0
     return (
         type(columns).__name__ == "Index"
         and len(columns) > 0
-        and _same_type(columns.dtype, usual)
+        and _same_type(columns.dtype, _type_of_names())
         and (columns.name is None or _is_name(columns.name))
         and columns.is_unique
         and all(map(_is_name, columns))
     )
+
+
+@cache
+def _type_of_names() -> Any:  # noqa: ANN401 - the type of an index
+    """Return the type that names of columns have if nobody says another one: of texts, or of objects in an older pandas."""
+    return pandas().Index(["a"]).dtype
 
 
 def _index_stays(index: Any, columns: Any) -> bool:  # noqa: ANN401 - indexes
@@ -202,17 +211,22 @@ def _index_stays(index: Any, columns: Any) -> bool:  # noqa: ANN401 - indexes
 
 def _stays(kind: Any) -> bool:  # noqa: ANN401 - the type of a column
     """Say whether Arrow keeps every column of a type as it is."""
+    if type(kind).__name__ == "CategoricalDtype":
+        categories = kind.categories
+        return type(categories).__name__ == "Index" and categories.name is None and _stays_as_category(categories.dtype)
+    return _is_kept(kind)
+
+
+@lru_cache(maxsize=256)
+def _is_kept(kind: Any) -> bool:  # noqa: ANN401 - the type of a column, which holds no values
     name = type(kind).__name__
     if hasattr(kind, "char"):
         if kind.kind in "mM":
             return kind.isnative and kind.str.partition("[")[2].rstrip("]") in _UNITS
         return kind.kind in "biuf" and kind.isnative and kind.char != "g"
-    if name == "CategoricalDtype":
-        categories = kind.categories
-        return type(categories).__name__ == "Index" and categories.name is None and _stays_as_category(categories.dtype)
     if name == "StringDtype":
         return _same_type(kind, pandas().api.types.pandas_dtype(str(kind)))
-    return name == "BooleanDtype" or (name.endswith("Dtype") and name.startswith(("Int", "UInt")) and name[-6].isdigit())
+    return name in _MASKED
 
 
 def _stays_as_category(kind: Any) -> bool:  # noqa: ANN401 - the type of categories
