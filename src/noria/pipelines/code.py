@@ -12,7 +12,7 @@ import functools
 import operator
 import re
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, time, timedelta, timezone
@@ -218,18 +218,28 @@ class _Walk:
 
     def _imported(self, module: ModuleType, wanted: tuple[str, ...], body: Body) -> Iterable[str]:
         """Spell what an import inside a function takes of a module, or may ask of it."""
+        if not isinstance(cast("object", module), ModuleType):  # a module may put another object in its place
+            yield self._spell(module)
+            return
         name = module.__name__
         if not wanted:
             self._module(module)
         for inner in wanted or body.attributes:
             found = vars(module).get(inner, NOTHING)
             if is_submodule(module, inner):
-                found = imported(f"{name}.{inner}") if wanted else NOTHING
+                found = self._submodule(f"{name}.{inner}") if wanted else NOTHING
             elif wanted and found is NOTHING:
                 found = member(module, inner)
             if found is not NOTHING:
                 self._told.add((name, inner))
                 yield f"{name}.{inner}={self._named(inner, found, vars(module))}"
+
+    def _submodule(self, name: str) -> object:
+        """Return a module inside a package; one that cannot be imported here counts by its source."""
+        found = imported(name)
+        if found is None:
+            self._by_source.add(name)
+        return NOTHING if found is None else found
 
     def _parents(self, name: str) -> None:
         """Count the packages of an imported module: importing it runs theirs, and binds the first."""
@@ -245,7 +255,7 @@ class _Walk:
             found = vars(module).get(name, NOTHING)
             is_asked = f"{path}.{name}" in body.chains
             if is_submodule(module, name):  # there when somebody has imported it, which the digest must not depend on
-                found = imported(f"{module.__name__}.{name}") or NOTHING if is_asked else NOTHING
+                found = self._submodule(f"{module.__name__}.{name}") if is_asked else NOTHING
             elif found is NOTHING and is_asked:
                 found = member(module, name)
             if found is NOTHING:
@@ -306,15 +316,8 @@ class _Walk:
         kind = self._spell(cast("type[Any]", type(thing)))
         if isinstance(thing, Enum):
             return f"{kind}.{thing.name}={self._spell(thing.value)}"
-        if isinstance(thing, tuple | list | dict) and _is_flat(cast("Any", thing)):
-            return f"{kind}{thing!r}"
-        if isinstance(thing, tuple | list):
-            return f"{kind}{self._spell_all(cast('list[object]', thing))}"
-        if isinstance(thing, set | frozenset):
-            return f"{kind}{self._spell_all(in_order(cast('set[object]', thing)))}"
-        if isinstance(thing, dict | MappingProxyType):
-            pairs = cast("dict[object, object]", thing).items()
-            return kind + ",".join(f"{self._spell(key)}:{self._spell(value)}" for key, value in pairs)
+        if isinstance(thing, tuple | list | set | frozenset | dict | MappingProxyType):
+            return f"{kind}{self._collection(cast('Any', thing))}{self._more_of(cast('Any', thing))}"
         if isinstance(thing, MethodType):
             return self._spell_all((thing.__func__, thing.__self__))
         if isinstance(thing, functools.partial):
@@ -330,6 +333,23 @@ class _Walk:
             "".join(f" {path}={self._spell(one)}" for path, one in self._own_code_in(thing)) if content is None else ""
         )
         return f"{kind}{content or ''}{held}"
+
+    def _collection(self, thing: Any) -> str:  # noqa: ANN401 - one of many kinds
+        if isinstance(thing, tuple | list | dict) and _is_flat(cast("Any", thing)):
+            return f"{thing!r}"
+        if isinstance(thing, tuple | list):
+            return self._spell_all(cast("list[object]", thing))
+        if isinstance(thing, set | frozenset):
+            return self._spell_all(in_order(cast("set[object]", thing)))
+        pairs = cast("dict[object, object]", thing).items()
+        return ",".join(f"{self._spell(key)}:{self._spell(value)}" for key, value in pairs)
+
+    def _more_of(self, thing: Any) -> str:  # noqa: ANN401 - see _collection
+        """Spell what a collection of the user's own kind has besides its items, and what makes a `defaultdict`'s."""
+        if isinstance(thing, defaultdict) and isinstance(thing.default_factory, FunctionType):
+            return f" by {self._spell(thing.default_factory)}"
+        attributes = _attributes_of(thing) if self._is_own(type(thing).__module__) else {}
+        return f" {self._spell_names(attributes)}" if attributes else ""
 
     def _own_code_in(self, thing: object) -> list[tuple[str, Any]]:
         """Return the functions, classes and modules of the user's own that an object of another's holds, by their paths."""
@@ -380,5 +400,7 @@ def _names_of(slots: str | Iterable[str]) -> Iterable[str]:
 
 
 def _is_flat(things: list[object] | dict[object, object]) -> bool:
+    if isinstance(things, defaultdict) and isinstance(things.default_factory, FunctionType):
+        return False
     values = (*things, *things.values()) if isinstance(things, dict) else things
     return all(type(thing) in _PLAIN for thing in values)
