@@ -66,6 +66,7 @@ def body_of(function: FunctionType) -> Body:
     )
     by_text = (BY_TEXT & used.names) | (ANYWHERE & used.attributes)
     if by_text:
+        source = source or _source(function, with_imports=True)
         told = tuple(sorted(by_text)) if source is None else made_up(source)
         body = replace(body, texts=texts_in(_all_codes(code)), made_up=told)
     _known[function] = (code, body)
@@ -130,16 +131,20 @@ def _assigned(node: ast.AST) -> set[str]:
     return names.union(*map(_assigned, ast.iter_child_nodes(node)))
 
 
-def _source(function: FunctionType) -> str | None:
-    """Return the source without what does not matter; None unless it compiles to the very code that runs."""
-    definition = _definition(function)
+def _source(function: FunctionType, *, with_imports: bool = False) -> str | None:
+    """Return the source without what does not matter; None unless it compiles to the very code that runs.
+
+    Python 3.11 compiles calls of what a module has imported in a way of its own, which is met `with_imports` alone.
+    Texts of bodies, and so digests, have always been made without.
+    """
+    definition = _definition(function, with_imports=with_imports)
     if definition is None:  # the lines that Python remembers may be older than the code: it was imported again
         linecache.checkcache(function.__code__.co_filename)
-        definition = _definition(function)
+        definition = _definition(function, with_imports=with_imports)
     return None if definition is None else ast.unparse(_Plain().visit(definition))
 
 
-def _definition(function: FunctionType) -> Definition | None:
+def _definition(function: FunctionType, *, with_imports: bool) -> Definition | None:
     code = function.__code__
     source = "".join(linecache.getlines(code.co_filename, function.__globals__))
     found = _definitions(source).get((code.co_firstlineno, code.co_name))
@@ -147,8 +152,10 @@ def _definition(function: FunctionType) -> Definition | None:
         return None
     definition: Definition = pickle.loads(pickle.dumps(found))  # noqa: S301 - a third of deepcopy's time
     definition.decorator_list = []
+    imports = sorted(_imported_names(source) & set(code.co_names)) if with_imports else []
     try:
-        return definition if _is_same(_compiled(definition, code), code) else None  # a file edited since is no source
+        same = _is_same(_compiled(definition, code, imports), code)
+        return definition if same else None  # a file edited since is no source
     except (SyntaxError, ValueError, StopIteration):
         return None
 
@@ -200,11 +207,13 @@ class _Plain(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _compiled(definition: Definition, code: CodeType) -> CodeType:
+def _compiled(definition: Definition, code: CodeType, imports: list[str]) -> CodeType:
     """Compile a definition inside a function that has its free names, so that it comes out as it did in its place."""
     around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass")
     outer = cast("ast.FunctionDef", around.body[0])
     outer.body = [definition]
+    if imports:
+        around.body.insert(0, ast.Import([ast.alias(name) for name in imports]))
     module = compile(
         ast.fix_missing_locations(around), code.co_filename, "exec", code.co_flags & _FUTURES, dont_inherit=True
     )
@@ -307,11 +316,19 @@ def bound_in(names: Mapping[str, Any]) -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _bound(source: str) -> frozenset[str]:
-    found = set[str](_assignments(source))
-    for node in _statements(source):
-        for inner in ast.walk(node):
-            if isinstance(inner, ast.Import | ast.ImportFrom):
-                found |= {alias.asname or alias.name.partition(".")[0] for alias in inner.names}
+    return _imported_names(source).union(_assignments(source))
+
+
+@lru_cache(maxsize=64)
+def _imported_names(source: str) -> frozenset[str]:
+    found = set[str]()
+    waiting: list[ast.AST] = [*_statements(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            waiting += [inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt | ast.excepthandler)]
     return frozenset(found)
 
 

@@ -16,6 +16,7 @@ _LONG = 10_000
 _MOST_LOST = 3
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
+_BEGINNING = 4_000
 _ENGINE = {"noria.runs.engine", "noria.runs.inprocess", "noria.pipelines.drawing", "noria.pipelines.signatures"}
 
 
@@ -227,7 +228,7 @@ class Elsewhere(str):
 
 
 def traceback_of(problem: BaseException) -> str:
-    """Return an error with its traceback from the user's own function on; the end of it where it is very long.
+    """Return an error with its traceback from the user's own function on; its two ends where it is very long.
 
     Of one that was raised in another process it is the traceback from there, which came along as a note.
     """
@@ -238,7 +239,9 @@ def traceback_of(problem: BaseException) -> str:
     elsewhere = [note for note in notes if isinstance(note, Elsewhere)]
     whole = elsewhere[-1] if elsewhere and inner is None else _formatted(problem, inner)
     text = storable(whole)
-    return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
+    if len(text) <= _LONGEST_TRACEBACK:
+        return text
+    return f"{text[:_BEGINNING]}\n...\n{text[_BEGINNING - _LONGEST_TRACEBACK :]}"
 
 
 def _formatted(problem: BaseException, inner: TracebackType | None) -> str:
