@@ -105,6 +105,11 @@ def read_settings(folder: Path | None = None) -> Settings:
         raise Invalid(f"a setting of {file} or {_PREFIX}... in the environment: {problem}") from problem
 
 
+def with_user(place: str) -> str:
+    """Return the name of a folder with `~` at its beginning replaced by the user's own; `~name` is a name like any other."""
+    return str(Path(place).expanduser()) if place == "~" or place.startswith(("~/", f"~{os.sep}")) else place
+
+
 def environment(**unless_set: str) -> dict[str, str]:
     """Return this process's environment, for a child; what is named is added where nobody has said otherwise."""
     return unless_set | dict(os.environ)  # noqa: TID251 - the one place that reads the environment
