@@ -18,7 +18,7 @@ _LOOK_EVERY_SECONDS = 1.0
 
 
 @click.command()
-@click.argument("target", metavar="FILE[:PIPELINE]")
+@click.argument("target", metavar="FILE|MODULE[:PIPELINE]")
 @param_option
 @click.option("--key", help="Submitting again under the same key is the same run.")
 @click.option("--priority", default=0, show_default=True, help="A higher one is executed first; then the oldest.")
@@ -34,7 +34,7 @@ def submit(
     home: str | None,
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
-    """Let the pipeline of FILE (or the one named) wait for a worker."""
+    """Let the pipeline of FILE or MODULE (or the one named) wait for a worker."""
     path, name = files.split(target)
     pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
     given = params_of(params)

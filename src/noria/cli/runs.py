@@ -2,10 +2,8 @@
 
 import json
 import signal
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -39,14 +37,17 @@ def watch_option(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("target", metavar="FILE[:PIPELINE]")
+@click.argument("target", metavar="FILE|MODULE[:PIPELINE]")
 @param_option
 @click.option("--key", help="Running again under the same key returns the same run.")
 @watch_option
 @home_option
 @json_option
 def run(target: str, params: tuple[str, ...], key: str | None, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Run the pipeline of FILE (or the one named) and print how it went."""
+    """Run the pipeline of FILE or MODULE (or the one named) and print how it went.
+
+    The target is a file, such as steps.py or shop/train.py:fit, or a module as import has it, such as shop.train:fit.
+    """
     path, name = files.split(target)
     given = params_of(params)
     with words_aside(as_json):
@@ -189,7 +190,7 @@ def rerun(
 ) -> None:
     """Run the pipeline of RUN again, as a new run; what is the same as before is not executed."""
     given = params_of(params)
-    find_here()
+    files.find_here()
 
     def work(platform: Platform, begun: Begun) -> Run:
         return platform.runs.rerun(platform.context, run_id, params=given, from_step=from_step, on_begin=begun)
@@ -211,7 +212,7 @@ def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  
     def work(platform: Platform, begun: Begun) -> Run:
         begun(run_id)
         bundle = platform.runs.get(platform.context, run_id).bundle
-        find_here(None if bundle is None else platform.bundles.unpacked(bundle))
+        files.find_here(None if bundle is None else platform.bundles.unpacked(bundle))
         return platform.runs.resume(platform.context, run_id, allow_changed_code=bundle is not None)
 
     _told(home, work, watch=watch, as_json=as_json)
@@ -284,13 +285,6 @@ def _row(done: Run, *, as_json: bool) -> Mapping[str, object]:
 def _shortened(result: object) -> str:
     text = repr(result)
     return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}... ({len(text):,} characters)"
-
-
-def find_here(bundle: Path | None = None) -> None:
-    """Let pipelines of the present folder be imported, as `python FILE` does; or those of a bundle before any other."""
-    place = str(bundle or Path.cwd())
-    if place not in sys.path:
-        sys.path.insert(0, place)
 
 
 def params_of(texts: tuple[str, ...]) -> dict[str, object]:
