@@ -96,6 +96,7 @@ class Platform(AbstractContextManager["Platform"]):
             stopwatch=MachineStopwatch(),
             lease_seconds=settings.lease_seconds,
             executor=_executor(settings, Values(self.codecs, self.blobs), self.ids),
+            check_types=settings.check_types,
             prices=Prices(usd_per_cpu_hour=settings.usd_per_cpu_hour, usd_per_gpu_hour=settings.usd_per_gpu_hour),
             **self._shared,
         )

@@ -78,6 +78,12 @@ class Settings:
     usd_per_gpu_hour: float = field(
         default=0.0, metadata={"doc": "USD for an hour with a GPU, for steps that ask for some"}
     )
+    check_types: bool = field(
+        default=True,
+        metadata={
+            "doc": "whether what steps and pipelines are given is held against the annotations of their parameters"
+        },
+    )
     sync_steps: bool = field(
         default=False, metadata={"doc": "sync each step's result on SQLite at once instead of within 100 ms"}
     )

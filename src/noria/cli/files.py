@@ -39,7 +39,9 @@ def load(target: str | Path) -> ModuleType:
     if not path.exists():
         raise NotFound("file", text, hint=_written(path) or "noria init writes one to begin with")
     if path.suffix != _SUFFIX or path.is_dir():
-        raise Invalid(f"{text} is no Python file", hint=f"name a file that ends in {_SUFFIX}, or a module: package.module")
+        raise Invalid(
+            f"{text} is no Python file", hint=f"name a file that ends in {_SUFFIX}, or a module: package.module"
+        )
     root, name = _as_in_package(Path(os.path.abspath(path)))  # noqa: PTH100 - resolve() would follow links, and absolute() keeps ".."
     return _file(path) if name is None else _module_of(path, root=root, name=name)
 
@@ -56,7 +58,9 @@ def one_of(module: ModuleType, kind: type[Kind], name: str | None, *, what: str)
         return found[name]
     made_by = f"write {_MADE_BY[what]}" if what in _MADE_BY else ""
     if name is not None and name in vars(module):
-        raise Invalid(f"{name!r} in {module.__name__} is a {type(vars(module)[name]).__name__}, no {what}", hint=made_by)
+        raise Invalid(
+            f"{name!r} in {module.__name__} is a {type(vars(module)[name]).__name__}, no {what}", hint=made_by
+        )
     if name is not None:
         raise NotFound(what, name, known=found, hint="" if found else f"{module.__name__} has none: {made_by}")
     if not found:
@@ -109,7 +113,9 @@ def _module(name: str) -> ModuleType:
         raise _unloadable(name, problem) from problem
     if not is_there:
         file = Path(*name.split(".")).with_suffix(_SUFFIX)
-        raise NotFound("module", name, hint=_written(file) or "name a file, such as steps.py, or a module as import has it")
+        raise NotFound(
+            "module", name, hint=_written(file) or "name a file, such as steps.py, or a module as import has it"
+        )
     try:
         return import_module(name)
     except (Exception, SystemExit) as problem:

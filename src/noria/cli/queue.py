@@ -1,16 +1,13 @@
 """`noria submit` and `noria work`: runs that wait for a worker, and the worker that executes them."""
 
 import threading
-from typing import Any, cast
 
 import click
 
-from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show_one
 from noria.cli.queue_worker import QueueWorker
-from noria.cli.runs import param_option, params_of, waits_of
+from noria.cli.runs import noted, param_option, params_of, pipeline_named, waits_of
 from noria.cli.signals import on_signals
-from noria.pipelines import Pipeline
 from noria.runs.holding import QUEUE
 from noria.runs.rules import needed
 
@@ -35,9 +32,8 @@ def submit(
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """Let the pipeline of FILE or MODULE (or the one named) wait for a worker."""
-    path, name = files.split(target)
-    pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
-    given = params_of(params)
+    pipeline = pipeline_named(target)
+    given = pipeline.read(params_of(params), note=noted)
     with opened(home) as platform:
         run = platform.runs.submit(platform.context, pipeline, params=given, key=key, priority=priority, tags=tags)
         waits = waits_of(platform, [run]).get(run.id)

@@ -1,6 +1,5 @@
 """`noria run` and the commands about runs: look at them, run them again, stop them, let them go on."""
 
-import json
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -27,7 +26,7 @@ _MOST_ROWS = 200
 
 def param_option(command: Command) -> Command:
     """Let a command take parameters of a pipeline."""
-    words = "A parameter; the value is read as JSON if it is JSON."
+    words = "A parameter; its annotation says how the value is read, without one JSON if it is JSON."
     return click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help=words)(command)
 
 
@@ -48,10 +47,9 @@ def run(target: str, params: tuple[str, ...], key: str | None, watch: bool, home
 
     The target is a file, such as steps.py or shop/train.py:fit, or a module as import has it, such as shop.train:fit.
     """
-    path, name = files.split(target)
-    given = params_of(params)
     with words_aside(as_json):
-        pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
+        pipeline = pipeline_named(target)
+    given = pipeline.read(params_of(params), note=noted)
 
     def work(platform: Platform, begun: Begun) -> Run:
         return platform.runs.run(platform.context, pipeline, params=given, key=key, on_begin=begun)
@@ -189,10 +187,11 @@ def rerun(
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """Run the pipeline of RUN again, as a new run; what is the same as before is not executed."""
-    given = params_of(params)
+    texts = params_of(params)
     files.find_here()
 
     def work(platform: Platform, begun: Begun) -> Run:
+        given = platform.runs.pipeline_of(platform.context, run_id).read(texts, note=noted) if texts else {}
         return platform.runs.rerun(platform.context, run_id, params=given, from_step=from_step, on_begin=begun)
 
     _told(home, work, watch=watch, as_json=as_json)
@@ -287,16 +286,25 @@ def _shortened(result: object) -> str:
     return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}... ({len(text):,} characters)"
 
 
-def params_of(texts: tuple[str, ...]) -> dict[str, object]:
-    """Read `-p NAME=VALUE`."""
-    return dict(_pair(text) for text in texts)
+def pipeline_named(target: str) -> Pipeline[..., Any]:
+    """Import the pipeline that a target names, or the only one of its file."""
+    place, name = files.split(target)
+    return cast("Pipeline[..., Any]", files.one_of(files.load(place), Pipeline, name, what="pipeline"))
 
 
-def _pair(text: str) -> tuple[str, object]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise Invalid(f"{text!r} is no parameter", hint="write it as NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+def noted(words: str) -> None:
+    """Say how a text was taken that could be meant otherwise, beside the answer."""
+    click.echo(f"note: {words}", err=True)
+
+
+def params_of(texts: tuple[str, ...]) -> dict[str, str]:
+    """Split `-p NAME=VALUE`, each name once."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name.strip():
+            raise Invalid(f"{text!r} is no parameter", hint="write it as NAME=VALUE")
+        if name.strip() in found:
+            raise Invalid(f"{name.strip()!r} is given twice", hint="leave one of them away")
+        found[name.strip()] = value
+    return found

@@ -7,7 +7,8 @@ import traceback
 from pathlib import Path
 
 from noria.core.clock import Stopwatch
-from noria.core.errors import NoriaError
+from noria.core.errors import Invalid, NoriaError
+from noria.pipelines.model import UNCHECKED
 from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.logs import log
@@ -92,6 +93,10 @@ def _call(call: Call) -> tuple[object, Problem | None]:
         if isinstance(problem, NoriaError) and problem.retriable:
             raise
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
+    misfit = call.step.parameters.misfit(arguments) if call.check_types and call.step.check_types else None
+    if misfit is not None:
+        cause = Invalid(f"{call.step.what}: {misfit}", hint=UNCHECKED.format(kind="step"))
+        return None, Problem(words=f"was not called: {misfit}", cause=cause, may_pass=False)
     try:
         return call.step.parameters.call(call.step.function, arguments), None
     except Stopped:  # which ends the run, and not this step alone

@@ -190,6 +190,7 @@ class Steps:
             id=task.id,
             attempt=attempt,
             is_alone=is_alone,
+            check_types=self._around.check_types,
         )
         outcome = self._around.executor.execute(call)
         if telling.recorder.was_stopped:

@@ -9,7 +9,6 @@ from noria.store.postgres import PostgresDatabase
 from noria.store.sqlite import SqliteDatabase
 from noria.store.sqlite_files import is_read_only as _is_read_only
 
-
 SQLITE = "sqlite:///"
 
 

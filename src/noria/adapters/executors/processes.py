@@ -58,6 +58,7 @@ class _Sent(NamedTuple):
     place: str
     folder: Path | None
     arguments: bytes
+    check_types: bool
 
 
 class Processes:
@@ -222,7 +223,8 @@ def _sent(call: Call, folder: Path | None) -> bytes:
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
         arguments = pickle.dumps(dict(call.arguments(places.sent)))
-        sent = _Sent(call.step.reference, script, list(sys.path), call.run or None, call.id, folder, arguments)
+        place = call.run or None, call.id, folder
+        sent = _Sent(call.step.reference, script, list(sys.path), *place, arguments, call.check_types)
         return pickle.dumps(sent)
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
@@ -308,7 +310,7 @@ def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _S
             return pickle.loads(sent.arguments)  # noqa: S301 - see _sent
 
         send(_BEGUN, None)  # a time limit begins when the step does, and not with what it imports
-        outcome = executor.execute(Call(step=step, arguments=given, told=told))
+        outcome = executor.execute(Call(step=step, arguments=given, told=told, check_types=sent.check_types))
     outcome = _sendable_outcome(replace(outcome, returned=places.left(outcome.returned, sent.folder)))
     return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
 
