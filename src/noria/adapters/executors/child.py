@@ -22,8 +22,9 @@ from noria.pipelines.steps import Step
 from noria.runs import rules
 from noria.runs.executors import Arguments, Call, Outcome, Problem
 from noria.runs.inprocess import InProcess, own_bytes, peak_bytes
-from noria.runs.logs import Log, kept
+from noria.runs.logs import Log
 from noria.runs.recorder import Recorder
+from noria.runs.streams import kept
 from noria.runs.values import Taking
 
 _LOOKS_A_SECOND = 20

@@ -34,9 +34,10 @@ from noria.pipelines.steps import Step
 from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.inprocess import InProcess, own_bytes
-from noria.runs.logs import Log, kept
+from noria.runs.logs import Log
 from noria.runs.recorder import Recorder
 from noria.runs.slots import Slots
+from noria.runs.streams import kept
 from noria.runs.values import Taking, Values
 
 _LOOKS_A_SECOND = 20
@@ -296,7 +297,12 @@ def _serve(connection: Connection) -> None:
 
 def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _Sent) -> dict[str, Any]:
     watch = MachineStopwatch()
-    log = Log(lambda text: send(_WORDS, text), watch.wall)
+
+    def say(text: str) -> None:
+        """Send words; those of a thread that goes on when its step has ended are kept with the step that runs then."""
+        send(_WORDS, f"[written by a thread of {sent.place} after that had ended]\n{text}" if told.is_over else text)
+
+    log = Log(say, watch.wall)
     told = Recorder(run=sent.run, step=sent.place, log=log, on_progress=lambda said: send(_PROGRESS, said))
     sys.path[:] = sent.path
     try:
