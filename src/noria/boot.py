@@ -5,11 +5,12 @@ a fraction of the time.
 """
 
 import getpass
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -21,9 +22,9 @@ from noria.adapters.codecs import standard
 from noria.adapters.executors.importing import refuse_while_importing
 from noria.core.clock import Clock, MachineStopwatch, RealClock
 from noria.core.context import Actor, Context
-from noria.core.errors import Invalid, nearest
+from noria.core.errors import Invalid, ReadOnly, nearest
 from noria.core.ids import Ids, TimedIds
-from noria.ledger.notes import Signer, load_or_make_key
+from noria.ledger.notes import Signer, load_key, load_or_make_key
 from noria.ledger.service import Ledger
 from noria.pipelines import Pipeline
 from noria.runs.executors import Executor, Offers
@@ -31,11 +32,12 @@ from noria.runs.inprocess import InProcess
 from noria.runs.model import Prices, Run
 from noria.runs.service import Runs
 from noria.runs.values import Values
-from noria.settings import Settings, read_settings
+from noria.settings import Settings, read_settings, with_user
 from noria.store.blobs import open_blobs
 from noria.store.bundles import Bundles
 from noria.store.migrating import upgrade
-from noria.store.opening import open_database
+from noria.store.opening import SQLITE, is_read_only, open_database
+from noria.store.sqlite_files import may
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from noria.serving.service import Endpoints
 
 _DATABASE_FILE = "noria.db"
+_ANOTHER_HOME = "name another folder: --home, NORIA_HOME, or home in noria.toml"
 
 
 class Platform(AbstractContextManager["Platform"]):
@@ -71,18 +74,19 @@ class Platform(AbstractContextManager["Platform"]):
 
     def __init__(self, settings: Settings, *, clock: Clock) -> None:
         database_address, self._folder = _places(settings)
+        self.is_read_only = is_read_only(database_address)
         self.settings = settings
         self.clock = clock
         self.ids = TimedIds(clock)
-        self.database = open_database(database_address, sync_steps=settings.sync_steps)
-        upgrade(self.database, declare=_declare_tables)
+        may_only = {"read_only": self.is_read_only}
+        self.database = open_database(database_address, sync_steps=settings.sync_steps, **may_only)
+        upgrade(self.database, declare=_declare_tables, **may_only)
         self.blobs = open_blobs(settings.blobs or str(self._folder / "blobs"))
         self.bundles = Bundles(self.blobs, self._folder / "bundles")
         self.codecs = standard()
-        signer = Signer(load_or_make_key(Path(settings.key_file or self._folder / "ledger.key")))
-        self.ledger = Ledger(self.database, signer, clock=clock, ids=self.ids)
-        self.access = Access(self.database, self.ledger, clock=clock)
-        self.context = Context(actor=Actor(name=settings.actor or getpass.getuser()), project=settings.project)
+        self.ledger = Ledger(self.database, self._signer(), clock=clock, ids=self.ids)
+        self.access = Access(self.database, self.ledger, clock=clock, **may_only)
+        self.context = Context(actor=Actor(name=settings.actor or login_name()), project=settings.project)
         self.access.found(self.context)
         self._shared: dict[str, Any] = {"ledger": self.ledger, "access": self.access, "clock": clock, "ids": self.ids}
         self.runs = Runs(
@@ -92,6 +96,7 @@ class Platform(AbstractContextManager["Platform"]):
             stopwatch=MachineStopwatch(),
             lease_seconds=settings.lease_seconds,
             executor=_executor(settings, Values(self.codecs, self.blobs), self.ids),
+            check_types=settings.check_types,
             prices=Prices(usd_per_cpu_hour=settings.usd_per_cpu_hour, usd_per_gpu_hour=settings.usd_per_gpu_hour),
             **self._shared,
         )
@@ -233,8 +238,13 @@ class Platform(AbstractContextManager["Platform"]):
         if "model_processes" in vars(self):
             self.model_processes.close()
         self.runs.close()
-        self.ledger.checkpoint()
+        if not self.is_read_only:
+            self.ledger.checkpoint()
         self.database.close()
+
+    def _signer(self) -> Signer:
+        file = Path(self.settings.key_file or self._folder / "ledger.key")
+        return Signer(partial(load_key, file)) if self.is_read_only else Signer(load_or_make_key(file))
 
     def acting_as(self, name: str) -> Context:
         """Return the project's context as seen by another person."""
@@ -275,10 +285,12 @@ def open_home(
     """Open a home: a folder, or a `postgresql://` address; made if missing.
 
     Without an address, the one of `noria.toml` or `NORIA_HOME`, or the folder `.noria`. `clock` is the machine's
-    unless one is given, such as `noria.core.clock.SimulatedClock`.
+    unless one is given, such as `noria.core.clock.SimulatedClock`. Where this user may only read the folder, the home
+    opens for reading: verbs that would write raise `ReadOnly`.
 
     Raises:
-        Invalid: the address is of no known kind.
+        Invalid: the address is of no known kind, or no folder can be made there.
+        ReadOnly: this user may not even read it, or not make one there.
         Unavailable: the database cannot be reached.
 
     """
@@ -355,6 +367,30 @@ def _places(settings: Settings) -> tuple[str, Path]:
     """Return the database's address, and the folder for what is not in it."""
     if "://" in settings.home:
         return settings.home, Path(".noria")
-    folder = Path(settings.home).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{folder / _DATABASE_FILE}", folder
+    folder = _folder(settings.home)
+    return f"{SQLITE}{folder / _DATABASE_FILE}", folder
+
+
+def _folder(home: str) -> Path:
+    """Return the folder of a home, made if missing, in which this user can at least read a database or else make one."""
+    try:
+        folder = Path(with_user(home)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / _DATABASE_FILE
+        may_open = may(file, os.R_OK) if file.exists() else may(folder, os.W_OK)
+    except PermissionError as problem:
+        raise ReadOnly(f"this user may not open a home in {home}", hint=_ANOTHER_HOME) from problem
+    except (OSError, RuntimeError, ValueError) as problem:  # a file in its place, a name too long, a NUL, no "~"
+        said = problem.strerror if isinstance(problem, OSError) else problem
+        raise Invalid(f"no home can be in {home!r}: {said}", hint=_ANOTHER_HOME) from problem
+    if not may_open:
+        raise ReadOnly(f"this user may not open a home in {folder}", hint=_ANOTHER_HOME)
+    return folder
+
+
+def login_name() -> str:
+    """Return the name under which this user is logged in; that of a number without a name, as in containers, is `uid-` and the number."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # the user's number stands in no list of users
+        return f"uid-{os.getuid()}" if hasattr(os, "getuid") else "nobody"

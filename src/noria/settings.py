@@ -78,6 +78,12 @@ class Settings:
     usd_per_gpu_hour: float = field(
         default=0.0, metadata={"doc": "USD for an hour with a GPU, for steps that ask for some"}
     )
+    check_types: bool = field(
+        default=True,
+        metadata={
+            "doc": "whether what steps and pipelines are given is held against the annotations of their parameters"
+        },
+    )
     sync_steps: bool = field(
         default=False, metadata={"doc": "sync each step's result on SQLite at once instead of within 100 ms"}
     )
@@ -103,6 +109,11 @@ def read_settings(folder: Path | None = None) -> Settings:
         return msgspec.convert(told, Settings, strict=False)
     except msgspec.ValidationError as problem:
         raise Invalid(f"a setting of {file} or {_PREFIX}... in the environment: {problem}") from problem
+
+
+def with_user(place: str) -> str:
+    """Return the name of a folder with `~` at its beginning replaced by the user's own; `~name` is a name like any other."""
+    return str(Path(place).expanduser()) if place == "~" or place.startswith(("~/", f"~{os.sep}")) else place
 
 
 def environment(**unless_set: str) -> dict[str, str]:

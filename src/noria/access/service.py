@@ -6,11 +6,12 @@ from noria.access import queries
 from noria.access.model import Grant, Permission, Role
 from noria.core.clock import Clock
 from noria.core.context import Actor, ActorKind, Context
-from noria.core.errors import Conflict, Denied
+from noria.core.errors import Conflict, Denied, ReadOnly
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.store.database import Connection, Database
 
+_WRITER = "open it as a user who may write the folder and the files in it, or copy it to where you may"
 _REMEMBERED = timedelta(seconds=5)
 """How long a role that was read is gone by: what is taken away in another process ends here within this time."""
 
@@ -20,16 +21,23 @@ class Access:
 
     A project's first actor becomes its owner. Noria's own services (the loop's worker, the clock) act as operators of
     the project whose loop somebody with the right to do so has started.
+
+    Where the home is `read_only` nobody may do more than read, and everybody whom its files let in may do that.
     """
 
-    def __init__(self, database: Database, ledger: Ledger, *, clock: Clock) -> None:
+    def __init__(self, database: Database, ledger: Ledger, *, clock: Clock, read_only: bool = False) -> None:
+        self._is_read_only = read_only
         self._database = database
         self._ledger = ledger
         self._clock = clock
         self._roles: dict[tuple[str, Actor], tuple[Role, datetime]] = {}
 
     def require(self, context: Context, permission: Permission) -> None:
-        """Raise `Denied` unless the actor has a role in the project that allows it."""
+        """Raise `Denied` unless the actor has a role in the project that allows it, `ReadOnly` where nobody may."""
+        if self._is_read_only:
+            if permission in Role.VIEWER.permissions:
+                return
+            raise ReadOnly(f"the home can only be read by this user, who cannot {permission.value}", hint=_WRITER)
         role = self._role_of(context)
         if role is None or permission not in role.permissions:
             raise Denied(str(context.actor), permission.value, context.project)
@@ -84,6 +92,8 @@ class Access:
             subject = str(context.actor)
             self._ledger.record(connection, context, FactKind.ACCESS_GRANTED, subject=subject, payload=payload)
 
+        if self._is_read_only:
+            return
         if not self._database.read(lambda connection: queries.has_owner(connection, context.project)):
             self._database.write(work)
 

@@ -6,9 +6,12 @@ import click
 
 from noria.boot import Platform
 from noria.cli.output import home_option, json_option, opened, show
+from noria.core.context import ActorKind
 from noria.loop.model import LoopState, Stumble
 from noria.rollouts.spec import Canary
+from noria.runs.model import Run, RunState
 
+_MOST_RUNS = 20
 _LATE_LOOKS = 3
 """A rollout is unwatched when its next look is so many pauses late."""
 
@@ -36,6 +39,7 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
             *_unturned(platform),
             *_unwatched(platform),
             *_unmet(platform),
+            *_interrupted(platform),
             *_waiting(platform),
         ]
     rows = [{"about": each.about, "wrong": each.is_wrong, "words": each.words, "do": each.do} for each in found]
@@ -103,6 +107,28 @@ def _unmet(platform: Platform) -> list[Trouble]:
         )
         for each in platform.runs.queue.unmet(platform.context)
     ]
+
+
+def _interrupted(platform: Platform) -> list[Trouble]:
+    """Return the runs whose process is gone, but for those that go on with the run whose step has started them."""
+    rooms, context = platform.runs, platform.context
+    lost = rooms.list(context, state=RunState.INTERRUPTED, limit=_MOST_RUNS + 1)
+    known = {run.id for run in lost}
+    found = [_interruption(run) for run in lost[:_MOST_RUNS] if run.started_in not in known]
+    if len(lost) > _MOST_RUNS:
+        words = f"more than {_MOST_RUNS} runs are interrupted, and the newest are named here"
+        found.append(Trouble(about="runs", words=words, do=f"noria runs --state {RunState.INTERRUPTED.value}"))
+    return found
+
+
+def _interruption(run: Run) -> Trouble:
+    words = "it is interrupted: nobody executes it any more, and what it has finished stays"
+    do = f"noria resume {run.id}, or noria cancel {run.id}"
+    if run.priority is not None:
+        do = f"noria work takes it up; or {do}"
+    elif run.created_by.startswith(f"{ActorKind.SERVICE.value}:"):
+        do = f"noria worker FILE takes it up with its loop; or {do}"
+    return Trouble(about=f"run {run.id} of {run.pipeline}", words=words, do=do)
 
 
 def _waiting(platform: Platform) -> list[Trouble]:

@@ -11,7 +11,7 @@ from noria.boot import open_home
 from noria.core.clock import RealClock
 from noria.core.errors import Conflict
 from noria.datasets.model import Dataset
-from noria.settings import read_settings
+from noria.settings import read_settings, with_user
 
 _ROWS, _DAYS = 6_000, 60
 _LOOP = '''"""Will a machine fail within a day? A loop to begin with: edit it, and start it again."""
@@ -74,7 +74,7 @@ def init(folder: Path) -> None:
 
 def _push(rows: Path, *, home: str, folder: Path) -> str:
     """Commit the rows, once, into the home that commands in the folder will open; return its address."""
-    place = home if "://" in home else str(folder / home)
+    place = home if "://" in home else str(folder / with_user(home))
     with open_home(place) as platform:
         machines = Dataset("machines", key="id", time="seen_at", label="failed")
         platform.datasets.create(platform.context, machines)

@@ -7,7 +7,7 @@ import click
 from noria.boot import Platform
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.errors import NotFound
-from noria.runs.model import LogPart, Run
+from noria.runs.model import LogPart, Run, RunState
 from noria.runs.rules import is_part_of
 
 _SECONDS_BETWEEN = 1.0
@@ -33,12 +33,17 @@ def logs(run_id: str, step: str | None, follow: bool, home: str | None, as_json:
             return
         printed = _Printed(platform, run_id, step)
         with platform.database.listen(f"run/{run_id}") as ear:
-            while printed.words().state.is_open and follow:
+            while goes_on(printed.words().state) and follow:
                 ear.wait(_SECONDS_BETWEEN)
         printed.errors()
         if printed.heading is None:
             _must_have_step(platform, run_id, step)
             click.echo("nothing was written")
+
+
+def goes_on(state: RunState) -> bool:
+    """Say whether somebody executes such a run, or will."""
+    return state.is_open and state is not RunState.INTERRUPTED
 
 
 def _must_have_step(platform: Platform, run: str, step: str | None) -> None:

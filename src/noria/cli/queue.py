@@ -1,16 +1,13 @@
 """`noria submit` and `noria work`: runs that wait for a worker, and the worker that executes them."""
 
 import threading
-from typing import Any, cast
 
 import click
 
-from noria.cli import files
 from noria.cli.output import home_option, json_option, opened, show_one
 from noria.cli.queue_worker import QueueWorker
-from noria.cli.runs import param_option, params_of, waits_of
+from noria.cli.runs import noted, param_option, params_of, pipeline_named, waits_of
 from noria.cli.signals import on_signals
-from noria.pipelines import Pipeline
 from noria.runs.holding import QUEUE
 from noria.runs.rules import needed
 
@@ -18,7 +15,7 @@ _LOOK_EVERY_SECONDS = 1.0
 
 
 @click.command()
-@click.argument("target", metavar="FILE[:PIPELINE]")
+@click.argument("target", metavar="FILE|MODULE[:PIPELINE]")
 @param_option
 @click.option("--key", help="Submitting again under the same key is the same run.")
 @click.option("--priority", default=0, show_default=True, help="A higher one is executed first; then the oldest.")
@@ -34,10 +31,9 @@ def submit(
     home: str | None,
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
-    """Let the pipeline of FILE (or the one named) wait for a worker."""
-    path, name = files.split(target)
-    pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
-    given = params_of(params)
+    """Let the pipeline of FILE or MODULE (or the one named) wait for a worker."""
+    pipeline = pipeline_named(target)
+    given = pipeline.read(params_of(params), note=noted)
     with opened(home) as platform:
         run = platform.runs.submit(platform.context, pipeline, params=given, key=key, priority=priority, tags=tags)
         waits = waits_of(platform, [run]).get(run.id)

@@ -74,7 +74,7 @@ class QueueWorker:
                 self._told.wait(_PAUSE_SECONDS)
                 return count
             _tell(run)
-            if run.state is RunState.RUNNING:  # given back, for what it needs is away: it may be so at once again
+            if run.state.is_begun:  # given back, for what it needs is away: it may be so at once again
                 self._told.wait(_PAUSE_SECONDS)
                 return count
             count += 1
@@ -145,7 +145,7 @@ class QueueWorker:
         if run.state.is_open and (status == NOT_NOW or self._told.is_set()):
             queue.drop(claimed)
             return run
-        if run.state is RunState.RUNNING:
+        if run.state.is_begun:
             died = NoriaError(
                 f"its process died ({how(status or 0)})",
                 hint=f"look at what the worker printed; noria resume {run.id} goes on from the last finished step",
@@ -155,6 +155,6 @@ class QueueWorker:
 
 
 def _tell(run: Run) -> None:
-    words = "was given back" if run.state is RunState.RUNNING else run.state.value
+    words = "was given back" if run.state.is_begun else run.state.value
     reason = f": {run.error}" if run.error else f": {Unmet.of(run).words()}" if run.state is RunState.QUEUED else ""
     click.echo(f"run {run.id} of {run.pipeline} {words}{reason}")

@@ -1,11 +1,9 @@
 """`noria run` and the commands about runs: look at them, run them again, stop them, let them go on."""
 
-import json
+import math
 import signal
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
@@ -18,7 +16,7 @@ from noria.cli.watching import Watch
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines import Pipeline
 from noria.runs import rules
-from noria.runs.model import Attempt, AttemptState, Run, RunState
+from noria.runs.model import Attempt, AttemptState, Metric, Param, Run, RunState
 
 Command = TypeVar("Command", bound=Callable[..., object])
 Begun = Callable[[str], object]
@@ -29,7 +27,7 @@ _MOST_ROWS = 200
 
 def param_option(command: Command) -> Command:
     """Let a command take parameters of a pipeline."""
-    words = "A parameter; the value is read as JSON if it is JSON."
+    words = "A parameter; its annotation says how the value is read, without one JSON if it is JSON."
     return click.option("-p", "--param", "params", multiple=True, metavar="NAME=VALUE", help=words)(command)
 
 
@@ -39,18 +37,20 @@ def watch_option(command: Command) -> Command:
 
 
 @click.command()
-@click.argument("target", metavar="FILE[:PIPELINE]")
+@click.argument("target", metavar="FILE|MODULE[:PIPELINE]")
 @param_option
 @click.option("--key", help="Running again under the same key returns the same run.")
 @watch_option
 @home_option
 @json_option
 def run(target: str, params: tuple[str, ...], key: str | None, watch: bool, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Run the pipeline of FILE (or the one named) and print how it went."""
-    path, name = files.split(target)
-    given = params_of(params)
+    """Run the pipeline of FILE or MODULE (or the one named) and print how it went.
+
+    The target is a file, such as steps.py or shop/train.py:fit, or a module as import has it, such as shop.train:fit.
+    """
     with words_aside(as_json):
-        pipeline = cast("Pipeline[..., Any]", files.one_of(files.load(path), Pipeline, name, what="pipeline"))
+        pipeline = pipeline_named(target)
+    given = pipeline.read(params_of(params), note=noted)
 
     def work(platform: Platform, begun: Begun) -> Run:
         return platform.runs.run(platform.context, pipeline, params=given, key=key, on_begin=begun)
@@ -104,7 +104,7 @@ def runs(
 @home_option
 @json_option
 def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """Show RUN: where it came from, what each try of a step used and cost, which runs its steps started."""
+    """Show RUN: where it came from, its params and metrics, what each try of a step used and cost, which runs it started."""
     with opened(home) as platform:
         rooms, context = platform.runs, platform.context
         found = rooms.get(context, run_id)
@@ -112,6 +112,8 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         hits = [{"step": hit.step, "made_in": hit.source_run} for hit in rooms.hits(context, run_id)]
         waits = waits_of(platform, [found]).get(found.id)
         inside = [inner.id for inner in rooms.started_in(context, run_id)]
+        params = [_param_row(param) for param in rooms.params(context, run_id)]
+        metrics = [_metric_row(metric) for metric in rooms.metrics(context, run_id)]
     whole = {
         "run": found.id,
         "pipeline": found.pipeline,
@@ -133,10 +135,10 @@ def show_run(run_id: str, home: str | None, as_json: bool) -> None:  # noqa: FBT
         "error": found.error,
     }
     if as_json:
-        show_one(whole | {"attempts": attempts, "hits": hits}, as_json=True)
+        show_one(whole | {"params": params, "attempts": attempts, "hits": hits, "metrics": metrics}, as_json=True)
         return
     show_one({name: value for name, value in whole.items() if value not in (None, [])}, as_json=False)
-    for rows in (attempts, hits):
+    for rows in (params, attempts, hits, metrics):
         _show_some(rows)
 
 
@@ -157,6 +159,17 @@ def waits_of(platform: Platform, found: Iterable[Run]) -> dict[str, str]:
     waiting = [run for run in found if run.state is RunState.QUEUED]
     unmet = {each.needs: each.words() for each in platform.runs.queue.unmet(platform.context)} if waiting else {}
     return {run.id: unmet[run.needs] for run in waiting if run.needs in unmet}
+
+
+def _param_row(param: Param) -> dict[str, object]:
+    return {"param": param.name, "step": param.step or None, "value": param.words}
+
+
+def _metric_row(metric: Metric) -> dict[str, object]:
+    """Return a row of a metric; NaN and infinity are texts, for JSON has no numbers for them."""
+    value = metric.value if math.isfinite(metric.value) else str(metric.value)
+    whole: dict[str, object] = {"metric": metric.name, "step": metric.step, "position": metric.position}
+    return whole | {"value": value, "at": metric.at}
 
 
 def _attempt_row(attempt: Attempt) -> dict[str, object]:
@@ -188,10 +201,11 @@ def rerun(
     as_json: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """Run the pipeline of RUN again, as a new run; what is the same as before is not executed."""
-    given = params_of(params)
-    find_here()
+    texts = params_of(params)
+    files.find_here()
 
     def work(platform: Platform, begun: Begun) -> Run:
+        given = platform.runs.pipeline_of(platform.context, run_id).read(texts, note=noted) if texts else {}
         return platform.runs.rerun(platform.context, run_id, params=given, from_step=from_step, on_begin=begun)
 
     _told(home, work, watch=watch, as_json=as_json)
@@ -211,7 +225,7 @@ def resume(run_id: str, watch: bool, home: str | None, as_json: bool) -> None:  
     def work(platform: Platform, begun: Begun) -> Run:
         begun(run_id)
         bundle = platform.runs.get(platform.context, run_id).bundle
-        find_here(None if bundle is None else platform.bundles.unpacked(bundle))
+        files.find_here(None if bundle is None else platform.bundles.unpacked(bundle))
         return platform.runs.resume(platform.context, run_id, allow_changed_code=bundle is not None)
 
     _told(home, work, watch=watch, as_json=as_json)
@@ -286,23 +300,25 @@ def _shortened(result: object) -> str:
     return text if len(text) <= _LONGEST_RESULT else f"{text[:_LONGEST_RESULT]}... ({len(text):,} characters)"
 
 
-def find_here(bundle: Path | None = None) -> None:
-    """Let pipelines of the present folder be imported, as `python FILE` does; or those of a bundle before any other."""
-    place = str(bundle or Path.cwd())
-    if place not in sys.path:
-        sys.path.insert(0, place)
+def pipeline_named(target: str) -> Pipeline[..., Any]:
+    """Import the pipeline that a target names, or the only one of its file."""
+    place, name = files.split(target)
+    return cast("Pipeline[..., Any]", files.one_of(files.load(place), Pipeline, name, what="pipeline"))
 
 
-def params_of(texts: tuple[str, ...]) -> dict[str, object]:
-    """Read `-p NAME=VALUE`."""
-    return dict(_pair(text) for text in texts)
+def noted(words: str) -> None:
+    """Say how a text was taken that could be meant otherwise, beside the answer."""
+    click.echo(f"note: {words}", err=True)
 
 
-def _pair(text: str) -> tuple[str, object]:
-    name, separator, value = text.partition("=")
-    if not separator:
-        raise Invalid(f"{text!r} is no parameter", hint="write it as NAME=VALUE")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
+def params_of(texts: tuple[str, ...]) -> dict[str, str]:
+    """Split `-p NAME=VALUE`, each name once."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name.strip():
+            raise Invalid(f"{text!r} is no parameter", hint="write it as NAME=VALUE")
+        if name.strip() in found:
+            raise Invalid(f"{name.strip()!r} is given twice", hint="leave one of them away")
+        found[name.strip()] = value
+    return found

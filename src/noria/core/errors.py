@@ -6,6 +6,7 @@ NoriaError
 |   `-- BadPipeline    a step or pipeline that cannot be what it says
 |-- NotFound           nothing has that name                           404
 |-- Denied             the actor lacks a permission                    403
+|-- ReadOnly           this process may only read the home             403
 |-- Conflict           the world moved, or says otherwise              409
 |   |-- Stale          a compare-and-set lost its race
 |   |-- LeaseLost      somebody else holds the work now
@@ -82,6 +83,13 @@ class Denied(NoriaError):
             f"{actor} may not {permission} in project {project!r}",
             hint="ask an owner of the project for a role that includes it",
         )
+
+
+class ReadOnly(NoriaError):
+    """This process may only read the home, and the verb would write to it."""
+
+    code = "read-only"
+    status = 403
 
 
 class Conflict(NoriaError):

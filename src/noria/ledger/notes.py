@@ -7,24 +7,38 @@ import base64
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from noria.core.errors import ReadOnly
+
 _ED25519 = b"\x01"
 _DASH = "\u2014"
 
 
 class Signer:
-    """Signs and checks notes under one name with one Ed25519 key."""
+    """Signs and checks notes under one name with one Ed25519 key, or one that is fetched when it is first needed."""
 
-    def __init__(self, key: Ed25519PrivateKey, *, name: str = "noria") -> None:
-        self._key = key
+    def __init__(self, key: Ed25519PrivateKey | Callable[[], Ed25519PrivateKey], *, name: str = "noria") -> None:
+        self._given = key
         self._name = name
-        self._public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-        self._key_id = hashlib.sha256(name.encode() + b"\n" + _ED25519 + self._public).digest()[:4]
+
+    @cached_property
+    def _key(self) -> Ed25519PrivateKey:
+        return self._given if isinstance(self._given, Ed25519PrivateKey) else self._given()
+
+    @cached_property
+    def _public(self) -> bytes:
+        return self._key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+    @cached_property
+    def _key_id(self) -> bytes:
+        return hashlib.sha256(self._name.encode() + b"\n" + _ED25519 + self._public).digest()[:4]
 
     def sign(self, *, size: int, root: bytes) -> str:
         """Return a signed note that says how many leaves the tree has and what its root is."""
@@ -63,4 +77,15 @@ def load_or_make_key(path: Path) -> Ed25519PrivateKey:
         with contextlib.suppress(FileExistsError):  # another process was first, and its key is the one
             path.hardlink_to(fresh)
         fresh.unlink()
-    return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    return load_key(path)
+
+
+def load_key(path: Path) -> Ed25519PrivateKey:
+    """Read the key from a file. Raises `ReadOnly` where this user may not: the ledger can then be read, not checked."""
+    try:
+        return Ed25519PrivateKey.from_private_bytes(path.read_bytes())
+    except PermissionError as problem:
+        raise ReadOnly(
+            f"the key that signs the ledger is in {path}, which this user may not read",
+            hint="ask its owner to check the ledger: noria audit verify",
+        ) from problem

@@ -5,10 +5,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, NoReturn, ParamSpec, TypeVar, cast, overload
 
-from noria.core.errors import BadPipeline
+from noria.core.errors import BadPipeline, Invalid
 from noria.pipelines.code import code_digest
 from noria.pipelines.current import drawing
-from noria.pipelines.model import Cached, Ref
+from noria.pipelines.model import UNCHECKED, Cached, Input, Ref
 from noria.pipelines.nodes import Choice, Each, Given, Node
 from noria.pipelines.references import reference_to
 from noria.pipelines.signatures import Parameters
@@ -131,12 +131,20 @@ class Drawing:
 class Pipeline(Generic[Params, Result]):
     """A function that calls steps. A run draws it and executes what it drew; called by itself it is the function."""
 
-    def __init__(self, function: Callable[Params, Result], *, name: str | None = None, cache: Cached = None) -> None:
+    def __init__(
+        self,
+        function: Callable[Params, Result],
+        *,
+        name: str | None = None,
+        cache: Cached = None,
+        check_types: bool = True,
+    ) -> None:
         refuse_unless_plain(function, "pipeline")
         functools.update_wrapper(self, function)
         self.function = function
         self.name = name or function.__name__
         self.cache = cache
+        self.check_types = check_types
         self.what = f"pipeline {self.name!r}"
         self._parameters = Parameters(self.what, function)
         if not self._parameters.are_given_by_name:
@@ -178,6 +186,17 @@ class Pipeline(Generic[Params, Result]):
         """Return a value for each parameter; raises `BadPipeline` for an unknown or a missing one."""
         return self._parameters.bind_named(params)
 
+    def read(self, texts: Mapping[str, str], *, note: Callable[[str], object]) -> dict[str, object]:
+        """Return the values that texts spell for the parameters, as their annotations say; see `Parameters.read`."""
+        return self._parameters.read(texts, note=note)
+
+    def refuse_misfits(self, params: Mapping[str, object]) -> None:
+        """Raise `Invalid` for a value that is not what its parameter is annotated with; an `Input` is not looked at."""
+        loaded = {name: given for name, given in params.items() if not isinstance(given, Input)}
+        misfit = self._parameters.misfit(loaded) if self.check_types else None
+        if misfit is not None:
+            raise Invalid(f"{self.what}: {misfit}", hint=UNCHECKED.format(kind="pipeline"))
+
     def draw(self, onto: Drawing, arguments: Mapping[str, object]) -> object:
         """Call the function with its calls of steps drawn; return what it returned, references and all."""
         token = drawing.set(onto)
@@ -195,27 +214,35 @@ def pipeline(function: Callable[Params, Result], /) -> Pipeline[Params, Result]:
 
 
 @overload
-def pipeline(*, cache: bool | str) -> Callable[[Callable[Params, Result]], Pipeline[Params, Result]]: ...
+def pipeline(
+    *, cache: bool | str | None = None, check_types: bool = True
+) -> Callable[[Callable[Params, Result]], Pipeline[Params, Result]]: ...
 
 
 def pipeline(
-    function: Callable[..., Any] | None = None, /, *, cache: bool | str | None = None, **unknown: object
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    cache: bool | str | None = None,
+    check_types: bool = True,
+    **unknown: object,
 ) -> Any:
     """Make a function that calls steps a pipeline: `@pipeline`, or `@pipeline(cache=True)`.
 
-    `cache` holds for the steps that say nothing of their own: True, False, or for how long, such as "12h".
+    `cache` holds for the steps that say nothing of their own: True, False, or for how long, such as "12h". Without
+    `check_types` its parameters may be given values of other types than they are annotated with.
 
     Raises `BadPipeline` for what is not a plain function, and for any other setting.
     """
     if unknown:
         raise BadPipeline(
             f"@pipeline has no setting {next(iter(unknown))!r}",
-            hint="it knows cache alone; retries, limits and resources are settings of each @step",
+            hint="it knows cache and check_types; retries, limits and resources are settings of each @step",
         )
     kept = as_cached(cache)
 
     def decorate(inner: Callable[..., Any]) -> Pipeline[..., Any]:
-        return Pipeline(inner, cache=kept)
+        return Pipeline(inner, cache=kept, check_types=check_types)
 
     return decorate if function is None else decorate(function)
 

@@ -7,6 +7,8 @@ from typing import NoReturn, Protocol, runtime_checkable
 
 from noria.core.errors import BadPipeline
 
+UNCHECKED = "give it such a value; to take any: @nr.{kind}(check_types=False), or check_types = false in noria.toml"
+"""The way out for a value that is not what its parameter is annotated with."""
 _WAIT = "wait for it with nr.value(reference), or do it inside a step"
 
 

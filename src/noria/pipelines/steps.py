@@ -27,6 +27,7 @@ _SETTINGS = (
     "cpus",
     "gpus",
     "tags",
+    "check_types",
 )
 
 Params = ParamSpec("Params")
@@ -50,6 +51,7 @@ class Step(Generic[Params, Result]):
         needs: Needs | None = None,
         environment: Mapping[str, str] | None = None,
         priority: int = 0,
+        check_types: bool = True,
     ) -> None:
         refuse_unless_plain(function, "step")
         functools.update_wrapper(self, function)
@@ -60,6 +62,7 @@ class Step(Generic[Params, Result]):
         self.needs = needs or Needs()
         self.environment = dict(environment or {})
         self.priority = priority
+        self.check_types = check_types
         self.what = f"step {self.name!r}"
         self.parameters = Parameters(self.what, function)
 
@@ -136,6 +139,7 @@ def step(
     tags: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     priority: int = 0,
+    check_types: bool = True,
 ) -> Callable[[Callable[Params, Result]], Step[Params, Result]]: ...
 
 
@@ -150,6 +154,7 @@ def step(
     name: str | None = None,
     environment: Mapping[str, str] | None = None,
     priority: int = 0,
+    check_types: bool = True,
     **needs: Any,
 ) -> Any:
     """Make a function a step of pipelines: `@step`, or `@step(retries=2, cache=True)`.
@@ -163,6 +168,9 @@ def step(
     A try takes at most `timeout_seconds` and `memory_bytes`, and needs `cpus`, `gpus` and whatever is under `tags`; an
     executor that cannot give that refuses the step. The one in this process cannot end a step: use processes.
 
+    In a run an argument that is not what its parameter is annotated with fails the step before it works; not so without
+    `check_types`. Called as the function that it is, a step checks nothing.
+
     Raises:
         BadPipeline: not a plain function, or a setting that means nothing.
 
@@ -175,7 +183,8 @@ def step(
     kept, needed = as_cached(cache), _needs(**needs)
 
     def decorate(inner: Callable[..., Any]) -> Step[..., Any]:
-        how: dict[str, Any] = {"needs": needed, "environment": environment, "priority": priority}
+        how: dict[str, Any] = {"needs": needed, "environment": environment}
+        how |= {"priority": priority, "check_types": check_types}
         return Step(inner, retry=retry, cache=kept, name=name, **how)
 
     return decorate if function is None else decorate(function)

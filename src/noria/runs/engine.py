@@ -10,7 +10,7 @@ from noria.pipelines.current import drawing as current_drawing
 from noria.pipelines.drawing import Drawing, Pipeline
 from noria.pipelines.model import Ref
 from noria.pipelines.nodes import Choice, Each, Given, Node
-from noria.runs import rules
+from noria.runs import output, rules
 from noria.runs.inprocess import is_for_the_process
 from noria.runs.recorder import Recorder, recorder
 from noria.runs.steps import Steps, Task
@@ -67,6 +67,7 @@ class Engine:
             returned = self._pipeline.draw(self._drawing, arguments)
         finally:
             recorder.reset(token)
+            output.drain()
         self._raise_if_broken()
         with _Outside():
             for node in self._in_turn():
@@ -134,6 +135,7 @@ class Engine:
     def _wait(self, wanted: object) -> object:
         """Give `nr.value` what it asks for; the pipeline's own thread is drawing meanwhile and goes on after it."""
         self._raise_if_broken()
+        output.drain()  # what the pipeline itself has written is no step's
         with _Outside():
             self._settle(self._unmade(wanted))
             return self._taken(wanted)

@@ -49,6 +49,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     is_alone: bool = True
     """Whether no other step runs in this process meanwhile, so that the process's CPU time is this one's."""
+    check_types: bool = True
+    """Whether the arguments are held against what the step's parameters are annotated with."""
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,8 @@
 import contextlib
 import logging
 import threading
+from collections.abc import Collection
+from datetime import datetime
 
 from noria.core.errors import LeaseLost, Unavailable
 from noria.runs.model import Asked
@@ -160,6 +162,12 @@ class Holder:
                     del self._held[run]
         except Unavailable:
             return  # the next beat tries again; every commit checks the lease anyway
+
+
+def held(connection: Connection, now: datetime, runs: Collection[str]) -> frozenset[str]:
+    """Return which of these runs somebody executes now."""
+    names = {_lease_of(run): run for run in runs}
+    return frozenset(names[name] for name in leases.held(connection, now, names))
 
 
 def _lease_of(run: str) -> str:

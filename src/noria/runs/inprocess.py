@@ -7,11 +7,12 @@ import traceback
 from pathlib import Path
 
 from noria.core.clock import Stopwatch
-from noria.core.errors import NoriaError
-from noria.runs import rules
+from noria.core.errors import Invalid, NoriaError
+from noria.pipelines.model import UNCHECKED
+from noria.runs import output, rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.logs import log
-from noria.runs.recorder import recorder
+from noria.runs.recorder import end, recorder
 from noria.runs.slots import Slots
 from noria.runs.stopping import Stopped
 
@@ -53,11 +54,14 @@ class InProcess:
         watch = self._watch
         used = watch.cpu if call.is_alone else watch.thread_cpu
         tokens = recorder.set(call.told), log.set(call.told.log)
+        output.begin(call.told)
         wall, cpu = watch.wall(), used()
         try:
             returned, problem = _call(call)
         finally:
             wall, cpu = watch.wall() - wall, used() - cpu
+            output.end(call.told)
+            end(call.told)
             recorder.reset(tokens[0])
             log.reset(tokens[1])
         return Outcome(returned=returned, problem=problem, wall_seconds=wall, cpu_seconds=cpu, peak_bytes=peak_bytes())
@@ -92,6 +96,10 @@ def _call(call: Call) -> tuple[object, Problem | None]:
         if isinstance(problem, NoriaError) and problem.retriable:
             raise
         return None, Problem(words=f"cannot be given its arguments: {rules.sentence(problem)}", cause=problem)
+    misfit = call.step.parameters.misfit(arguments) if call.check_types and call.step.check_types else None
+    if misfit is not None:
+        cause = Invalid(f"{call.step.what}: {misfit}", hint=UNCHECKED.format(kind="step"))
+        return None, Problem(words=f"was not called: {misfit}", cause=cause, may_pass=False)
     try:
         return call.step.parameters.call(call.step.function, arguments), None
     except Stopped:  # which ends the run, and not this step alone

@@ -12,10 +12,13 @@ from noria.pipelines.model import Needs
 
 
 class RunState(StrEnum):
-    """Where a run is; a run whose process died stays `running` until somebody goes on with it."""
+    """Where a run is."""
 
     QUEUED = "queued"
     RUNNING = "running"
+    INTERRUPTED = "interrupted"
+    """It runs as far as is stored, and nobody holds it: its process has ended, or was silent for too long. It is never
+    stored, but found when somebody looks; it ends when somebody goes on with the run, or cancels it."""
     PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -24,12 +27,17 @@ class RunState(StrEnum):
     @property
     def is_open(self) -> bool:
         """Say whether such a run has not ended and does not rest."""
-        return self in {RunState.QUEUED, RunState.RUNNING}
+        return self in {RunState.QUEUED, RunState.RUNNING, RunState.INTERRUPTED}
+
+    @property
+    def is_begun(self) -> bool:
+        """Say whether somebody has begun such a run, and it has neither ended nor rests."""
+        return self in {RunState.RUNNING, RunState.INTERRUPTED}
 
     @property
     def reopens(self) -> bool:
         """Say whether `resume` lets such a run go on."""
-        return self in {RunState.PAUSED, RunState.FAILED, RunState.CANCELLED}
+        return self in {RunState.PAUSED, RunState.FAILED, RunState.CANCELLED, RunState.INTERRUPTED}
 
 
 class Asked(StrEnum):
@@ -125,14 +133,14 @@ class Run:
 
         Raises:
             StepFailed: the run failed; in the process where it did, the step's own error is the cause.
-            Conflict: the run is still running.
+            Conflict: the run is still running, rests, or was interrupted.
 
         """
         if self.state is RunState.FAILED:
             mend = self.cause.hint if isinstance(self.cause, NoriaError) else None
             way_out = f"{mend or 'mend it'}; then resume: runs.resume(context, {self.id!r})"
             raise StepFailed(f"run {self.id} failed: {self.error}", hint=way_out) from self.cause
-        if self.state is RunState.CANCELLED or self.state is RunState.PAUSED:
+        if self.state in {RunState.CANCELLED, RunState.PAUSED, RunState.INTERRUPTED}:
             raise Conflict(f"run {self.id} was {self.state.value}", hint=f"let it go on: noria resume {self.id}")
         if self.state.is_open:
             raise Conflict(f"run {self.id} is still {self.state.value}", hint="look again later: runs.get(context, id)")

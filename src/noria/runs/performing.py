@@ -1,6 +1,7 @@
 """Performs a claimed run: gathers what is finished, lets the engine take the rest, commits how it ended."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,16 +12,17 @@ from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.pipelines.drawing import Pipeline
 from noria.pipelines.model import Needs
-from noria.runs import observed, queries, rules
+from noria.runs import observed, output, queries, rules
 from noria.runs.engine import Ended, Engine
 from noria.runs.holding import QUEUE
 from noria.runs.known import Finished
-from noria.runs.logs import kept
-from noria.runs.model import Asked, AttemptState, Hit, Param, Run, RunState
+from noria.runs.model import Asked, AttemptState, Hit, LogPart, Param, Run, RunState
 from noria.runs.recorder import Recorder
 from noria.runs.steps import Steps
 from noria.runs.stopping import BeyondHere, Stopped
+from noria.runs.streams import kept
 from noria.runs.surroundings import Surroundings
+from noria.runs.telling import Telling
 from noria.runs.values import Value
 from noria.store import leases
 from noria.store.database import Connection
@@ -62,6 +64,7 @@ class Performer:
         """
         ended = None
         stop = self._around.holder.keep(run.id, lease, started_in=run.started_in)
+        telling = Telling(run, _PIPELINE_ITSELF, 0, self._around, self._checking(run, lease), stop)
         told = Recorder(run=run.id, stop=stop)
         try:
             steps = Steps(
@@ -75,9 +78,9 @@ class Performer:
                 may_leave=may_leave,
             )
             engine = Engine(pipeline, given, values=self._around.values, steps=steps)
-            with kept():
+            with kept(), _keeping(run.id, telling):
                 how = _run(engine, told)
-            ended = self._end(context, run, lease, how, steps, told)
+            ended = self._end(context, run, lease, how, steps, told, telling.rest())
             return ended
         finally:
             self._let_go(run, lease, ended)
@@ -117,7 +120,14 @@ class Performer:
             database.wake(QUEUE)
 
     def _end(
-        self, context: Context, run: Run, lease: Lease, how: Ended | Asked | Needs, steps: Steps, told: Recorder
+        self,
+        context: Context,
+        run: Run,
+        lease: Lease,
+        how: Ended | Asked | Needs,
+        steps: Steps,
+        told: Recorder,
+        logs: Sequence[LogPart] = (),
     ) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
         metrics = steps.metrics(0, _PIPELINE_ITSELF, told)
@@ -135,6 +145,7 @@ class Performer:
                 observed.drop_metrics(connection, run.id, attempt=0)
             observed.insert_metrics(connection, run.project, metrics)
             observed.insert_params(connection, run.project, params)
+            observed.insert_logs(connection, run.project, logs)
             self._around.holder.release_in(connection, lease)
             so_far = _with_spent(connection, run)
             if isinstance(how, Asked):
@@ -150,6 +161,9 @@ class Performer:
             return self._around.database.write(lambda connection: work(connection, again=again))
 
         return self._around.patience.ask(commit)
+
+    def _checking(self, run: Run, lease: Lease) -> Callable[[Connection], object]:
+        return lambda connection: self._around.holder.check(connection, lease, run=run.id)
 
     @staticmethod
     def _ended_before(connection: Connection, run: Run, lease: Lease) -> Run | None:
@@ -204,6 +218,16 @@ def inherited(connection: Connection, context: Context, run: Run) -> dict[tuple[
         for hit in found
         if run.rerun_from is None or not rules.is_part_of(hit.step, run.rerun_from)
     }
+
+
+@contextmanager
+def _keeping(run: str, telling: Telling) -> Generator[None]:
+    """Keep with the run itself what is written of which nobody can tell the step."""
+    output.begin_run(run, telling.recorder.log)
+    try:
+        yield
+    finally:
+        output.end_run(run)
 
 
 def _waiting(connection: Connection, run: Run, needs: Needs) -> Run:

@@ -94,14 +94,22 @@ def run_of_key(connection: Connection, project: str, key: str) -> Run | None:
 
 
 def list_runs(
-    connection: Connection, project: str, *, pipeline: str | None, state: RunState | None, limit: int
+    connection: Connection,
+    project: str,
+    *,
+    pipeline: str | None,
+    state: RunState | None,
+    limit: int,
+    before: str | None = None,
 ) -> list[Run]:
-    """Return runs, the newest first."""
+    """Return runs by what is stored of them, the newest first; those that are older than the one `before`."""
     query = select(runs).where(runs.c.project == project)
     if pipeline is not None:
         query = query.where(runs.c.pipeline == pipeline)
     if state is not None:
         query = query.where(runs.c.state == state.value)
+    if before is not None:
+        query = query.where(runs.c.id < before)
     return [_run(row) for row in connection.execute(query.order_by(runs.c.id.desc()).limit(limit))]
 
 

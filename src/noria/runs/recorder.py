@@ -1,5 +1,7 @@
 """`log_metric`, `log_param` and `progress`: what a step tells about itself."""
 
+import logging
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -8,6 +10,9 @@ from msgspec import Struct, field
 from noria.core.errors import Invalid
 from noria.runs.logs import Log
 from noria.runs.stopping import Stop, Stopped
+
+_log = logging.getLogger("noria.runs")
+_lock = threading.Lock()
 
 Told = tuple[float, float | None, str]
 
@@ -24,6 +29,8 @@ class Recorder(Struct):
     on_progress: Callable[[Told], None] | None = None
     started: dict[str, int] = field(default_factory=dict[str, int])
     stop: Stop | None = None
+    is_over: bool = False
+    """Whether the attempt has ended, so that nothing more of it is kept."""
     was_stopped: bool = False
     """Whether the attempt was told to end: whatever it came to then is not kept, for it may have caught that."""
 
@@ -56,17 +63,26 @@ def log_metric(name: str, value: float, *, step: int | None = None) -> None:
         ) from problem
     current = _telling()
     if current is None:
-        return
-    position = current.counts.get(name, 0) if step is None else int(step)
-    current.counts[name] = max(position + 1, current.counts.get(name, 0))
-    current.metrics[name, position] = number
+        return None
+    with _lock:  # the threads of a step tell for it
+        if current.is_over:
+            return _too_late(current, f"metric {name!r}")
+        position = current.counts.get(name, 0) if step is None else int(step)
+        current.counts[name] = max(position + 1, current.counts.get(name, 0))
+        current.metrics[name, position] = number
+    return None
 
 
 def log_param(name: str, value: object) -> None:
     """Record a plain value that the step chose, such as a setting it found; outside a run it does nothing."""
     current = _telling()
-    if current is not None:
+    if current is None:
+        return None
+    with _lock:
+        if current.is_over:
+            return _too_late(current, f"param {name!r}")
         current.params[name] = value
+    return None
 
 
 def progress(done: float, total: float | None = None, words: str = "") -> None:
@@ -80,8 +96,18 @@ def progress(done: float, total: float | None = None, words: str = "") -> None:
     except (TypeError, ValueError) as problem:
         raise Invalid(f"progress {done!r} of {total!r}, which are no numbers") from problem
     current = _telling()
-    if current is not None and current.on_progress is not None:
+    if current is not None and current.on_progress is not None and not current.is_over:
         current.on_progress(told)
+
+
+def end(told: Recorder) -> None:
+    """Take nothing more for an attempt: what its threads tell from now on is refused with a warning."""
+    with _lock:
+        told.is_over = True
+
+
+def _too_late(current: Recorder, what: str) -> None:
+    _log.warning("%s of step %r is not kept: a thread told it after the step had ended", what, current.step)
 
 
 def _telling() -> Recorder | None:

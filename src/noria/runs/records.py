@@ -1,17 +1,21 @@
 """Looks at runs, and at what they recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
+from itertools import islice
 
 from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core.context import Context
-from noria.core.errors import NotFound
-from noria.runs import observed, queries
+from noria.core.errors import Invalid, NotFound, nearest
+from noria.runs import holding, observed, queries
 from noria.runs.model import Attempt, Hit, LogPart, Metric, Param, Progress, Run, RunState
 from noria.runs.values import Value, Values
-from noria.store.database import Database
+from noria.store.database import Connection, Database
+
+_AT_A_TIME = 200
 
 
 class Records:
@@ -23,14 +27,17 @@ class Records:
         self._access = access
 
     def get(self, context: Context, run: str) -> Run:
-        """Return a run. Raises `NotFound`."""
+        """Return a run; it is `interrupted` where it was running and nobody holds it now. Raises `NotFound`."""
         self._access.require(context, Permission.RUN_READ)
-        return self._found(context, run)
+        found = self._database.read(lambda c: self._seen(c, queries.run(c, context.project, run)))
+        if found is None:
+            raise _unknown(run)
+        return self._readable(found)
 
     def started_in(self, context: Context, run: str) -> tuple[Run, ...]:
         """Return the runs that a run's steps, or its pipeline, have started, in that order."""
         id_ = self.get(context, run).id
-        found = self._database.read(lambda connection: queries.runs_started_in(connection, context.project, id_))
+        found = self._database.read(lambda c: self._all_seen(c, queries.runs_started_in(c, context.project, id_)))
         return tuple(self._readable(inner) for inner in found)
 
     def attempts(self, context: Context, run: str, *, after: int = 0) -> tuple[Attempt, ...]:
@@ -70,20 +77,44 @@ class Records:
     def list(
         self, context: Context, *, pipeline: str | None = None, state: RunState | str | None = None, limit: int = 50
     ) -> tuple[Run, ...]:
-        """Return runs, the newest first."""
+        """Return runs, the newest first, of a pipeline or in a state if one is named.
+
+        Raises `Invalid` for a state that there is not.
+        """
         self._access.require(context, Permission.RUN_READ)
-        wanted = None if state is None else RunState(state)
-        found = self._database.read(
-            lambda connection: queries.list_runs(
-                connection, context.project, pipeline=pipeline, state=wanted, limit=limit
-            )
-        )
-        return tuple(self._readable(run) for run in found)
+        wanted = _state(state)
+
+        def look(connection: Connection) -> Sequence[Run]:
+            of_project = partial(queries.list_runs, connection, context.project, pipeline=pipeline)
+            if wanted is None or not wanted.is_begun:
+                return self._all_seen(connection, of_project(state=wanted, limit=limit))
+            return list(islice(self._begun(connection, of_project, wanted), limit))
+
+        return tuple(self._readable(run) for run in self._database.read(look))
+
+    def _begun(self, connection: Connection, of_project: Callable[..., Sequence[Run]], wanted: object) -> Iterator[Run]:
+        """Yield the runs that are stored as running, of those that somebody holds or of the others."""
+        before: str | None = None
+        while some := of_project(state=RunState.RUNNING, limit=_AT_A_TIME, before=before):
+            yield from (run for run in self._all_seen(connection, some) if run.state is wanted)
+            before = some[-1].id
+
+    def _seen(self, connection: Connection, run: Run | None) -> Run | None:
+        return None if run is None else self._all_seen(connection, [run])[0]
+
+    def _all_seen(self, connection: Connection, found: Sequence[Run]) -> Sequence[Run]:
+        """Return runs as they are: interrupted those that are stored as running and that nobody holds."""
+        running = [run.id for run in found if run.state is RunState.RUNNING]
+        if not running:
+            return found
+        held = holding.held(connection, self._database.lease_time(connection), running)
+        lost = frozenset(running) - held
+        return [replace(run, state=RunState.INTERRUPTED) if run.id in lost else run for run in found]
 
     def _found(self, context: Context, run: str) -> Run:
         found = self._database.read(lambda connection: queries.run(connection, context.project, run))
         if found is None:
-            raise NotFound("run", run, hint="noria runs, or runs.list(context), shows the newest ones")
+            raise _unknown(run)
         return self._readable(found)
 
     def _params_of(self, context: Context, run: Run) -> Sequence[Param]:
@@ -94,3 +125,14 @@ class Records:
         if run.artifact is None:
             return run
         return replace(run, read=(made or self._values.stored(run.artifact)).take)
+
+
+def _state(said: RunState | str | None) -> RunState | None:
+    try:
+        return None if said is None else RunState(said)
+    except ValueError:
+        raise Invalid(f"no run is ever {said!r}", hint=nearest(str(said), RunState)) from None
+
+
+def _unknown(run: str) -> NotFound:
+    return NotFound("run", run, hint="noria runs, or runs.list(context), shows the newest ones")

@@ -70,6 +70,7 @@ class Runs(Records):
         holder: str | None = None,
         executor: Executor | None = None,
         prices: Prices | None = None,
+        check_types: bool = True,
     ) -> None:
         super().__init__(database, Values(codecs, blobs), access)
         watch = stopwatch or MachineStopwatch()
@@ -85,8 +86,9 @@ class Runs(Records):
             sleep=sleep,
             chance=chance or random.Random(),  # noqa: S311 - it spreads retries in time
             prices=prices or Prices(),
+            check_types=check_types,
         )
-        self._starts = Starts(self._values, ids, clock)
+        self._starts = Starts(self._values, ids, clock, check_types=check_types)
         self._performer = Performer(around, ledger, readable=self._readable)
         self._claims = Claims(around, ledger, stop=self._performer.stop)
         self.queue = Queue(around, self._claims, self._performer, access)
@@ -110,7 +112,7 @@ class Runs(Records):
 
         Raises:
             BadPipeline: a parameter is unknown or missing.
-            Invalid: an argument that no codec carries.
+            Invalid: an argument that no codec carries, or that is not what its parameter is annotated with.
             Conflict: the key is that of a run with other arguments.
             CodeChanged: the run was begun with other code than its finished steps have now.
             LeaseLost: this process was too slow, and another one has taken the run.
@@ -356,6 +358,10 @@ class Runs(Records):
         known = {done.step for done in (*self.attempts(context, run.id), *self.hits(context, run.id))}
         if not any(rules.is_part_of(name, step) for name in known):
             raise NotFound("step", step, known=sorted(known))
+
+    def pipeline_of(self, context: Context, run: str) -> AnyPipeline:
+        """Return the pipeline of a run as it is found in this process. Raises `NotFound` where it is not."""
+        return self._pipeline_of(self.get(context, run), None)
 
     def _pipeline_of(self, run: Run, given: AnyPipeline | None) -> AnyPipeline:
         return given or self._known.get(run.reference) or self._import(run)

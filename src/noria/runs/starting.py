@@ -31,7 +31,8 @@ class Fresh:
 class Starts:
     """Makes fresh runs, and finds again what older ones were given."""
 
-    def __init__(self, values: Values, ids: Ids, clock: Clock) -> None:
+    def __init__(self, values: Values, ids: Ids, clock: Clock, *, check_types: bool = True) -> None:
+        self._check_types = check_types
         self._values = values
         self._ids = ids
         self._clock = clock
@@ -79,6 +80,8 @@ class Starts:
         return given
 
     def _given(self, pipeline: AnyPipeline, arguments: Mapping[str, object]) -> dict[str, Value]:
+        if self._check_types:
+            pipeline.refuse_misfits(arguments)
         given: dict[str, Value] = {}
         for name, value in arguments.items():
             try:

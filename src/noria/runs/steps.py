@@ -194,6 +194,7 @@ class Steps:
             id=task.id,
             attempt=attempt,
             is_alone=is_alone,
+            check_types=self._around.check_types,
         )
         may_be_used_again = False
         try:

@@ -28,3 +28,5 @@ class Surroundings:
     """What waits before the next try of a step; without it a run waits no longer than it goes on."""
     chance: random.Random
     prices: Prices
+    check_types: bool = True
+    """Whether what steps are given is held against their annotations."""

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from noria.core import digests
 from noria.core.clock import RealClock
 from noria.core.digests import Buffer
-from noria.core.errors import Corrupt, NotFound, Unavailable
+from noria.core.errors import Corrupt, NotFound, ReadOnly, Unavailable
 from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
 from noria.store.mapping import Handle, Identity, InFile, identity_of
 from noria.store.syncing import sync
@@ -197,7 +197,8 @@ def open_blobs(address: str) -> Blobs:
     if "://" in address:
         return Blobs(cast("Any", from_url)(address))
     folder = Path(address).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    with _asking():
+        folder.mkdir(parents=True, exist_ok=True)
     return Blobs(LocalStore(prefix=str(folder)), folder=folder)
 
 
@@ -206,6 +207,11 @@ def _asking() -> Generator[None]:
     """Say in words what storage says that cannot be asked now, and raise it as what may be tried again."""
     try:
         yield
+    except PermissionError as problem:
+        raise ReadOnly(
+            f"the storage of blobs cannot be used by this user: {problem.strerror}: {problem.filename}",
+            hint="open the home as a user who may write it, or copy it to where you may",
+        ) from problem
     except Exception as problem:
         is_full = isinstance(problem, OSError) and problem.errno in _FULL
         if not is_full and not type(problem).__module__.startswith("obstore"):

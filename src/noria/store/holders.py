@@ -20,8 +20,8 @@ def is_dead(holder: str) -> bool:
         os.kill(int(rest), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
-        return False
+    except PermissionError:  # another user's, or another process that has its number now
+        pass
     return started not in {_started(int(rest)), "unknown"}
 
 

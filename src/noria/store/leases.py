@@ -5,7 +5,7 @@ checks its lease in the transaction that makes it: a holder that was frozen and 
 (The recipe: Kleppmann, "How to do distributed locking", 2016.)
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -84,6 +84,12 @@ def is_held(connection: Connection, now: datetime, *, name: str, holder: str) ->
     """Say whether somebody else holds the lease now, without locking it: those who stand by ask this first."""
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
     return row is not None and row.holder != holder and row.expires_at > now and not is_dead(row.holder)
+
+
+def held(connection: Connection, now: datetime, names: Collection[str]) -> frozenset[str]:
+    """Return which of the leases somebody holds now, without locking them; a lease that has run out cannot come back."""
+    rows = connection.execute(select(leases).where(leases.c.name.in_(names), leases.c.expires_at > now))
+    return frozenset(row.name for row in rows if not is_dead(row.holder))
 
 
 def check(connection: Connection, lease: Lease, now: datetime) -> str | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 
-from noria.core.errors import Conflict
+from noria.core.errors import Conflict, ReadOnly
 from noria.store.database import Database
 from noria.store.tables import metadata
 
@@ -14,7 +14,7 @@ NEWEST = "0011"
 """The newest revision; a database that has it is opened without loading Alembic."""
 
 
-def upgrade(database: Database, *, declare: Callable[[], None] | None = None) -> None:
+def upgrade(database: Database, *, declare: Callable[[], None] | None = None, read_only: bool = False) -> None:
     """Make all tables, or change them to the newest schema; does nothing to a database that has it.
 
     `declare` lets every room declare its tables. With it an empty database is made of them at once, which a test
@@ -22,9 +22,16 @@ def upgrade(database: Database, *, declare: Callable[[], None] | None = None) ->
 
     Raises:
         Conflict: a newer Noria has written this database.
+        ReadOnly: it has another schema, and may only be read.
 
     """
-    if database.read(revision) != NEWEST:
+    found = database.read(revision)
+    if found != NEWEST and read_only:
+        raise ReadOnly(
+            f"this home has schema {found}, this Noria has {NEWEST}, and this user may not write the home",
+            hint="let somebody who may open it once with this version, or copy the home to where you may write",
+        )
+    if found != NEWEST:
         database.write(lambda connection: _apply_once(connection, declare))
 
 
@@ -40,7 +47,8 @@ def configuration(connection: Connection, **attributes: Any) -> Any:  # noqa: AN
     from alembic.config import Config  # noqa: PLC0415 - 100 ms that a database with the newest schema does not pay
 
     config = Config(attributes={"connection": connection, **attributes})
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    place = str(Path(__file__).parent / "migrations")
+    config.set_main_option("script_location", place.replace("%", "%%"))  # a percent sign asks for another option there
     return config
 
 

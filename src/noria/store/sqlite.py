@@ -17,20 +17,22 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, cast
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from noria.core.clock import Clock, MachineStopwatch, RealClock
-from noria.core.errors import Invalid, Unavailable
+from noria.core.errors import Invalid, ReadOnly, Unavailable
 from noria.store.database import Answer, Durability
 from noria.store.leases import FencedInsert, Lease
+from noria.store.sqlite_files import connector
 from noria.store.syncing import sync
 from noria.store.waking import Ear, LoopbackWakes, said
 
 _BUSY_SECONDS = 30.0
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.0005, 0.002
 _SYNC_AFTER_SECONDS = 0.1
+_WRITER = "open it as a user who may write the folder and the files in it, or copy it to where you may"
 _log = logging.getLogger("noria.store")
 _watch = MachineStopwatch()
 _SYNCHRONOUS = {Durability.STEP: "NORMAL", Durability.DECISION: "FULL"}
@@ -55,11 +57,14 @@ class _Queued(Generic[Answer]):
 class SqliteDatabase:
     """A metadata database in one file."""
 
-    def __init__(self, path: Path, *, lease_clock: Clock | None = None, sync_steps: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, lease_clock: Clock | None = None, sync_steps: bool = False, read_only: bool = False
+    ) -> None:
         self._path = path
+        self._is_read_only = read_only
         self._weakest = Durability.DECISION if sync_steps else Durability.STEP
         self._lease_clock = lease_clock or RealClock()
-        self._engine = _engine(path)
+        self._engine = _engine(path, read_only=read_only)
         self._queue: deque[_Queued[Any]] = deque()
         self._lock = threading.Lock()
         self._leader: int | None = None
@@ -78,6 +83,8 @@ class SqliteDatabase:
         """Commit the closure, together with whatever else is queued when the writer is free."""
         if self._leader == threading.get_ident():
             raise Invalid("a write inside a write", hint="do both in one closure")
+        if self._is_read_only:
+            raise ReadOnly(f"{self._path.parent} can only be read by this user", hint=_WRITER)
         queued = _Queued(work, max(durability, self._weakest))
         self._queue.append(queued)
         topics: frozenset[str] = frozenset()
@@ -250,24 +257,14 @@ def _translated(problem: BaseException) -> BaseException:
     return problem
 
 
-def _engine(path: Path) -> Engine:
-    engine = create_engine(
-        f"sqlite:///{path}",
+def _engine(path: Path, *, read_only: bool) -> Engine:
+    return create_engine(
+        URL.create("sqlite", database=str(path)),
+        creator=connector(path, read_only=read_only, busy_seconds=_BUSY_SECONDS),
         poolclass=QueuePool,
         pool_size=8,
         max_overflow=24,
-        connect_args={"check_same_thread": False, "timeout": _BUSY_SECONDS, "isolation_level": None},
     ).execution_options(isolation_level="AUTOCOMMIT")  # transactions are begun in so many words, never by the driver
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no public type
-        cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "foreign_keys=ON", "cache_size=-32000", "wal_autocheckpoint=4000"):
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    assert prepare is not None
-    return engine
 
 
 class _WalSyncer:

@@ -144,14 +144,20 @@ class LoopbackWakes:
     def _begin(self) -> socket.socket:
         heard = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         heard.bind((_HOST, 0))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._mine = self._folder / str(heard.getsockname()[1])
-        fresh = self._mine.with_suffix(".new")
-        fresh.write_text(this_process())
-        fresh.replace(self._mine)
+        with contextlib.suppress(PermissionError):  # where one may only read, a look now and then has to do
+            self._mine = self._tell_port(heard.getsockname()[1])
         self._thread = threading.Thread(target=self._hear, args=(heard,), name="noria-wakes", daemon=True)
         self._thread.start()
         return heard
+
+    def _tell_port(self, port: int) -> Path:
+        """Leave the port where others look for it, and return that file."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        mine = self._folder / str(port)
+        fresh = mine.with_suffix(".new")
+        fresh.write_text(this_process())
+        fresh.replace(mine)
+        return mine
 
     def _hear(self, heard: socket.socket) -> None:
         while topic := heard.recv(_MOST_BYTES):

@@ -20,10 +20,11 @@ from noria.pipelines.code import code_digest
 from noria.pipelines.references import find
 from noria.pipelines.steps import Step
 from noria.runs import rules
-from noria.runs.executors import Call, Outcome, Problem
+from noria.runs.executors import Arguments, Call, Outcome, Problem
 from noria.runs.inprocess import InProcess, own_bytes, peak_bytes
-from noria.runs.logs import Log, kept
+from noria.runs.logs import Log
 from noria.runs.recorder import Recorder
+from noria.runs.streams import kept
 from noria.runs.values import Taking
 
 _LOOKS_A_SECOND = 20
@@ -71,7 +72,7 @@ class Child:
 
         try:
             with kept():
-                outcome = InProcess(self._watch).execute(Call(step=step, arguments=arguments, told=told))
+                outcome = InProcess(self._watch).execute(_call(step, arguments, told, asked))
             ended = self._packed(outcome, told)
         except BaseException as problem:  # noqa: BLE001 - a step that exits, or a value that breaks its codec
             cause = RuntimeError(f"it ended its process: {rules.sentence(problem)}")
@@ -110,6 +111,10 @@ class Child:
             return None
         problem = Problem(words=f"raised {rules.sentence(cause)}", cause=cause)
         return Outcome(problem=problem, wall_seconds=seconds, peak_bytes=peak_bytes())
+
+
+def _call(step: Step[..., Any], arguments: Arguments, told: Recorder, asked: Try) -> Call:
+    return Call(step=step, arguments=arguments, told=told, check_types=asked.check_types)
 
 
 def _step(asked: Try, bundle: bytes | None) -> Step[..., Any]:

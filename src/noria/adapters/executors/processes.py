@@ -35,9 +35,10 @@ from noria.pipelines.steps import Step
 from noria.runs import rules
 from noria.runs.executors import Call, Offers, Outcome, Problem
 from noria.runs.inprocess import InProcess, own_bytes
-from noria.runs.logs import Log, kept
+from noria.runs.logs import Log
 from noria.runs.recorder import Recorder
 from noria.runs.slots import Slots
+from noria.runs.streams import kept
 from noria.runs.values import Taking, Values
 
 _LOOKS_A_SECOND = 20
@@ -59,6 +60,7 @@ class _Sent(NamedTuple):
     place: str
     folder: Path | None
     arguments: bytes
+    check_types: bool
 
 
 class Processes:
@@ -223,7 +225,8 @@ def _sent(call: Call, folder: Path | None) -> bytes:
     script = getattr(main, "__file__", None) if call.step.function.__module__ == "__main__" else None
     try:
         arguments = pickle.dumps(dict(call.arguments(places.sent)))
-        sent = _Sent(call.step.reference, script, list(sys.path), call.run or None, call.id, folder, arguments)
+        place = call.run or None, call.id, folder
+        sent = _Sent(call.step.reference, script, list(sys.path), *place, arguments, call.check_types)
         return pickle.dumps(sent)
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
@@ -294,7 +297,12 @@ def _serve(connection: Connection) -> None:
 
 def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _Sent) -> dict[str, Any]:
     watch = MachineStopwatch()
-    log = Log(lambda text: send(_WORDS, text), watch.wall)
+
+    def say(text: str) -> None:
+        """Send words; those of a thread that goes on when its step has ended are kept with the step that runs then."""
+        send(_WORDS, f"[written by a thread of {sent.place} after that had ended]\n{text}" if told.is_over else text)
+
+    log = Log(say, watch.wall)
     told = Recorder(run=sent.run, step=sent.place, log=log, on_progress=lambda said: send(_PROGRESS, said))
     sys.path[:] = sent.path
     try:
@@ -308,7 +316,7 @@ def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _S
             return pickle.loads(sent.arguments)  # noqa: S301 - see _sent
 
         send(_BEGUN, None)  # a time limit begins when the step does, and not with what it imports
-        outcome = executor.execute(Call(step=step, arguments=given, told=told))
+        outcome = executor.execute(Call(step=step, arguments=given, told=told, check_types=sent.check_types))
     outcome = replace(outcome, returned=places.left(outcome.returned, sent.folder))
     return _ended(outcome, told) | {"metrics": told.metrics, "rest": log.take()}
 

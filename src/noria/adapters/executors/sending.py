@@ -36,6 +36,7 @@ class Try:
     """The blob of the modules that it needs, unless they are sent beside it."""
     timeout_seconds: float | None = None
     memory_bytes: int | None = None
+    check_types: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class Sender:
             arguments={name: pack(value, self._codecs, put) for name, value in arguments.items()},
             timeout_seconds=step.needs.timeout_seconds,
             memory_bytes=step.needs.memory_bytes,
+            check_types=call.check_types,
         )
 
 
