@@ -21,6 +21,7 @@ class FactKind(StrEnum):
     ROWS_ERASED = "rows.erased"
     SIGNAL_RAISED = "signal.raised"
     SCHEDULE_DUE = "schedule.due"
+    CLOCK_SET_BACK = "clock.set_back"
     LOOP_STARTED = "loop.started"
     LOOP_PAUSED = "loop.paused"
     LOOP_RESTED = "loop.rested"

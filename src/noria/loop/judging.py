@@ -1,6 +1,6 @@
 """Gathers what a gate judges: the candidate beside champion and anchor on rows that none of them was trained on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -27,11 +27,16 @@ class Found:
 
 
 def version_of(turn: Turn, alias: str) -> ModelVersion | None:
-    """Return the version that an alias of the loop's model points to, None for nowhere."""
+    """Return the version that an alias of the loop's model points to, None for nowhere.
+
+    One that was trained while the clock was ahead has learned from rows through when it was set back, no later ones.
+    """
     state = turn.rooms.registry.alias(turn.context, turn.loop.model, alias)
     if state.version is None:
         return None
-    return turn.rooms.registry.version(turn.context, turn.loop.model, state.version)
+    found = turn.rooms.registry.version(turn.context, turn.loop.model, state.version)
+    through = rules.on_this_clock(found.trained_through, turn.row, now=turn.rooms.clock.now())
+    return replace(found, trained_through=through)
 
 
 def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_through: datetime) -> Found:

@@ -25,8 +25,8 @@ def roll_out(turn: Turn) -> None:
     if cycle is None or cycle.candidate is None:
         return turn.skip()
     if not turn.loop.evaluate.refits:
-        return _let_in(turn, cycle, refit=None, as_of=turn.fact.at)
-    through = cycle.opened_at if turn.loop.guards else turn.fact.at  # nothing is learned that was not guarded
+        return _let_in(turn, cycle, refit=None, as_of=turn.at)
+    through = cycle.opened_at if turn.loop.guards else turn.at  # nothing is learned that was not guarded
     run = training.run(turn, cycle, training.REFIT, as_of=through, held_back=False)
     if run.state is RunState.FAILED:
         words = f"the accepted recipe failed when trained through now: {run.error}"

@@ -25,15 +25,22 @@ class Reign:
     until: datetime | None
 
 
-def reigns(rooms: Rooms, context: Context, model: str) -> list[Reign]:
-    """Return a model's champions in the order in which they were."""
-    moves = rooms.registry.moves(context, model)
-    ends: list[datetime | None] = [*(move.at for move in moves[1:]), None]
-    return [
-        Reign(version=move.to, since=move.at, until=end)
-        for move, end in zip(moves, ends, strict=False)  # a model without champions has no moves, but one end
-        if move.to is not None and move.at != end
-    ]
+def reigns(rooms: Rooms, context: Context, model: str, *, set_back_at: datetime | None = None) -> list[Reign]:
+    """Return a model's champions in the order in which they were.
+
+    A move was made before the one that follows it; the last one, if it lies ahead of the clock, when that was set back.
+    """
+    found: list[Reign] = []
+    end = None
+    latest = rooms.clock.now()
+    for move in reversed(rooms.registry.moves(context, model)):
+        since = move.at if end is None else min(move.at, end)
+        if since > latest and set_back_at is not None:
+            since = set_back_at
+        if move.to is not None and since != end:
+            found.append(Reign(version=move.to, since=since, until=end))
+        end = since
+    return found[::-1]
 
 
 def live_scores(
@@ -44,16 +51,17 @@ def live_scores(
     since: datetime,
     until: datetime,
     as_of: datetime,
+    set_back_at: datetime | None = None,
 ) -> pl.DataFrame:
     """Return rows in [since, until) with `score` and `version` of the champion at their time; labels as of then.
 
-    Rows from before the first champion, and what is held in quarantine, are left out.
+    `set_back_at` is when the clock was last found set back. Rows from before the first champion, and what is held in quarantine, are left out.
     """
     held = rooms.guards.held(context, loop.dataset.name)
     rows = rooms.datasets.read(context, loop.dataset.name, as_of=as_of, since=since, until=until, without=held)
     when = pl.col(loop.dataset.time)
     parts: list[pl.DataFrame] = []
-    for reign in reigns(rooms, context, loop.model):
+    for reign in reigns(rooms, context, loop.model, set_back_at=set_back_at):
         inside = when >= reign.since if reign.until is None else (when >= reign.since) & (when < reign.until)
         met = rows.filter(inside)
         if met.height:

@@ -53,8 +53,11 @@ class Loops:
                 standing=Standing(),
                 watch={},
                 cycles=0,
+                counts_from=rules.counts_from(loop, known, now=now),
             )
             queries.put_loop(connection, declared)
+            if known is not None and known.state is not state:
+                queries.wake(connection, context.project, loop.name, now=now)
             self._rooms.endpoints.create_in(connection, context, loop.name, model=loop.model, dataset=loop.dataset.name)
             self._rooms.rollouts.serve_champion_in(connection, context, loop.name, model=loop.model)
             if known is None or known.digest != declared.digest or known.state is not state:
@@ -83,12 +86,12 @@ class Loops:
         return self.get(context, name)
 
     def resume(self, context: Context, name: str) -> LoopRow:
-        """Let a paused loop answer again, beginning with what came meanwhile."""
+        """Let a paused loop answer again, beginning with what came meanwhile; schedules that were due are not made up."""
         self._access.require(context, Permission.LOOP_WRITE)
         row = self.get(context, name)
 
         def work(connection: Connection) -> None:
-            queries.set_state(connection, context.project, name, LoopState.RUNNING)
+            queries.wake(connection, context.project, name, now=self._rooms.clock.now())
             told = {"loop": name, "digest": row.digest, "spec": dict(row.spec)}
             self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=name, payload=told)
 

@@ -20,6 +20,8 @@ loops = Table(
     Column("standing", Json, nullable=False),
     Column("watch", Json, nullable=False),
     Column("cycles", Integer, nullable=False),
+    Column("counts_from", Json),
+    Column("set_back_at", UtcTime),
 )
 
 events = Table(

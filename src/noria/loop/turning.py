@@ -31,7 +31,7 @@ def evaluate(turn: Turn) -> None:
         return turn.skip()
     run = turn.rooms.runs.get(turn.context, cycle.run)
     try:
-        as_of = turn.fact.at if cycle.looks else cycle.opened_at
+        as_of = turn.at if cycle.looks else cycle.opened_at
         trained_through = rules.training_window(turn.loop, as_of=cycle.opened_at, held_back=True).until
         judged = judging.evidence(turn, cycle, run, as_of=as_of, trained_through=trained_through)
         ready = preparing.prepare(turn, run, trained_through=trained_through, as_of=as_of)
@@ -81,7 +81,7 @@ def wait(turn: Turn) -> None:
     words = "; ".join(cycle.verdict["reasons"])
     if cycle.looks > 1 or not patience:
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.REJECTED, words=f"the gate stayed unsure: {words}"))
-    deadline = turn.fact.at + patience
+    deadline = turn.at + patience
 
     def work(connection: Connection) -> None:
         queries.move_cycle(connection, cycle, state=cycle.state, deadline=deadline, words=f"unsure: {words}")
