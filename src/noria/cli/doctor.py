@@ -1,6 +1,7 @@
 """`noria doctor`: what is wrong, what waits for a person, and which command helps."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import click
 
@@ -9,6 +10,8 @@ from noria.cli.output import home_option, json_option, opened, show
 from noria.loop.model import LoopState, Stumble
 from noria.rollouts.spec import Canary
 
+_CLOCK_IS_NEWS = timedelta(days=7)
+_CLOCK_SKEW = timedelta(minutes=5)
 _LATE_LOOKS = 3
 """A rollout is unwatched when its next look is so many pauses late."""
 
@@ -33,7 +36,9 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
     with opened(home) as platform:
         found = [
             *_stumbles(platform),
+            *_in_vain(platform),
             *_unturned(platform),
+            *_clocks(platform),
             *_unwatched(platform),
             *_unmet(platform),
             *_waiting(platform),
@@ -65,6 +70,35 @@ def _then(found: Stumble) -> str:
     if found.retry_at is not None:
         return f"tried again at {found.retry_at:%Y-%m-%d %H:%M:%S}"
     return "set aside" if found.cycle is None else "set aside, and its cycle has failed"
+
+
+def _in_vain(platform: Platform) -> list[Trouble]:
+    """Return the loops whose newest cycles have failed, or come to nothing again and again, but for what stumbles say."""
+    said = {(each.loop, each.words()) for each in platform.loops.stumbles(platform.context)}
+    return [
+        Trouble(
+            about=f"loop {row.name}",
+            words=found.words(),
+            do=f"noria cycles {row.name}; when it is mended: noria loop trigger {row.name}",
+        )
+        for row in platform.loops.all(platform.context)
+        for found in [platform.loops.streak(platform.context, row.name)]
+        if found is not None and (row.name, found.last.words) not in said
+    ]
+
+
+def _clocks(platform: Platform) -> list[Trouble]:
+    """Return that the clock was set back, and what was stored while it was ahead and counts only when it gets there."""
+    now, found = platform.clock.now(), list[Trouble]()
+    for row in platform.loops.all(platform.context):
+        if row.set_back_at is None or now - row.set_back_at > _CLOCK_IS_NEWS:
+            continue
+        fact = platform.loops.set_back(platform.context, row)
+        words = "the clock was set back" if fact is None else str(fact.payload["words"])
+        found.append(Trouble(about=f"loop {row.name}", words=words, do="noria cycles", is_wrong=False))
+    for ahead in platform.datasets.ahead(platform.context, now + _CLOCK_SKEW):
+        found.append(Trouble(about=f"dataset {ahead.dataset}", words=ahead.words(), do=ahead.hint()))
+    return found
 
 
 def _unturned(platform: Platform) -> list[Trouble]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from noria.cli.broken_files import must_be_readable, said_in_words
 from noria.core.errors import Invalid, NotFound
 
 Kind = TypeVar("Kind")
@@ -13,8 +14,7 @@ Kind = TypeVar("Kind")
 
 def load(path: Path) -> ModuleType:
     """Run the file as a module named after it, with its folder on the path, as `python FILE` would have it."""
-    if not path.exists():
-        raise NotFound("file", path, hint="noria init writes one to begin with")
+    must_be_readable(path)
     folder = str(path.absolute().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -23,7 +23,12 @@ def load(path: Path) -> ModuleType:
         raise Invalid(f"{path} is no Python file", hint="its name should end in .py")
     module = module_from_spec(spec)
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    try:
+        with said_in_words(path):
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(path.stem, None)
+        raise
     return module
 
 

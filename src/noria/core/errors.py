@@ -121,10 +121,10 @@ class ModelFailed(NoriaError):
 
     code = "model-failed"
 
-    def __init__(self, version: str, reason: str) -> None:
+    def __init__(self, version: str, reason: str, *, hint: str = "") -> None:
         super().__init__(
             f"{version} could not score the rows: {reason}",
-            hint="send rows like those it was trained on; if they are, look into its preprocess",
+            hint=hint or "send rows like those it was trained on; if they are, look into its preprocess",
         )
 
 

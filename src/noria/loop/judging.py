@@ -10,7 +10,7 @@ from noria.core.errors import Invalid, NotFound
 from noria.evaluation import comparing
 from noria.evaluation.comparing import Judged
 from noria.evaluation.model import Evidence, Rival
-from noria.loop import rules, training
+from noria.loop import rules, scoring, training
 from noria.loop.model import Cycle
 from noria.loop.turn import Turn
 from noria.registry.loading import MODEL_CODEC
@@ -63,10 +63,10 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
         return Found(evidence=nothing, champion=champion)
     judged = Judged(
         rows=rows,
-        labels=rows[turn.loop.dataset.label or ""].cast(pl.Float64).to_numpy(),
-        candidate=turn.rooms.loader.load(candidate).predict(rows),
-        champion=None if champion is None else turn.rooms.loader.load(champion.artifact).predict(rows),
-        anchor=None if anchor is None else turn.rooms.loader.load(anchor.artifact).predict(rows),
+        labels=scoring.numbers_of(rows[turn.loop.dataset.label or ""]),
+        candidate=scoring.scores_of(turn.rooms, "the candidate", candidate, rows),
+        champion=None if champion is None else scoring.scores_of(turn.rooms, str(champion), champion.artifact, rows),
+        anchor=None if anchor is None else scoring.scores_of(turn.rooms, str(anchor), anchor.artifact, rows),
         since=window.since or as_of,
         until=as_of,
         time=turn.loop.dataset.time,

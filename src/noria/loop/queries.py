@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from noria.core.errors import Stale
 from noria.loop import rules
 from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Outcome, Reason, Stumble
+from noria.loop.streaks import MOST_SEEN, Ended
 from noria.loop.tables import cycles, events, loops, stumbles
 
 _LOOP = tuple(entry.name for entry in fields(LoopRow))
@@ -275,6 +276,23 @@ def page_of_cycles(connection: Connection, project: str, wanted: CyclesWanted, *
         query = query.where(tuple_(*order) < tuple_(after.opened_at, after.loop, after.number))
     query = query.order_by(*(column.desc() for column in order)).limit(wanted.limit)
     return [_cycle(row) for row in connection.execute(query).mappings()]
+
+
+def newest_ended(connection: Connection, project: str, loop_name: str) -> list[Ended]:
+    """Return how a loop's newest cycles have ended, the newest first."""
+    here = (cycles.c.project == project) & (cycles.c.loop == loop_name) & cycles.c.outcome.is_not(None)
+    columns = (cycles.c.number, cycles.c.outcome, cycles.c.words, cycles.c.verdict, cycles.c.settled_at)
+    query = select(*columns).where(here).order_by(cycles.c.number.desc()).limit(MOST_SEEN)
+    return [
+        Ended(
+            number=row.number,
+            outcome=Outcome(row.outcome),
+            words=row.words,
+            is_unsure=row.outcome == Outcome.REJECTED.value and row.verdict.get("outcome") == "unsure",
+            at=row.settled_at,
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def cycle_of_version(connection: Connection, project: str, loop_name: str, number: int) -> Cycle | None:

@@ -2,16 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from noria.core.context import Context
+from noria.core.errors import Invalid, ModelFailed
+from noria.core.raised import RAISED, in_words
 from noria.loop import queries
 from noria.loop.model import Cycle
 from noria.loop.spec import Loop
 from noria.loop.turn import Rooms
+from noria.runs.model import Artifact
 
+Floats = NDArray[np.float64]
+_HINT = "look into its preprocess and its estimator"
 _SCORE = "score"
 _VERSION = "version"
 
@@ -66,7 +73,7 @@ def live_scores(
         met = rows.filter(inside)
         if met.height:
             version = rooms.registry.version(context, loop.model, reign.version)
-            scores = rooms.loader.load(version.artifact).predict(met)
+            scores = scores_of(rooms, str(version), version.artifact, met)
             parts.append(met.with_columns(pl.Series(_SCORE, scores), pl.lit(reign.version).alias(_VERSION)))
     return pl.concat(parts) if parts else rows.clear().with_columns(pl.lit(None, pl.Float64).alias(_SCORE))
 
@@ -76,10 +83,33 @@ def cycle_of(rooms: Rooms, context: Context, loop: str, version: int) -> Cycle |
     return rooms.database.read(lambda connection: queries.cycle_of_version(connection, context.project, loop, version))
 
 
-def labelled(loop: Loop, scored: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def labelled(loop: Loop, scored: pl.DataFrame) -> tuple[Floats, Floats]:
     """Return labels and scores, each of shape (n,), of the rows whose label is known."""
     known = scored.filter(pl.col(_label(loop)).is_not_null())
-    return known[_label(loop)].cast(pl.Float64).to_numpy(), known[_SCORE].to_numpy()
+    return numbers_of(known[_label(loop)]), known[_SCORE].to_numpy()
+
+
+def scores_of(rooms: Rooms, name: str, model: Artifact, rows: pl.DataFrame) -> Floats:
+    """Return a model's score of each row, shape (n,); raises `ModelFailed`, with its name, for whatever else comes."""
+    try:
+        said: Any = rooms.loader.load(model).predict(rows)
+        scores = np.asarray(said, dtype=np.float64)
+    except RAISED as problem:
+        raise ModelFailed(name, in_words(problem), hint=_HINT) from problem
+    if scores.shape != (rows.height,):
+        raise ModelFailed(name, f"it gave scores of shape {scores.shape} for {rows.height:,} rows", hint=_HINT)
+    return scores
+
+
+def numbers_of(labels: pl.Series) -> Floats:
+    """Return labels as the numbers that a gate compares scores with, shape (n,); raises `Invalid` for texts and times."""
+    if labels.dtype.is_numeric() or labels.dtype == pl.Boolean:
+        return labels.cast(pl.Float64).to_numpy()
+    some = ", ".join(repr(value) for value in labels.drop_nulls().unique().sort().head(3).to_list())
+    raise Invalid(
+        f"the labels {labels.name!r} are not numbers but {labels.dtype}, such as {some}",
+        hint="push them as true and false, 0 and 1, or numbers; or give the loop gate=None",
+    )
 
 
 def _label(loop: Loop) -> str:

@@ -7,10 +7,11 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.context import Context
 from noria.core.errors import Conflict, NotFound, Stale
-from noria.ledger.model import FactKind
-from noria.loop import leasing, queries, rules, telling
+from noria.ledger.model import Fact, FactKind
+from noria.loop import leasing, queries, rules, streaks, telling
 from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing, Stumble
 from noria.loop.spec import Loop
+from noria.loop.streaks import Streak
 from noria.loop.turn import Rooms
 from noria.store import leases
 from noria.store.database import Connection
@@ -113,6 +114,20 @@ class Loops:
         self._access.require(context, Permission.LOOP_READ)
         lease, database = leasing.name_of(context.project, name), self._rooms.database
         return database.read(lambda c: leases.is_held(c, database.lease_time(c), name=lease, holder=""))
+
+    def streak(self, context: Context, name: str) -> Streak | None:
+        """Return what the loop's newest cycles came to nothing with, None if nobody needs to look."""
+        self._access.require(context, Permission.LOOP_READ)
+        ended = self._rooms.database.read(lambda c: queries.newest_ended(c, context.project, name))
+        return streaks.streak(name, ended)
+
+    def set_back(self, context: Context, row: LoopRow) -> Fact | None:
+        """Return what was told when the clock was last found set back, None if it never was."""
+        self._access.require(context, Permission.LOOP_READ)
+        if row.set_back_at is None:
+            return None
+        told = self._rooms.ledger.about(context, row.name)
+        return next((fact for fact in reversed(told) if fact.kind is FactKind.CLOCK_SET_BACK), None)
 
     def stumbles(self, context: Context, name: str | None = None) -> list[Stumble]:
         """Return what the loops, or one of them, have stumbled over and not got over, oldest first."""

@@ -31,7 +31,8 @@ class Worker(AbstractContextManager["Worker"]):
 
     A worker that dies is replaced by the next one that asks: on the same machine at once, elsewhere when its lease
     has run out. Facts that were being answered are answered again; what was decided stays decided. What a verb raises
-    ends the worker, unless it `endures`: then it is noted, tried again, and the other loops go on.
+    ends the worker, unless it `endures`: then it is noted, tried again (unless told
+    otherwise: then set aside at once), and the other loops go on.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Worker(AbstractContextManager["Worker"]):
         *,
         on_turn: Callable[[Turn], None] | None = None,
         endures: bool = False,
+        tries_again: bool = True,
     ) -> None:
         self._rooms = rooms
         self._context = context.acting_as(_SERVICE)
@@ -51,7 +53,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._read: dict[str, int] = {}
         self._latest = rooms.clock.now()
         self._collector = Collector(rooms, self._context)
-        self._stumbling = Enduring(rooms, self._context) if endures else Loud()
+        self._stumbling = Enduring(rooms, self._context, tries_again=tries_again) if endures else Loud()
         self._overtaken: tuple[type[Conflict], ...] = (LeaseLost, Stale) if endures else ()
         self._told = threading.Event()
 

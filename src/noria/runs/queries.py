@@ -38,7 +38,7 @@ Cacheable = tuple[str, datetime, Attempt]
 _MADE_AT = cached_results.c.made_at
 _PUT_CACHED = upsert(
     cached_results,
-    when=(_MADE_AT < bindparam("stale", type_=UtcTime)) | (_MADE_AT > bindparam("ahead", type_=UtcTime)),
+    when=(bindparam("stale", type_=UtcTime) > _MADE_AT) | (bindparam("ahead", type_=UtcTime) < _MADE_AT),
 )
 _CACHED = Statement(
     select(

@@ -158,11 +158,15 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> LoopSeen:
         if champion is None
         else "the champion is live; nothing that has come asks for another turn"
     )
+    streak = home.loops.streak(context, row.name)
+    resting = resting if streak is None else f"needs a look: {streak.words()}"
     words = resting if turning is None else turning.words or _WAITS[turning.state]
     return LoopSeen(
         name=row.name,
         tone="paused" if paused else ("turning" if turning is not None else "resting"),
-        state="paused" if paused else ("turning" if turning is not None else "at rest"),
+        state="paused"
+        if paused
+        else ("turning" if turning is not None else "at rest" if streak is None else "in vain"),
         words="paused: what comes is answered when it is resumed; a candidate on its way in is still looked at"
         if paused
         else words,

@@ -102,6 +102,7 @@ def refuse(home: Home, context: Acting, loop: NameInPath, asked: Reasoned) -> sh
 def _loop(home: Platform, context: Context, row: LoopRow) -> shapes.Loop:
     cycle = home.loops.open_cycle(context, row.name)
     model = str(row.spec["model"])
+    streak = home.loops.streak(context, row.name)
     return shapes.Loop(
         name=row.name,
         state=row.state,
@@ -115,6 +116,7 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> shapes.Loop:
         started_at=row.started_at,
         started_by=row.started_by,
         open_cycle=None if cycle is None else shapes.CycleLine.model_validate(cycle),
+        trouble=None if streak is None else streak.words(),
         spec=row.spec,
     )
 
