@@ -57,6 +57,9 @@ class FactKind(StrEnum):
     ROLLOUT_ABORTED = "rollout.aborted"
     ENDPOINT_CREATED = "endpoint.created"
     ROUTE_CHANGED = "route.changed"
+    OBJECT_RETIRED = "object.retired"
+    OBJECT_RESTORED = "object.restored"
+    OBJECT_REMOVED = "object.removed"
     ACCESS_GRANTED = "access.granted"
     ACCESS_REVOKED = "access.revoked"
 

@@ -8,8 +8,9 @@ from noria.core import digests
 from noria.core.context import Context
 from noria.core.errors import Conflict, NotFound, Stale
 from noria.ledger.model import Fact, FactKind
-from noria.loop import leasing, queries, rules, streaks, telling
+from noria.loop import belongings, leasing, queries, rules, streaks, telling
 from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing, Stumble
+from noria.loop.removal_model import Kind, Thing
 from noria.loop.spec import Loop
 from noria.loop.streaks import Streak
 from noria.loop.turn import Rooms
@@ -34,6 +35,8 @@ class Loops:
 
     def _declare(self, context: Context, loop: Loop, *, wakes: bool) -> LoopRow:
         self._access.require(context, Permission.LOOP_WRITE)
+        if wakes:
+            self._must_not_be_retired(context, loop.name)
         self._rooms.datasets.create(context, loop.dataset)
         now = self._rooms.clock.now()
 
@@ -90,6 +93,7 @@ class Loops:
         """Let a paused loop answer again, beginning with what came meanwhile; schedules that were due are not made up."""
         self._access.require(context, Permission.LOOP_WRITE)
         row = self.get(context, name)
+        self._must_not_be_retired(context, name)
 
         def work(connection: Connection) -> None:
             queries.wake(connection, context.project, name, now=self._rooms.clock.now())
@@ -100,10 +104,16 @@ class Loops:
             self._rooms.database.write(work)
         return self.get(context, name)
 
+    def _must_not_be_retired(self, context: Context, name: str) -> None:
+        thing, database = Thing(kind=Kind.LOOP, name=name), self._rooms.database
+        if any(each.thing == thing for each in database.read(lambda c: belongings.retirements(c, context.project))):
+            raise Conflict(f"loop {name!r} is retired", hint=f"noria restore loop {name}")
+
     def request(self, context: Context, name: str, *, reason: str) -> None:
         """Ask for a cycle by hand; it is opened when the open one has settled."""
         self._access.require(context, Permission.LOOP_WRITE)
         self.get(context, name)
+        self._must_not_be_retired(context, name)
         told = {"loop": name, "reason": reason}
         self._rooms.database.write(
             lambda c: self._rooms.ledger.record(c, context, FactKind.CYCLE_REQUESTED, subject=name, payload=told),
