@@ -85,7 +85,8 @@ def _look(
     cycle, rollout = queries.open_cycle(connection, row.project, row.name), None
     if cycle is not None and cycle.state in _DECIDED_BY and cycle.deadline is not None:
         decided = rooms.ledger.last_time(connection, context, cycle.id, _DECIDED_BY[cycle.state])
-        times |= {} if decided is None else {_DECISION: (decided, now)}
+        if decided is not None and decided > now + _SKEW:  # else the patience was given anew, and is shorter
+            times[_DECISION] = (cycle.deadline, now + _waits(loop, cycle))
     if cycle is not None and cycle.rollout is not None:
         rollout = rooms.rollouts.get(context, cycle.rollout)
         times[_ROLLOUT] = (rollout.stage_at, now)
