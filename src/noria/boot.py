@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from noria.datasets.reading import Reading
     from noria.datasets.service import Datasets
     from noria.guards.service import Guards
+    from noria.loop.removing import Removals
     from noria.loop.service import Loops
     from noria.loop.spec import Loop
     from noria.loop.turn import Rooms
@@ -224,6 +225,13 @@ class Platform(AbstractContextManager["Platform"]):
         from noria.loop.service import Loops  # noqa: PLC0415 - see the module
 
         return Loops(self.rooms, access=self.access)
+
+    @cached_property
+    def removals(self) -> "Removals":
+        """Return what retires and removes things."""
+        from noria.loop.removing import Removals  # noqa: PLC0415 - see the module
+
+        return Removals(self.rooms, access=self.access)
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None

@@ -7,6 +7,7 @@ import click
 from noria.cli.output import home_option, json_option, opened, show, show_one
 from noria.core.errors import Invalid
 from noria.datasets.model import Dataset
+from noria.loop.removal_model import Kind
 
 
 @click.group()
@@ -51,8 +52,9 @@ def push(
 @home_option
 @json_option
 def ls(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """List datasets, with their newest snapshots."""
+    """List datasets, with their newest snapshots; what is retired is left out."""
     with opened(home) as platform:
+        hidden = platform.removals.hidden(platform.context, Kind.DATASET)
         rows = [
             {
                 "dataset": dataset.name,
@@ -64,6 +66,7 @@ def ls(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
                 "label": dataset.label,
             }
             for dataset in platform.datasets.datasets(platform.context)
+            if dataset.name not in hidden
             for newest in [platform.datasets.latest(platform.context, dataset.name)]
         ]
     show(rows, as_json=as_json, empty="no datasets yet: noria data push NAME FILE --key K --time T --label L")

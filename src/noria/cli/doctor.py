@@ -1,17 +1,21 @@
 """`noria doctor`: what is wrong, what waits for a person, and which command helps."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import click
 
 from noria.boot import Platform
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.context import ActorKind
-from noria.loop.model import LoopState, Stumble
+from noria.loop.model import LoopRow, LoopState, Stumble
+from noria.loop.removal_model import Kind
 from noria.rollouts.spec import Canary
 from noria.runs.model import Run, RunState
 
 _MOST_RUNS = 20
+_CLOCK_IS_NEWS = timedelta(days=7)
+_CLOCK_SKEW = timedelta(minutes=5)
 _LATE_LOOKS = 3
 """A rollout is unwatched when its next look is so many pauses late."""
 
@@ -36,7 +40,9 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
     with opened(home) as platform:
         found = [
             *_stumbles(platform),
+            *_in_vain(platform),
             *_unturned(platform),
+            *_clocks(platform),
             *_unwatched(platform),
             *_unmet(platform),
             *_interrupted(platform),
@@ -53,7 +59,14 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
         raise click.exceptions.Exit(1)
 
 
+def _loops(platform: Platform) -> list[LoopRow]:
+    """Return the loops that are not retired."""
+    hidden = platform.removals.hidden(platform.context, Kind.LOOP)
+    return [row for row in platform.loops.all(platform.context) if row.name not in hidden]
+
+
 def _stumbles(platform: Platform) -> list[Trouble]:
+    shown = {row.name for row in _loops(platform)}
     return [
         Trouble(
             about=f"loop {each.loop}",
@@ -62,6 +75,7 @@ def _stumbles(platform: Platform) -> list[Trouble]:
             trace=each.trace,
         )
         for each in platform.loops.stumbles(platform.context)
+        if each.loop in shown
     ]
 
 
@@ -71,10 +85,42 @@ def _then(found: Stumble) -> str:
     return "set aside" if found.cycle is None else "set aside, and its cycle has failed"
 
 
+def _in_vain(platform: Platform) -> list[Trouble]:
+    """Return the loops whose newest cycles have failed, or come to nothing again and again, but for what stumbles say."""
+    said = {(each.loop, each.words()) for each in platform.loops.stumbles(platform.context)}
+    return [
+        Trouble(
+            about=f"loop {row.name}",
+            words=found.words(),
+            do=f"noria cycles {row.name}; when it is mended: noria loop trigger {row.name}",
+        )
+        for row in _loops(platform)
+        for found in [platform.loops.streak(platform.context, row.name)]
+        if found is not None and (row.name, found.last.words) not in said
+    ]
+
+
+def _clocks(platform: Platform) -> list[Trouble]:
+    """Return that the clock was set back, and what was stored while it was ahead and counts only when it gets there."""
+    now, found = platform.clock.now(), list[Trouble]()
+    for row in _loops(platform):
+        if row.set_back_at is None or now - row.set_back_at > _CLOCK_IS_NEWS:
+            continue
+        fact = platform.loops.set_back(platform.context, row)
+        words = "the clock was set back" if fact is None else str(fact.payload["words"])
+        found.append(Trouble(about=f"loop {row.name}", words=words, do="noria cycles", is_wrong=False))
+    hidden = platform.removals.hidden(platform.context, Kind.DATASET)
+    for ahead in platform.datasets.ahead(platform.context, now + _CLOCK_SKEW):
+        if ahead.dataset in hidden:
+            continue
+        found.append(Trouble(about=f"dataset {ahead.dataset}", words=ahead.words(), do=ahead.hint()))
+    return found
+
+
 def _unturned(platform: Platform) -> list[Trouble]:
     """Return the loops that nobody turns."""
     found: list[Trouble] = []
-    for row in platform.loops.all(platform.context):
+    for row in _loops(platform):
         is_turned = platform.loops.is_turned(platform.context, row.name)
         if row.state is LoopState.PAUSED:
             do = f"noria loop resume {row.name}"

@@ -1,16 +1,18 @@
 """`noria loop` and `noria cycles`: start loops, see how they stand and what each turn decided."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from noria.cli import files
+from noria.boot import Platform
+from noria.cli.loop_files import loops_of
 from noria.cli.output import home_option, json_option, opened, show
 from noria.cli.signals import on_signals
 from noria.cli.working import tell
-from noria.core.errors import Invalid
-from noria.loop.model import Cycle
-from noria.loop.spec import Loop
+from noria.core.errors import Conflict
+from noria.loop.model import Cycle, CyclesWanted, Outcome
+from noria.loop.removal_model import Kind
 
 
 @click.group()
@@ -24,19 +26,38 @@ def loop() -> None:
 @home_option
 def start(file: Path, once: bool, home: str | None) -> None:  # noqa: FBT001 - click's flags
     """Declare the loops of FILE and turn them until Ctrl-C (or SIGTERM)."""
-    loops = list(files.all_of(files.load(file), Loop).values())
-    if not loops:
-        raise Invalid(f"{file} declares no loop", hint="noria init writes one to begin with")
+    loops = loops_of(file)
     with opened(home) as platform:
         for declared in loops:
             platform.start(declared)
             click.echo(f"loop {declared.name}: {declared.when.words()}")
-        with platform.worker(*loops, on_turn=tell, endures=not once) as worker:
+        before = {declared.name: platform.loops.get(platform.context, declared.name).cycles for declared in loops}
+        with platform.worker(*loops, on_turn=tell, endures=True, tries_again=not once) as worker:
             if once:
                 worker.run_until_quiet()
             else:
                 worker.run_until_told(on_signals())
                 click.echo("the loops rest; what was begun goes on at the next start")
+        if once:
+            _must_have_gone_well(platform, before)
+
+
+def _must_have_gone_well(platform: Platform, before: Mapping[str, int]) -> None:
+    """Raise `Conflict` if the last turn of a loop since then has failed, or it could not do something."""
+    failed = [
+        f"cycle {cycle.number} of loop {name} failed: {cycle.words}"
+        for name, known in before.items()
+        for cycle in platform.loops.page(platform.context, CyclesWanted(loop=name, limit=1))
+        if cycle.outcome is Outcome.FAILED and cycle.number > known
+    ]
+    stumbled = [
+        f"loop {found.loop} stumbled: {found.words()}"
+        for name in before
+        for found in platform.loops.stumbles(platform.context, name)
+        if found.cycle is None
+    ]
+    if failed or stumbled:
+        raise Conflict("; ".join([*failed, *stumbled]), hint="noria doctor --trace says more")
 
 
 @loop.command()
@@ -88,10 +109,12 @@ def trigger(name: str, reason: str, home: str | None) -> None:
 def status(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Show each loop: where in its turn it is, its champion, and what has come since the last cycle."""
     with opened(home) as platform:
+        hidden = platform.removals.hidden(platform.context, Kind.LOOP)
         rows = [
             {
                 "loop": row.name,
                 "state": row.state.value,
+                "trouble": None if streak is None else streak.words(),
                 "stumbles": len(platform.loops.stumbles(platform.context, row.name)),
                 "cycle": None if cycle is None else f"{cycle.number} {cycle.state.value}",
                 "champion": platform.registry.alias(platform.context, row.spec["model"], "champion").version,
@@ -101,7 +124,9 @@ def status(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's f
                 "turns_on": row.spec["when"]["words"],
             }
             for row in platform.loops.all(platform.context)
+            if row.name not in hidden
             for cycle in [platform.loops.open_cycle(platform.context, row.name)]
+            for streak in [platform.loops.streak(platform.context, row.name)]
         ]
     show(rows, as_json=as_json, empty="no loops yet: noria init writes one, noria loop start FILE starts it")
 

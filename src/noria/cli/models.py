@@ -4,6 +4,7 @@ import click
 
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.errors import Invalid
+from noria.loop.removal_model import Kind
 
 
 @click.command()
@@ -11,10 +12,11 @@ from noria.core.errors import Invalid
 @home_option
 @json_option
 def models(name: str | None, home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
-    """List models, or the versions of one."""
+    """List models, or the versions of one; what is retired is left out."""
     with opened(home) as platform:
         context, registry = platform.context, platform.registry
         if name is None:
+            hidden = platform.removals.hidden(context, Kind.MODEL)
             rows = [
                 {
                     "model": model,
@@ -23,6 +25,7 @@ def models(name: str | None, home: str | None, as_json: bool) -> None:  # noqa: 
                     "anchor": registry.alias(context, model, "anchor").version,
                 }
                 for model in registry.models(context)
+                if model not in hidden
             ]
         else:
             champion = registry.alias(context, name, "champion").version

@@ -36,6 +36,10 @@ _COMMANDS = {
     "promote": ("noria.cli.models:promote", "Make a version the champion."),
     "rollback": ("noria.cli.models:rollback", "Give the place back to the champion before."),
     "why": ("noria.cli.models:why", "Tell in words why a version exists and who decided what about it."),
+    "retire": ("noria.cli.removing:retire", "Hide what is no longer wanted; a loop is paused, too."),
+    "restore": ("noria.cli.removing:restore", "Show what was retired again."),
+    "retired": ("noria.cli.removing:retired", "List what is retired."),
+    "remove": ("noria.cli.removing:remove", "Delete a loop, dataset, model, endpoint or run for good."),
     "gc": ("noria.cli.storage:gc", "Take away stored bytes that nothing refers to."),
     "audit": ("noria.cli.audit:audit", "Check the ledger."),
 }

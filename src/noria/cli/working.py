@@ -1,12 +1,11 @@
 """`noria worker`: turns the loops of some files, for a home that other processes serve."""
 
-import traceback
 from pathlib import Path
 
 import click
 
 from noria.boot import Platform
-from noria.cli import files
+from noria.cli.loop_files import loops_of, must_be_named_apart
 from noria.cli.output import home_option, opened
 from noria.cli.signals import on_signals
 from noria.core.errors import Invalid, NoriaError
@@ -40,11 +39,14 @@ def _loadable(files_given: tuple[Path, ...]) -> list[Loop]:
     loops: list[Loop] = []
     for each in files_given:
         try:
-            loops += files.all_of(files.load(each), Loop).values()
-        except Exception:
+            found = loops_of(each)
+            must_be_named_apart([*loops, *found], where=" and ".join(map(str, files_given)))
+        except NoriaError as problem:
             if len(files_given) == 1:
                 raise
-            click.echo(f"{each} cannot be loaded, and its loops are not turned:\n{traceback.format_exc()}", err=True)
+            click.echo(f"{each} cannot be loaded, and its loops are not turned: {problem}", err=True)
+        else:
+            loops += found
     if not loops:
         raise Invalid(f"{', '.join(map(str, files_given))} declare no loop", hint="noria init writes one to begin with")
     return loops

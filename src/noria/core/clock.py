@@ -1,27 +1,71 @@
 """Time as an argument: clocks say when it is, stopwatches say how long it took."""
 
+import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
 from noria.core.errors import Invalid
+
+_LONGEST_STANDSTILL_SECONDS = 60.0
+_log = logging.getLogger("noria.clock")
 
 
 class Clock(Protocol):
     """Says when it is, always in UTC."""
 
     def now(self) -> datetime:
-        """Return the present moment as an aware datetime in UTC; never earlier than the answer before."""
+        """Return the present moment as an aware datetime in UTC.
+
+        Never earlier than the answer before, unless the clock was set back and stays so. What is stored may therefore
+        lie ahead of the clock: after a restart, and where another machine wrote it.
+        """
         ...
 
 
+def _machine_time() -> datetime:
+    return datetime.now(UTC)  # noqa: TID251 - the one place that asks the machine
+
+
 class RealClock:
-    """The machine's clock."""
+    """The machine's clock, without its small steps back.
+
+    When the machine's clock is set back, the answers stand still until it has caught up, for a minute at most. What
+    is still behind then was set right, such as by NTP after a start with a wrong clock: it is followed, with a warning
+    in the log. Safe to share between threads.
+    """
+
+    def __init__(
+        self,
+        *,
+        machine: Callable[[], datetime] = _machine_time,
+        steady: Callable[[], float] = time.monotonic,  # noqa: TID251 - the one clock that asks the machine
+    ) -> None:
+        self._machine = machine
+        self._steady = steady
+        self._latest = machine()
+        self._stands_since: float | None = None
+        self._lock = threading.Lock()
 
     def now(self) -> datetime:
-        """Return the machine's time in UTC."""
-        return datetime.now(UTC)  # noqa: TID251 - the one place that asks the machine
+        """Return the machine's time in UTC, or the answer before while the machine's time is behind it."""
+        with self._lock:
+            found = self._machine()
+            if found >= self._latest or self._is_set_right(found):
+                self._latest, self._stands_since = found, None
+            return self._latest
+
+    def _is_set_right(self, found: datetime) -> bool:
+        """Say whether the machine's time has been behind for so long that it is to be followed."""
+        passed = self._steady()
+        if self._stands_since is None:
+            self._stands_since = passed
+        if passed - self._stands_since < _LONGEST_STANDSTILL_SECONDS:
+            return False
+        _log.warning("the machine's clock was set back from %s to %s", self._latest.isoformat(), found.isoformat())
+        return True
 
 
 class SimulatedClock:

@@ -20,9 +20,14 @@ NoriaError
 Each has a stable `code`, an HTTP `status`, a sentence, and a `hint` that names the way out.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from types import MappingProxyType
 from typing import ClassVar
+
+_CLOSE = 0.75
+"""How alike two names are, by `difflib`, of which one is a slip of the other."""
+_NO_SYNONYMS: Mapping[str, str] = MappingProxyType({})
 
 
 class NoriaError(Exception):
@@ -129,10 +134,10 @@ class ModelFailed(NoriaError):
 
     code = "model-failed"
 
-    def __init__(self, version: str, reason: str) -> None:
+    def __init__(self, version: str, reason: str, *, hint: str = "") -> None:
         super().__init__(
             f"{version} could not score the rows: {reason}",
-            hint="send rows like those it was trained on; if they are, look into its preprocess",
+            hint=hint or "send rows like those it was trained on; if they are, look into its preprocess",
         )
 
 
@@ -160,14 +165,29 @@ class Corrupt(NoriaError):
     code = "corrupt"
 
 
-def nearest(name: str, known: Iterable[object]) -> str:
-    """Offer the closest known name, or the names there are, or nothing.
+def nearest(name: str, known: Iterable[object], *, synonyms: Mapping[str, str] = _NO_SYNONYMS) -> str:
+    """Offer the known name that was surely meant, or else the names there are, or nothing.
+
+    Meant is a name that differs in case or punctuation alone, or by a slip of the hand. `synonyms` are other names,
+    spelled without punctuation, of what may be known; one that stands for nothing known is no slip.
 
     >>> nearest("frauds", ["fraud", "churn"])
     "did you mean 'fraud'?"
+    >>> nearest("pr_auc", ["auc", "mae"])
+    'known: auc, mae'
     """
     names = [str(other) for other in known]
-    close = get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
+    plain = {_plain(other): other for other in names}
+    meant = plain.get(_plain(name))
+    if _plain(name) in synonyms:
+        meant = meant or next((other for other in names if other == synonyms[_plain(name)]), None)
+    elif meant is None:
+        close = get_close_matches(_plain(name), plain, n=1, cutoff=_CLOSE)
+        meant = plain[close[0]] if close else None
+    if meant is not None:
+        return f"did you mean {meant!r}?"
     return "known: " + ", ".join(sorted(names)[:10]) if names else ""
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name

@@ -13,18 +13,22 @@ _PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
 _TIME_DIGITS = 9  # milliseconds since 1970, enough until the year 3084
 _CHANCE_BITS = 60
 _LAST_PAIR = 1023
+_SET_BACK_MILLISECONDS = 60_000  # what is more is no trembling of the clock: it was set back
 
 
 class Ids(Protocol):
     """Makes ids that never repeat."""
 
     def new(self, prefix: str) -> str:
-        """Return a fresh id such as `run_0dk3v5w2m-1x8...`; ids made later by one source sort later."""
+        """Return a fresh id such as `run_0dk3v5w2m-1x8...`; ids made later by one source sort later, unless the clock was set back."""
         ...
 
 
 class TimedIds:
-    """Ids of a millisecond and sixty bits of chance; within one millisecond they count up, so order is kept."""
+    """Ids of a millisecond and sixty bits of chance; within one millisecond they count up, so order is kept.
+
+    A clock that was set back by more than a minute is followed: an id says when it was made.
+    """
 
     def __init__(self, clock: Clock, chance: random.Random | None = None) -> None:
         self._clock = clock
@@ -36,7 +40,7 @@ class TimedIds:
         """Return a fresh id with this prefix."""
         with self._lock:
             moment = int(self._clock.now().timestamp() * 1000)
-            if moment > self._moment:
+            if moment > self._moment or moment < self._moment - _SET_BACK_MILLISECONDS:
                 self._begin(moment, self._bits(_CHANCE_BITS - 1))
             else:
                 self._tail += 1

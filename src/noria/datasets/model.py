@@ -151,6 +151,24 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelsAhead:
+    """Labels that landed while the clock was ahead: by what they say, they are known only at a time that is to come."""
+
+    dataset: str
+    labels: int
+    until: datetime
+
+    def words(self) -> str:
+        """Return it as a person would say it."""
+        moment = f"{self.until:%Y-%m-%d %H:%M}"
+        return f"up to {self.labels:,} labels landed while the clock was ahead: nothing sees them before {moment}"
+
+    def hint(self) -> str:
+        """Return the way out."""
+        return f"noria data push {self.dataset} FILE --labels lands them again, with known_at as it was"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """What changed between two snapshots of one dataset."""
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, upd
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
-from noria.datasets.model import Dataset, Erasure, Fragment, FragmentKind, Snapshot
+from noria.datasets.model import Dataset, Erasure, Fragment, FragmentKind, LabelsAhead, Snapshot
 from noria.datasets.tables import datasets, erasures, fragments, snapshots
 
 _SNAPSHOT = tuple(entry.name for entry in fields(Snapshot))
@@ -120,6 +120,15 @@ def sources(connection: Connection, project: str, name: str) -> dict[int, str]:
     """Return through which source each snapshot came, by its number."""
     rows = connection.execute(select(snapshots.c.number, snapshots.c.source).where(_of(project, name)))
     return {row.number: row.source for row in rows}
+
+
+def labels_ahead(connection: Connection, project: str, now: datetime) -> list[LabelsAhead]:
+    """Return, by dataset, the labels in fragments that reach beyond a moment."""
+    ahead = (fragments.c.project == project) & (fragments.c.known_through > now)
+    counted = (func.sum(fragments.c.rows).label("labels"), func.max(fragments.c.known_through).label("until"))
+    query = select(fragments.c.dataset, *counted).where(ahead).group_by(fragments.c.dataset)
+    rows = connection.execute(query.order_by(fragments.c.dataset))
+    return [LabelsAhead(dataset=row.dataset, labels=int(row.labels), until=row.until) for row in rows]
 
 
 def erasures_of(connection: Connection, project: str, name: str) -> int:

@@ -20,7 +20,7 @@ from noria.datasets.committing import Committer, Delivery
 from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.fragments import FragmentList, FragmentReader
 from noria.datasets.holding import Held, spelled
-from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, Rows, Snapshot
+from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, LabelsAhead, Rows, Snapshot
 from noria.datasets.profiles import Profile
 from noria.datasets.reading import Reading, Window
 from noria.ledger.service import Ledger
@@ -235,6 +235,11 @@ class Datasets:
         """Return the project's datasets, by name."""
         self._access.require(context, Permission.DATA_READ)
         return self._database.read(lambda c: queries.all_datasets(c, context.project))
+
+    def ahead(self, context: Context, now: datetime) -> list[LabelsAhead]:
+        """Return the labels that are known only after a moment, by dataset: they landed while the clock was ahead."""
+        self._access.require(context, Permission.DATA_READ)
+        return self._database.read(lambda c: queries.labels_ahead(c, context.project, as_utc(now)))
 
     def latest(self, context: Context, dataset: str, *, by: datetime | None = None) -> Snapshot | None:
         """Return the newest snapshot, or the newest committed by a moment; None if there is none yet."""

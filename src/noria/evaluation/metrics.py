@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from noria.core.errors import NotFound
+from noria.core.errors import NotFound, nearest
 from noria.stats import grouped, scores
 from noria.stats.grouped import Grouped
 
@@ -52,10 +52,22 @@ _METRICS = {
     )
 }
 NAMES = tuple(_METRICS)
+_OTHERS = ("mse", "meansquarederror", "rmsle", "mape", "smape", "r2", "f1", "precision", "recall", "ndcg", "gini", "mcc")
+_SYNONYMS = {
+    **dict.fromkeys(("prauc", "aucpr", "auprc", "ap", "averageprecisionscore"), "average_precision"),
+    **dict.fromkeys(("rocauc", "aucroc", "auroc", "rocaucscore", "aucscore"), "auc"),
+    **dict.fromkeys(("crossentropy", "binarycrossentropy", "nll", "negloglikelihood"), "log_loss"),
+    **dict.fromkeys(("acc", "accuracyscore"), "accuracy"),
+    **dict.fromkeys(("meanabsoluteerror", "l1"), "mae"),
+    **dict.fromkeys(("rootmeansquarederror",), "rmse"),
+    "brierscore": "brier",
+    **{name: name for name in _OTHERS},
+}
+"""What metrics are called elsewhere; those that Noria does not have stand for themselves, so that none is taken for a slip."""
 
 
 def named(name: str) -> Metric:
     """Return the metric of that name; raises `NotFound`."""
     if name not in _METRICS:
-        raise NotFound("metric", name, known=NAMES)
+        raise NotFound("metric", name, hint=nearest(str(name), NAMES, synonyms=_SYNONYMS))
     return _METRICS[name]

@@ -21,6 +21,7 @@ class FactKind(StrEnum):
     ROWS_ERASED = "rows.erased"
     SIGNAL_RAISED = "signal.raised"
     SCHEDULE_DUE = "schedule.due"
+    CLOCK_SET_BACK = "clock.set_back"
     LOOP_STARTED = "loop.started"
     LOOP_PAUSED = "loop.paused"
     LOOP_RESTED = "loop.rested"
@@ -56,6 +57,9 @@ class FactKind(StrEnum):
     ROLLOUT_ABORTED = "rollout.aborted"
     ENDPOINT_CREATED = "endpoint.created"
     ROUTE_CHANGED = "route.changed"
+    OBJECT_RETIRED = "object.retired"
+    OBJECT_RESTORED = "object.restored"
+    OBJECT_REMOVED = "object.removed"
     ACCESS_GRANTED = "access.granted"
     ACCESS_REVOKED = "access.revoked"
 

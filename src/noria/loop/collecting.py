@@ -30,7 +30,7 @@ class Collector:
         """
         now = self._rooms.clock.now()
         looked_at = self._looked_at.get(loop.name)
-        if looked_at is not None and now - looked_at < _EVERY:
+        if looked_at is not None and abs(now - looked_at) < _EVERY:  # a clock may be set back
             return False
         self._looked_at[loop.name] = now
         found = False
@@ -49,6 +49,6 @@ class Collector:
     def _tidy(self, endpoint: Endpoint, now: datetime) -> None:
         """Compact what has landed, now and then."""
         tidied_at = self._tidied_at.setdefault(endpoint.name, now)
-        if now - tidied_at >= _TIDY_EVERY:
+        if abs(now - tidied_at) >= _TIDY_EVERY:
             self._tidied_at[endpoint.name] = now
             self._rooms.landings.tidy(self._context, endpoint)

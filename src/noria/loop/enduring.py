@@ -8,10 +8,10 @@ import logging
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from noria.core.context import Context
 from noria.core.errors import LeaseLost, NoriaError, Stale
+from noria.core.raised import RAISED, in_words
 from noria.ledger.model import FactKind
 from noria.loop import queries, rules
 from noria.loop.model import Duty, Outcome, Stumble
@@ -28,8 +28,6 @@ _log = logging.getLogger("noria.worker")
 _MOST_LETTERS = 20_000
 """How much of a traceback is kept, from its end."""
 _OVERTAKEN = (LeaseLost, Stale)
-_RAISED = (Exception, SystemExit)
-"""What users' code may raise; it may also ask the process to exit."""
 
 
 class Loud:
@@ -53,10 +51,11 @@ class Enduring(Loud):
 
     A fact that raised on its last try is set aside: the loop goes on with the next one, and the cycle that had waited
     for the answer settles as failed. An error whose kind says that trying again helps is tried for ever, and so is a
-    duty. Only the holder of the loop's lease notes anything.
+    duty. A worker that ends with what there is to do now has no later try (`tries_again`). Only the holder of the loop's lease notes anything.
     """
 
-    def __init__(self, rooms: Rooms, context: Context) -> None:
+    def __init__(self, rooms: Rooms, context: Context, *, tries_again: bool = True) -> None:
+        self._tries_again = tries_again
         self._rooms = rooms
         self._context = context
         self._standing: dict[tuple[str, str], Stumble] = {}
@@ -76,7 +75,7 @@ class Enduring(Loud):
             return super().answer(turn)
         except _OVERTAKEN:
             raise
-        except _RAISED as raised:
+        except RAISED as raised:
             is_bounded = not (isinstance(raised, NoriaError) and raised.retriable)
             over, what = turn.fact.id, turn.fact.kind
             found = self._stumble(turn.loop.name, over, what, raised, before=before, is_bounded=is_bounded)
@@ -95,7 +94,7 @@ class Enduring(Loud):
             done = work(before)
         except _OVERTAKEN:
             raise
-        except _RAISED as raised:
+        except RAISED as raised:
             self._keep(lease, self._stumble(loop, duty, duty, raised, before=before, is_bounded=False))
             return False
         if before is not None:
@@ -111,20 +110,22 @@ class Enduring(Loud):
     ) -> Stumble:
         now, tries = self._rooms.clock.now(), 1 if before is None else before.tries + 1
         wait = rules.wait_after(tries, is_bounded=is_bounded)
+        if is_bounded and not self._tries_again:
+            wait = None
         found = Stumble(
             project=self._context.project,
             loop=loop,
             over=str(over),
             what=str(what),
             tries=tries,
-            error=_reason(raised),
+            error=in_words(raised),
             trace="".join(traceback.format_exception(raised))[-_MOST_LETTERS:],
             began_at=now if before is None else before.began_at,
             at=now,
             retry_at=None if wait is None else now + wait,
         )
         then = "set aside" if wait is None else f"tried again in {wait.total_seconds():g} s"
-        _log.error("loop %s: %s; %s", loop, found.words(), then, exc_info=raised)
+        _log.error("loop %s: %s; %s; noria doctor --trace shows where", loop, found.words(), then)
         return found
 
     def _keep(self, lease: Lease, found: Stumble) -> None:
@@ -163,13 +164,3 @@ class Enduring(Loud):
                 turn.settle(connection, cycle, Outcome.FAILED, words=found.words())
 
         turn.decide(work)
-
-
-def _reason(raised: BaseException) -> str:
-    """Return what was raised, in a line; of what was not foreseen also its kind, and where in the code it was."""
-    if isinstance(raised, NoriaError):
-        return raised.sentence
-    said = str(raised).strip().splitlines()
-    where = traceback.extract_tb(raised.__traceback__)[-1]
-    words = f"{type(raised).__name__}: {said[0]}" if said else type(raised).__name__
-    return f"{words} ({Path(where.filename).name}:{where.lineno})"

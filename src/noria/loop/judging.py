@@ -1,6 +1,6 @@
 """Gathers what a gate judges: the candidate beside champion and anchor on rows that none of them was trained on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
@@ -10,7 +10,7 @@ from noria.core.errors import Invalid, NotFound
 from noria.evaluation import comparing
 from noria.evaluation.comparing import Judged
 from noria.evaluation.model import Evidence, Rival
-from noria.loop import rules, training
+from noria.loop import rules, scoring, training
 from noria.loop.model import Cycle
 from noria.loop.turn import Turn
 from noria.registry.loading import MODEL_CODEC
@@ -27,11 +27,16 @@ class Found:
 
 
 def version_of(turn: Turn, alias: str) -> ModelVersion | None:
-    """Return the version that an alias of the loop's model points to, None for nowhere."""
+    """Return the version that an alias of the loop's model points to, None for nowhere.
+
+    One that was trained while the clock was ahead has learned from rows through when it was set back, no later ones.
+    """
     state = turn.rooms.registry.alias(turn.context, turn.loop.model, alias)
     if state.version is None:
         return None
-    return turn.rooms.registry.version(turn.context, turn.loop.model, state.version)
+    found = turn.rooms.registry.version(turn.context, turn.loop.model, state.version)
+    through = rules.on_this_clock(found.trained_through, turn.row, now=turn.rooms.clock.now())
+    return replace(found, trained_through=through)
 
 
 def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_through: datetime) -> Found:
@@ -58,10 +63,10 @@ def evidence(turn: Turn, cycle: Cycle, run: Run, *, as_of: datetime, trained_thr
         return Found(evidence=nothing, champion=champion)
     judged = Judged(
         rows=rows,
-        labels=rows[turn.loop.dataset.label or ""].cast(pl.Float64).to_numpy(),
-        candidate=turn.rooms.loader.load(candidate).predict(rows),
-        champion=None if champion is None else turn.rooms.loader.load(champion.artifact).predict(rows),
-        anchor=None if anchor is None else turn.rooms.loader.load(anchor.artifact).predict(rows),
+        labels=scoring.numbers_of(rows[turn.loop.dataset.label or ""]),
+        candidate=scoring.scores_of(turn.rooms, "the candidate", candidate, rows),
+        champion=None if champion is None else scoring.scores_of(turn.rooms, str(champion), champion.artifact, rows),
+        anchor=None if anchor is None else scoring.scores_of(turn.rooms, str(anchor), anchor.artifact, rows),
         since=window.since or as_of,
         until=as_of,
         time=turn.loop.dataset.time,

@@ -88,7 +88,10 @@ class CyclesWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopRow:
-    """A loop as the database knows it; `cursor` is the position of the last fact it has answered."""
+    """A loop as the database knows it; `cursor` is the position of the last fact it has answered.
+
+    `counts_from` says of each schedule from when it counts. `set_back_at` is when the clock was last found set back.
+    """
 
     name: str
     project: str
@@ -103,6 +106,8 @@ class LoopRow:
     standing: Standing
     watch: Mapping[str, Any]
     cycles: int
+    counts_from: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+    set_back_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

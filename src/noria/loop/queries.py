@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from noria.core.errors import Stale
 from noria.loop import rules
 from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Outcome, Reason, Stumble
+from noria.loop.streaks import MOST_SEEN, Ended
 from noria.loop.tables import cycles, events, loops, stumbles
 
 _LOOP = tuple(entry.name for entry in fields(LoopRow))
@@ -23,6 +24,7 @@ def put_loop(connection: Connection, row: LoopRow) -> None:
     Raises `Stale` if somebody else was first with a new one.
     """
     declared = {"state": row.state.value, "dataset": row.dataset, "spec": dict(row.spec), "digest": row.digest}
+    declared |= {"counts_from": {words: moment.isoformat() for words, moment in row.counts_from.items()}}
     if loop(connection, row.project, row.name) is None:
         begun = {
             "project": row.project,
@@ -67,6 +69,11 @@ def set_state(connection: Connection, project: str, name: str, state: LoopState)
     connection.execute(_this(project, name).values(state=state.value))
 
 
+def wake(connection: Connection, project: str, name: str, *, now: datetime) -> None:
+    """Let a paused loop run: its schedules count from now, and what they missed is not made up."""
+    connection.execute(_this(project, name).values(state=LoopState.RUNNING.value, scheduled_through=now))
+
+
 def move_cursor(connection: Connection, row: LoopRow, *, to: int) -> None:
     """Mark a fact as answered; raises `Stale` if somebody else has answered it."""
     moved = connection.execute(_this(row.project, row.name).where(loops.c.cursor == row.cursor).values(cursor=to))
@@ -79,6 +86,42 @@ def set_scheduled(connection: Connection, row: LoopRow, *, through: datetime) ->
     same = loops.c.scheduled_through == row.scheduled_through
     if connection.execute(_this(row.project, row.name).where(same).values(scheduled_through=through)).rowcount != 1:
         raise Stale(f"the schedule of loop {row.name!r} was told already", hint="another worker goes on with it")
+
+
+def latest_times(connection: Connection, row: LoopRow) -> dict[str, datetime]:
+    """Return the latest of the times that a loop has stored of what has happened, by what they are."""
+    here = (cycles.c.project == row.project) & (cycles.c.loop == row.name)
+    opened, settled = connection.execute(
+        select(func.max(cycles.c.opened_at), func.max(cycles.c.settled_at)).where(here)
+    ).one()
+    told = max([row.scheduled_through, *row.counts_from.values()])
+    found = {"its schedules": told, "the opening of a cycle": opened, "the end of a cycle": settled}
+    return {name: moment for name, moment in found.items() if moment is not None}
+
+
+def latest_retry(connection: Connection, row: LoopRow) -> datetime | None:
+    """Return when the last of what the loop has stumbled over is tried again."""
+    here = (stumbles.c.project == row.project) & (stumbles.c.loop == row.name)
+    return connection.execute(select(func.max(stumbles.c.retry_at)).where(here)).scalar_one()
+
+
+def bring_back(connection: Connection, row: LoopRow, *, now: datetime, limit: datetime, tried_by: datetime) -> None:
+    """Set times of a loop that lie beyond a limit to now, and remember when: the clock was set back."""
+    counted = {words: min(moment, now).isoformat() for words, moment in row.counts_from.items()}
+    through = min(row.scheduled_through, now)
+    changes = {"set_back_at": now, "scheduled_through": through, "counts_from": counted}
+    connection.execute(_this(row.project, row.name).values(**changes))
+    here = update(cycles).where(cycles.c.project == row.project, cycles.c.loop == row.name)
+    for column in (cycles.c.opened_at, cycles.c.settled_at):
+        connection.execute(here.where(column > limit).values({column: now}))
+    late = (stumbles.c.project == row.project) & (stumbles.c.loop == row.name) & (stumbles.c.retry_at > tried_by)
+    connection.execute(update(stumbles).where(late).values(retry_at=now))
+
+
+def set_deadline(connection: Connection, cycle: Cycle, deadline: datetime) -> None:
+    """Let an open cycle wait until another time than it did, if it still waits."""
+    waits = (cycles.c.id == cycle.id) & cycles.c.deadline.is_not(None)
+    connection.execute(update(cycles).where(waits).values(deadline=deadline))
 
 
 def set_notice(connection: Connection, row: LoopRow, **changes: Any) -> None:  # noqa: ANN401 - columns of several types
@@ -235,6 +278,23 @@ def page_of_cycles(connection: Connection, project: str, wanted: CyclesWanted, *
     return [_cycle(row) for row in connection.execute(query).mappings()]
 
 
+def newest_ended(connection: Connection, project: str, loop_name: str) -> list[Ended]:
+    """Return how a loop's newest cycles have ended, the newest first."""
+    here = (cycles.c.project == project) & (cycles.c.loop == loop_name) & cycles.c.outcome.is_not(None)
+    columns = (cycles.c.number, cycles.c.outcome, cycles.c.words, cycles.c.verdict, cycles.c.settled_at)
+    query = select(*columns).where(here).order_by(cycles.c.number.desc()).limit(MOST_SEEN)
+    return [
+        Ended(
+            number=row.number,
+            outcome=Outcome(row.outcome),
+            words=row.words,
+            is_unsure=row.outcome == Outcome.REJECTED.value and row.verdict.get("outcome") == "unsure",
+            at=row.settled_at,
+        )
+        for row in connection.execute(query)
+    ]
+
+
 def cycle_of_version(connection: Connection, project: str, loop_name: str, number: int) -> Cycle | None:
     """Return the cycle that made a model version, as its candidate or as the one it promoted."""
     made = (cycles.c.candidate == number) | (cycles.c.promoted == number)
@@ -249,7 +309,8 @@ def _this(project: str, name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's Update
 
 def _loop(row: RowMapping) -> LoopRow:
     values: dict[str, Any] = {name: row[name] for name in _LOOP}
-    typed = {"state": LoopState(row["state"]), "standing": rules.from_plain(row["standing"])}
+    counted = {words: datetime.fromisoformat(moment) for words, moment in (row["counts_from"] or {}).items()}
+    typed = {"state": LoopState(row["state"]), "standing": rules.from_plain(row["standing"]), "counts_from": counted}
     values.update(typed)
     return LoopRow(**values)
 

@@ -14,7 +14,7 @@ def ask(turn: Turn) -> None:
     cycle = turn.entered(CycleState.REVIEWING)
     if cycle is None:
         return turn.skip()
-    deadline = turn.fact.at + turn.loop.review.waits
+    deadline = turn.at + turn.loop.review.waits
     words = f"version {cycle.candidate} waits for a review until {deadline:%Y-%m-%d %H:%M}"
 
     def work(connection: Connection) -> None:

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from noria.core.context import Context
-from noria.core.errors import Conflict, LeaseLost, Stale
+from noria.core.errors import Conflict, LeaseLost, Stale, Unavailable
+from noria.core.raised import RAISED, in_words
 from noria.ledger.model import FactKind
 from noria.loop import preparing, queries, training
 from noria.loop.model import Cycle, CycleState, Outcome, Stumble
@@ -25,8 +26,8 @@ def roll_out(turn: Turn) -> None:
     if cycle is None or cycle.candidate is None:
         return turn.skip()
     if not turn.loop.evaluate.refits:
-        return _let_in(turn, cycle, refit=None, as_of=turn.fact.at)
-    through = cycle.opened_at if turn.loop.guards else turn.fact.at  # nothing is learned that was not guarded
+        return _let_in(turn, cycle, refit=None, as_of=turn.at)
+    through = cycle.opened_at if turn.loop.guards else turn.at  # nothing is learned that was not guarded
     run = training.run(turn, cycle, training.REFIT, as_of=through, held_back=False)
     if run.state is RunState.FAILED:
         words = f"the accepted recipe failed when trained through now: {run.error}"
@@ -87,7 +88,13 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     reasons = "; ".join(cycle.verdict["reasons"])
     charged = cycle.charged_cpu_seconds + (0.0 if refit is None else refit.charged_cpu_seconds)
     said = "" if refit is None else f", trained once more through {as_of:%Y-%m-%d %H:%M}"
-    ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+    try:
+        ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+    except Unavailable:
+        raise
+    except RAISED as problem:
+        unfit = f"the accepted recipe, trained through now, cannot be served: {in_words(problem)}"
+        return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=unfit))
     canary = _fixed(turn, cycle)
 
     def work(connection: Connection) -> None:

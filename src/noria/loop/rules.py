@@ -16,6 +16,7 @@ from noria.loop.triggers import EventTrigger, Schedule, Upstream
 _WAITS = (timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10))
 """How long to wait before each new try of what has raised."""
 MOST_TRIES = len(_WAITS) + 1
+LONGEST_WAIT = _WAITS[-1]
 _KEPT_SIGNALS = 20
 _KEPT_EVENTS = 20
 _MOST_LETTERS = 255
@@ -63,6 +64,11 @@ def add(standing: Standing, fact: Fact) -> Standing:  # noqa: PLR0911 - one answ
             return standing
 
 
+def on_this_clock(moment: datetime, row: LoopRow, *, now: datetime) -> datetime:
+    """Return a time that was stored; when the clock was set back, if it was stored while the clock was ahead."""
+    return moment if row.set_back_at is None or moment <= now else min(moment, row.set_back_at)
+
+
 def upstream_models(loop: Loop) -> set[str]:
     """Return the models whose promotions this loop waits for."""
     return {leaf.model for leaf in loop.when.leaves() if isinstance(leaf, Upstream)}
@@ -86,16 +92,38 @@ def may_open(loop: Loop, row: LoopRow, *, now: datetime, last_opened: datetime |
     return last_opened is None or now - last_opened >= loop.pause or bool(row.standing.requests)
 
 
-def schedules_due(loop: Loop, *, after: datetime, now: datetime) -> tuple[str, ...]:
-    """Return the schedules with a time in (after, now]; many missed times of one schedule are one."""
-    schedules = [leaf for leaf in loop.when.leaves() if isinstance(leaf, Schedule)]
-    return tuple(schedule.words() for schedule in schedules if schedule.next_after(after) <= now)
+def schedules(loop: Loop) -> tuple[Schedule, ...]:
+    """Return the schedules among the loop's triggers."""
+    return tuple(leaf for leaf in loop.when.leaves() if isinstance(leaf, Schedule))
 
 
-def next_due(loop: Loop, *, after: datetime) -> datetime | None:
+def counts_from(loop: Loop, known: LoopRow | None, *, now: datetime) -> dict[str, datetime]:
+    """Return from when each schedule counts, once the loop is declared: one that is new, or was edited, from now.
+
+    So a schedule is never due for a time before it was asked for. One that is declared as it was goes on.
+    """
+    before = {} if known is None else dict(known.counts_from)
+    if known is not None and not before:  # an older Noria has stored it
+        before = {each.words(): known.started_at for each in schedules(loop) if each.words() in _when(known)}
+    return {each.words(): before.get(each.words(), now) for each in schedules(loop)}
+
+
+def _when(row: LoopRow) -> str:
+    return str(row.spec["when"]["words"])
+
+
+def schedules_due(loop: Loop, row: LoopRow, *, now: datetime) -> tuple[str, ...]:
+    """Return the schedules with a time that has come and was not told; many missed times of one schedule are one."""
+    return tuple(each.words() for each in schedules(loop) if each.next_after(_told_through(each, row)) <= now)
+
+
+def next_due(loop: Loop, row: LoopRow) -> datetime | None:
     """Return when the loop's schedules are due next."""
-    times = [leaf.next_after(after) for leaf in loop.when.leaves() if isinstance(leaf, Schedule)]
-    return min(times, default=None)
+    return min((each.next_after(_told_through(each, row)) for each in schedules(loop)), default=None)
+
+
+def _told_through(schedule: Schedule, row: LoopRow) -> datetime:
+    return max(row.scheduled_through, row.counts_from.get(schedule.words(), row.scheduled_through))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

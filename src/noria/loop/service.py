@@ -7,10 +7,12 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.context import Context
 from noria.core.errors import Conflict, NotFound, Stale
-from noria.ledger.model import FactKind
-from noria.loop import leasing, queries, rules, telling
+from noria.ledger.model import Fact, FactKind
+from noria.loop import belongings, leasing, queries, rules, streaks, telling
 from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing, Stumble
+from noria.loop.removal_model import Kind, Thing
 from noria.loop.spec import Loop
+from noria.loop.streaks import Streak
 from noria.loop.turn import Rooms
 from noria.store import leases
 from noria.store.database import Connection
@@ -33,6 +35,8 @@ class Loops:
 
     def _declare(self, context: Context, loop: Loop, *, wakes: bool) -> LoopRow:
         self._access.require(context, Permission.LOOP_WRITE)
+        if wakes:
+            self._must_not_be_retired(context, loop.name)
         self._rooms.datasets.create(context, loop.dataset)
         now = self._rooms.clock.now()
 
@@ -53,8 +57,11 @@ class Loops:
                 standing=Standing(),
                 watch={},
                 cycles=0,
+                counts_from=rules.counts_from(loop, known, now=now),
             )
             queries.put_loop(connection, declared)
+            if known is not None and known.state is not state:
+                queries.wake(connection, context.project, loop.name, now=now)
             self._rooms.endpoints.create_in(connection, context, loop.name, model=loop.model, dataset=loop.dataset.name)
             self._rooms.rollouts.serve_champion_in(connection, context, loop.name, model=loop.model)
             if known is None or known.digest != declared.digest or known.state is not state:
@@ -83,12 +90,13 @@ class Loops:
         return self.get(context, name)
 
     def resume(self, context: Context, name: str) -> LoopRow:
-        """Let a paused loop answer again, beginning with what came meanwhile."""
+        """Let a paused loop answer again, beginning with what came meanwhile; schedules that were due are not made up."""
         self._access.require(context, Permission.LOOP_WRITE)
         row = self.get(context, name)
+        self._must_not_be_retired(context, name)
 
         def work(connection: Connection) -> None:
-            queries.set_state(connection, context.project, name, LoopState.RUNNING)
+            queries.wake(connection, context.project, name, now=self._rooms.clock.now())
             told = {"loop": name, "digest": row.digest, "spec": dict(row.spec)}
             self._rooms.ledger.record(connection, context, FactKind.LOOP_STARTED, subject=name, payload=told)
 
@@ -96,10 +104,16 @@ class Loops:
             self._rooms.database.write(work)
         return self.get(context, name)
 
+    def _must_not_be_retired(self, context: Context, name: str) -> None:
+        thing, database = Thing(kind=Kind.LOOP, name=name), self._rooms.database
+        if any(each.thing == thing for each in database.read(lambda c: belongings.retirements(c, context.project))):
+            raise Conflict(f"loop {name!r} is retired", hint=f"noria restore loop {name}")
+
     def request(self, context: Context, name: str, *, reason: str) -> None:
         """Ask for a cycle by hand; it is opened when the open one has settled."""
         self._access.require(context, Permission.LOOP_WRITE)
         self.get(context, name)
+        self._must_not_be_retired(context, name)
         told = {"loop": name, "reason": reason}
         self._rooms.database.write(
             lambda c: self._rooms.ledger.record(c, context, FactKind.CYCLE_REQUESTED, subject=name, payload=told),
@@ -110,6 +124,20 @@ class Loops:
         self._access.require(context, Permission.LOOP_READ)
         lease, database = leasing.name_of(context.project, name), self._rooms.database
         return database.read(lambda c: leases.is_held(c, database.lease_time(c), name=lease, holder=""))
+
+    def streak(self, context: Context, name: str) -> Streak | None:
+        """Return what the loop's newest cycles came to nothing with, None if nobody needs to look."""
+        self._access.require(context, Permission.LOOP_READ)
+        ended = self._rooms.database.read(lambda c: queries.newest_ended(c, context.project, name))
+        return streaks.streak(name, ended)
+
+    def set_back(self, context: Context, row: LoopRow) -> Fact | None:
+        """Return what was told when the clock was last found set back, None if it never was."""
+        self._access.require(context, Permission.LOOP_READ)
+        if row.set_back_at is None:
+            return None
+        told = self._rooms.ledger.about(context, row.name)
+        return next((fact for fact in reversed(told) if fact.kind is FactKind.CLOCK_SET_BACK), None)
 
     def stumbles(self, context: Context, name: str | None = None) -> list[Stumble]:
         """Return what the loops, or one of them, have stumbled over and not got over, oldest first."""

@@ -13,6 +13,7 @@ from noria.evaluation.spec import Evaluation, Gate
 from noria.guards.quality import check_quality
 from noria.guards.schemas import check_schema
 from noria.guards.spec import Guard
+from noria.loop.declaring import Expected, must_be_measured, must_be_of_kind, must_take
 from noria.loop.triggers import Trigger, new_labels, to_plain
 from noria.pipelines import Pipeline, code_digest
 from noria.rollouts.spec import LOSSES, Canary
@@ -77,6 +78,12 @@ class Budget:
         }
 
 
+_OURS: Mapping[str, Expected] = {
+    "review": ((Review,), "a review", "review=nr.Review(within='7d')"),
+    "budget": ((Budget, type(None)), "a budget", "budget=nr.Budget(usd_per_month=200), or None"),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loop:
     """Continuous training of one model on one dataset: when to train, how to judge, what to promote.
@@ -108,6 +115,9 @@ class Loop:
     model: str = ""
 
     def __post_init__(self) -> None:
+        must_be_of_kind(self, _OURS)
+        must_take(self.train, self.params)
+        must_be_measured(self.when, self.evaluate, self.gate)
         if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
             raise Invalid(f"{self.name!r} is no name for a loop", hint="use letters, digits, '-', '_' and '.'")
         if self.gate is not None and self.evaluate.holdout is None:

@@ -20,6 +20,8 @@ loops = Table(
     Column("standing", Json, nullable=False),
     Column("watch", Json, nullable=False),
     Column("cycles", Integer, nullable=False),
+    Column("counts_from", Json),
+    Column("set_back_at", UtcTime),
 )
 
 events = Table(
@@ -78,4 +80,15 @@ cycles = Table(
     Column("charged_cpu_seconds", Float, nullable=False),
     Index(None, "project", "loop", "number", unique=True),
     Index(None, "project", "loop", "state"),
+)
+
+retirements = Table(
+    "retirements",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
 )

@@ -50,7 +50,7 @@ def next_due(rooms: Rooms, context: Context, loop: Loop) -> datetime | None:
     """Return when a schedule, a deadline or a look at a rollout of the loop is due next."""
     row, cycle, _ = rooms.database.read(lambda connection: _look(connection, context, loop))
     looked_at = None if cycle is None else rolling.look_due(rooms, context, cycle)
-    times = [rules.next_due(loop, after=row.scheduled_through), cycle and cycle.deadline, looked_at]
+    times = [rules.next_due(loop, row), cycle and cycle.deadline, looked_at]
     return min((moment for moment in times if moment is not None), default=None)
 
 
@@ -68,7 +68,7 @@ def _row(connection: Connection, context: Context, loop: Loop) -> LoopRow:
 
 
 def _due(loop: Loop, row: LoopRow, now: datetime) -> Told:
-    schedules = rules.schedules_due(loop, after=row.scheduled_through, now=now)
+    schedules = rules.schedules_due(loop, row, now=now)
     return {FactKind.SCHEDULE_DUE: (loop.name, {"loop": loop.name, "schedules": list(schedules)})} if schedules else {}
 
 

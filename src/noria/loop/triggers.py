@@ -1,5 +1,6 @@
 """When a loop turns: each trigger looks at what has come since the last cycle and answers with reasons, or none."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from cronsim import CronSim, CronSimError
 
 from noria.core.durations import as_duration
 from noria.core.errors import Invalid, nearest
+from noria.evaluation import metrics
 from noria.loop.model import Reason, Standing
 from noria.monitors.measures import MEASURES
 
@@ -281,7 +283,14 @@ def drift(*, over: str | timedelta = "7d", columns: tuple[str, ...] | list[str] 
 
 
 def metric_drop(metric: str, *, by: float, over: str | timedelta = "7d") -> MetricDrop:
-    """Turn when the champion's metric, measured over the last `over`, is worse by `by` than when it was judged."""
+    """Turn when the champion's metric, measured over the last `over`, is worse by `by` than when it was judged.
+
+    The metric must be one that the loop's gate or evaluation measures. Raises `NotFound` for no metric, and `Invalid`
+    for a drop that is not above 0.
+    """
+    metrics.named(metric)
+    if isinstance(by, bool) or not isinstance(by, int | float) or not 0 < by < math.inf:  # pyright: ignore[reportUnnecessaryIsInstance] - what people write
+        raise Invalid(f"by={by!r} is no drop of {metric}", hint="give a number above 0, such as by=0.05")
     return MetricDrop(metric=metric, by=by, over=as_duration(over))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from noria.core.clock import Clock
@@ -65,6 +66,11 @@ class Turn:
     fact: Fact
     position: int
     stumble: Stumble | None = None
+
+    @property
+    def at(self) -> datetime:
+        """Return when the fact was told, but never a time ahead of the clock: it may have been set back since."""
+        return min(self.fact.at, self.rooms.clock.now())
 
     def decide(self, work: Callable[[Connection], Answer]) -> Answer:
         """Commit a decision and mark the fact as answered, both or neither; only the holder of the lease may.

@@ -1,6 +1,7 @@
 """One turn of the wheel from guarded data to the gate: train, evaluate, judge; each verb answers one fact with the next."""
 
-from noria.core.errors import NoriaError
+from noria.core.errors import Conflict, Unavailable
+from noria.core.raised import RAISED, in_words
 from noria.evaluation import gates
 from noria.evaluation.model import Outcome as GateOutcome
 from noria.ledger.model import FactKind
@@ -15,7 +16,13 @@ def train(turn: Turn) -> None:
     cycle = turn.entered(CycleState.TRAINING)
     if cycle is None:
         return turn.skip()
-    run = training.run(turn, cycle, training.TRAIN, as_of=cycle.opened_at, held_back=True)
+    try:
+        run = training.run(turn, cycle, training.TRAIN, as_of=cycle.opened_at, held_back=True)
+    except (Conflict, Unavailable):
+        raise
+    except RAISED as problem:
+        words = f"training could not begin: {in_words(problem)}"
+        return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
     charged = cycle.charged_cpu_seconds + run.charged_cpu_seconds
 
     def work(connection: Connection) -> None:
@@ -31,12 +38,14 @@ def evaluate(turn: Turn) -> None:
         return turn.skip()
     run = turn.rooms.runs.get(turn.context, cycle.run)
     try:
-        as_of = turn.fact.at if cycle.looks else cycle.opened_at
+        as_of = turn.at if cycle.looks else cycle.opened_at
         trained_through = rules.training_window(turn.loop, as_of=cycle.opened_at, held_back=True).until
         judged = judging.evidence(turn, cycle, run, as_of=as_of, trained_through=trained_through)
         ready = preparing.prepare(turn, run, trained_through=trained_through, as_of=as_of)
-    except NoriaError as problem:
-        words = f"the candidate could not be evaluated: {problem.sentence}"
+    except Unavailable:
+        raise
+    except RAISED as problem:
+        words = f"the candidate could not be evaluated: {in_words(problem)}"
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=words))
 
     def work(connection: Connection) -> None:
@@ -81,7 +90,7 @@ def wait(turn: Turn) -> None:
     words = "; ".join(cycle.verdict["reasons"])
     if cycle.looks > 1 or not patience:
         return turn.decide(lambda c: turn.settle(c, cycle, Outcome.REJECTED, words=f"the gate stayed unsure: {words}"))
-    deadline = turn.fact.at + patience
+    deadline = turn.at + patience
 
     def work(connection: Connection) -> None:
         queries.move_cycle(connection, cycle, state=cycle.state, deadline=deadline, words=f"unsure: {words}")

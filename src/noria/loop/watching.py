@@ -62,7 +62,7 @@ def look(turn: Turn) -> Seen:
 
 
 def _drift(look: _Look, trigger: Drift) -> None:
-    turn, now = look.turn, look.turn.fact.at
+    turn, now = look.turn, look.turn.at
     datasets, name = turn.rooms.datasets, turn.loop.dataset.name
     trained = rules.training_window(turn.loop, as_of=look.champion.trained_through, held_back=False)
     reference = datasets.rows(turn.context, name, as_of=trained.as_of, since=trained.since, until=trained.until)
@@ -76,7 +76,7 @@ def _drift(look: _Look, trigger: Drift) -> None:
 
 
 def _metric(look: _Look, trigger: MetricDrop) -> None:
-    turn, now = look.turn, look.turn.fact.at
+    turn, now = look.turn, look.turn.at
     reference = _judged_value(turn, look.champion, trigger.metric)
     if reference is None or now - trigger.over < look.champion.trained_through:
         return
@@ -87,6 +87,7 @@ def _metric(look: _Look, trigger: MetricDrop) -> None:
         since=now - trigger.over,
         until=now,
         as_of=now,
+        set_back_at=turn.row.set_back_at,
     )
     metric = metrics.named(trigger.metric)
     try:

@@ -12,7 +12,7 @@ from noria.core.context import Context
 from noria.core.errors import Conflict, LeaseLost, Stale, Unavailable
 from noria.ledger.model import Fact
 from noria.ledger.service import FACTS
-from noria.loop import rolling, ticking
+from noria.loop import clock_steps, rolling, ticking
 from noria.loop.collecting import Collector
 from noria.loop.enduring import Enduring, Loud
 from noria.loop.leasing import LoopLeases
@@ -31,7 +31,8 @@ class Worker(AbstractContextManager["Worker"]):
 
     A worker that dies is replaced by the next one that asks: on the same machine at once, elsewhere when its lease
     has run out. Facts that were being answered are answered again; what was decided stays decided. What a verb raises
-    ends the worker, unless it `endures`: then it is noted, tried again, and the other loops go on.
+    ends the worker, unless it `endures`: then it is noted, tried again (unless told
+    otherwise: then set aside at once), and the other loops go on.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Worker(AbstractContextManager["Worker"]):
         *,
         on_turn: Callable[[Turn], None] | None = None,
         endures: bool = False,
+        tries_again: bool = True,
     ) -> None:
         self._rooms = rooms
         self._context = context.acting_as(_SERVICE)
@@ -49,8 +51,9 @@ class Worker(AbstractContextManager["Worker"]):
         self._on_turn = on_turn
         self._leases = LoopLeases(rooms.database, context.project)
         self._read: dict[str, int] = {}
+        self._latest = rooms.clock.now()
         self._collector = Collector(rooms, self._context)
-        self._stumbling = Enduring(rooms, self._context) if endures else Loud()
+        self._stumbling = Enduring(rooms, self._context, tries_again=tries_again) if endures else Loud()
         self._overtaken: tuple[type[Conflict], ...] = (LeaseLost, Stale) if endures else ()
         self._told = threading.Event()
 
@@ -92,6 +95,7 @@ class Worker(AbstractContextManager["Worker"]):
             if self._told.is_set():
                 return answered
             self._stumbling.look()
+            self._mind_the_clock()
             read = self._answer_all()
             if not read and not self._each(self._loops.values(), self._tick):
                 return answered
@@ -101,6 +105,13 @@ class Worker(AbstractContextManager["Worker"]):
         """Return when a schedule, a deadline or a look at a rollout is due next."""
         times = [ticking.next_due(self._rooms, self._context, loop) for loop in self._loops.values()]
         return min((moment for moment in times if moment is not None), default=None)
+
+    def _mind_the_clock(self) -> None:
+        """Take the loops anew when the clock was set back: what is stored of them may lie ahead of it."""
+        now = self._rooms.clock.now()
+        if now < self._latest:
+            self._read.clear()
+        self._latest = now
 
     def _answer_all(self) -> int:
         """Let each loop that is ours answer the facts it has not heard; return how many were heard.
@@ -156,6 +167,9 @@ class Worker(AbstractContextManager["Worker"]):
             self._read.pop(loop.name, None)
             return False
         if loop.name not in self._read:
+            lease = self._leases.get(loop.name)
+            assert lease is not None
+            clock_steps.set_right(self._rooms, self._context, loop, lease)
             self._read[loop.name] = ticking.row_of(self._rooms, self._context, loop).cursor
         return True
 

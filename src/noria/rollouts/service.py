@@ -259,6 +259,12 @@ class Rollouts:
         self._access.require(context, Permission.MODEL_READ)
         return self._database.read(lambda connection: queries.open_of(connection, context.project, model))
 
+    def bring_back_in(self, connection: Connection, rollout: Rollout) -> Rollout:
+        """Let an open rollout's stage begin now: the clock was set back, and what it had begun at lies ahead."""
+        canary, now = Canary.from_plain(rollout.spec), self._clock.now()
+        due = rules.next_look(canary, stage=rollout.stage, since=now, now=now)
+        return queries.move(connection, rollout, began_at=min(rollout.began_at, now), stage_at=now, look_due=due)
+
     def _begun(self, context: Context, wanted: Candidate) -> Rollout:
         now = self._clock.now()
         return Rollout(

@@ -35,7 +35,11 @@ Cacheable = tuple[str, datetime, Attempt]
 """A key for the cache, the time before which a result under it is replaced, and the attempt that made the new one."""
 
 
-_PUT_CACHED = upsert(cached_results, when=cached_results.c.made_at < bindparam("stale", type_=UtcTime))
+_MADE_AT = cached_results.c.made_at
+_PUT_CACHED = upsert(
+    cached_results,
+    when=(bindparam("stale", type_=UtcTime) > _MADE_AT) | (bindparam("ahead", type_=UtcTime) < _MADE_AT),
+)
 _CACHED = Statement(
     select(
         *(
@@ -245,7 +249,10 @@ def cached(connection: Connection, project: str, key: str) -> Kept | None:
 
 
 def put_cached(connection: Connection, project: str, made: Sequence[Cacheable]) -> None:
-    """Let later runs find results by their keys; one that is there stays, unless it is from before the given time."""
+    """Let later runs find results by their keys; one that is there stays, unless it is from before the given time.
+
+    What is as far ahead of the new one is replaced, too: it was made while the clock was ahead.
+    """
     rows = [
         {
             "project": project,
@@ -255,6 +262,7 @@ def put_cached(connection: Connection, project: str, made: Sequence[Cacheable]) 
             "cpu_seconds": attempt.cpu_seconds,
             "made_at": attempt.started_at,
             "stale": stale,
+            "ahead": attempt.started_at + (attempt.started_at - stale),
             **artifact_row(attempt.artifact),
         }
         for key, stale, attempt in sorted(made, key=itemgetter(0))  # in one order, lest two runs wait for each other

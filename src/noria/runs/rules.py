@@ -31,7 +31,7 @@ def is_reused(cached: Cached, default: Cached, *, made_at: datetime | None, now:
     """Say whether a cached result of that age may stand for a step, by the step's policy or else the pipeline's."""
     policy = default if cached is None else cached
     if isinstance(policy, timedelta):
-        return made_at is not None and now - made_at <= policy
+        return made_at is not None and abs(now - made_at) <= policy  # a clock that was ahead may have made it
     return bool(policy)
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, func, insert, 
 from noria.pipelines.model import Needs
 from noria.runs.executors import Offers, Worker
 from noria.runs.tables import WAITS, runs, workers
+from noria.store.leases import LONGEST
 from noria.store.tables import leases
 
 Candidate = tuple[str, Needs | None]
@@ -47,7 +48,8 @@ def _priorities(connection: Connection, query: "Select[int | None]") -> Iterator
 
 
 def _free(project: str, now: datetime) -> tuple[ColumnElement[bool], ...]:
-    free = (leases.c.name == "run/" + runs.c.id, leases.c.expires_at <= now)
+    is_free = or_(leases.c.expires_at <= now, leases.c.expires_at > now + LONGEST)
+    free = (leases.c.name == "run/" + runs.c.id, is_free)
     return runs.c.project == project, text(WAITS), *free  # pyright: ignore[reportReturnType] - a text is a condition, too
 
 
@@ -76,12 +78,20 @@ def put_worker(connection: Connection, project: str, worker: Worker) -> None:
 
 def drop_workers(connection: Connection, *, name: str, now: datetime) -> None:
     """Forget a worker that leaves, and those that have not been heard of."""
-    connection.execute(delete(workers).where(or_(workers.c.name == name, workers.c.expires_at <= now)))
+    connection.execute(
+        delete(workers).where(
+            or_(workers.c.name == name, workers.c.expires_at <= now, workers.c.expires_at > now + LONGEST)
+        )
+    )
 
 
 def list_workers(connection: Connection, project: str, now: datetime) -> list[Worker]:
     """Return the workers that are there."""
-    query = select(workers).where(workers.c.project == project, workers.c.expires_at > now).order_by(workers.c.name)
+    query = (
+        select(workers)
+        .where(workers.c.project == project, workers.c.expires_at.between(now, now + LONGEST))
+        .order_by(workers.c.name)
+    )
     return [
         Worker(
             name=row.name,

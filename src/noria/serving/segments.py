@@ -92,7 +92,7 @@ class SegmentWriter:
         """Return the open segment, a new one when the old one is large or old enough."""
         now = self._clock.now()
         if self._file is not None and self._opened_at is not None:
-            if self._size < self._most_bytes and now - self._opened_at < self._longest:
+            if self._size < self._most_bytes and abs(now - self._opened_at) < self._longest:
                 return self._file
             self._end()
         self._file = self._disk.create(self._folder / f"{self._name}-{self._number:06d}{SUFFIX}")

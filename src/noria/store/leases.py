@@ -31,6 +31,8 @@ _RELEASE = Statement(
     .values(expires_at=bindparam("expires_at"))
 )
 _ENDED = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST = timedelta(hours=1)
+"""A lease that ends later than this was taken while the clock was ahead, and is free."""
 _Row = tuple[int, str, datetime, str | None]
 
 
@@ -57,7 +59,11 @@ def acquire(connection: Connection, now: datetime, *, name: str, holder: str, se
                 return acquire_new(connection, now, name=name, holder=holder, seconds=seconds)
         except IntegrityError:  # another one was first
             return None
-    if row.holder != holder and row.expires_at > now and not is_dead(row.holder):
+    if (
+        row.holder != holder
+        and _runs(row.expires_at, now, longest=max(LONGEST, 2 * timedelta(seconds=seconds)))
+        and not is_dead(row.holder)
+    ):
         return None
     ours = row.holder == holder and row.expires_at > now
     expires_at = now + timedelta(seconds=seconds)
@@ -83,7 +89,11 @@ def offer(connection: Connection, name: str) -> None:
 def is_held(connection: Connection, now: datetime, *, name: str, holder: str) -> bool:
     """Say whether somebody else holds the lease now, without locking it: those who stand by ask this first."""
     row = connection.execute(select(leases).where(leases.c.name == name)).one_or_none()
-    return row is not None and row.holder != holder and row.expires_at > now and not is_dead(row.holder)
+    return row is not None and row.holder != holder and _runs(row.expires_at, now) and not is_dead(row.holder)
+
+
+def _runs(expires_at: datetime, now: datetime, *, longest: timedelta = LONGEST) -> bool:
+    return now < expires_at <= now + longest
 
 
 def held(connection: Connection, now: datetime, names: Collection[str]) -> frozenset[str]:

@@ -7,6 +7,7 @@ from noria.boot import Platform
 from noria.core.context import Context
 from noria.evaluation.model import Comparison, Evidence
 from noria.loop.model import Cycle, CycleState, CyclesWanted, LoopRow, LoopState
+from noria.loop.removal_model import Kind
 from noria.server.control.pages import wheel
 from noria.server.control.pages.spelling import Link, cycle_link, moment, version_link
 
@@ -96,8 +97,9 @@ class VersionSeen:
 
 
 def loops(home: Platform, context: Context) -> list[LoopSeen]:
-    """Return every loop of the project as the first page shows it."""
-    return [_loop(home, context, row) for row in home.loops.all(context)]
+    """Return every loop of the project that is not retired as the first page shows it."""
+    hidden = home.removals.hidden(context, Kind.LOOP)
+    return [_loop(home, context, row) for row in home.loops.all(context) if row.name not in hidden]
 
 
 def decisions(home: Platform, context: Context) -> list[Decision]:
@@ -158,11 +160,15 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> LoopSeen:
         if champion is None
         else "the champion is live; nothing that has come asks for another turn"
     )
+    streak = home.loops.streak(context, row.name)
+    resting = resting if streak is None else f"needs a look: {streak.words()}"
     words = resting if turning is None else turning.words or _WAITS[turning.state]
     return LoopSeen(
         name=row.name,
         tone="paused" if paused else ("turning" if turning is not None else "resting"),
-        state="paused" if paused else ("turning" if turning is not None else "at rest"),
+        state="paused"
+        if paused
+        else ("turning" if turning is not None else "at rest" if streak is None else "in vain"),
         words="paused: what comes is answered when it is resumed; a candidate on its way in is still looked at"
         if paused
         else words,

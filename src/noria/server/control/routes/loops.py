@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from noria.boot import Platform
 from noria.core.context import Context
 from noria.loop.model import Cycle, CycleState, CyclesWanted, LoopRow, Outcome
+from noria.loop.removal_model import Kind
 from noria.server.control.acting import Acting, Home
 from noria.server.control.routes.asking import API, After, Limit, NameInPath, NameInQuery
 from noria.server.control.shapes import loops as shapes
@@ -15,8 +16,9 @@ router = APIRouter(prefix=API)
 
 @router.get("/loops", tags=["loops"], summary="All loops")
 def list_loops(home: Home, context: Acting) -> shapes.Loops:
-    """Return each loop: where in its circle it is, and its champion."""
-    return shapes.Loops(items=[_loop(home, context, row) for row in home.loops.all(context)])
+    """Return each loop that is not retired: where in its circle it is, and its champion."""
+    hidden = home.removals.hidden(context, Kind.LOOP)
+    return shapes.Loops(items=[_loop(home, context, row) for row in home.loops.all(context) if row.name not in hidden])
 
 
 @router.get("/loops/{name}", tags=["loops"], summary="One loop")
@@ -102,6 +104,7 @@ def refuse(home: Home, context: Acting, loop: NameInPath, asked: Reasoned) -> sh
 def _loop(home: Platform, context: Context, row: LoopRow) -> shapes.Loop:
     cycle = home.loops.open_cycle(context, row.name)
     model = str(row.spec["model"])
+    streak = home.loops.streak(context, row.name)
     return shapes.Loop(
         name=row.name,
         state=row.state,
@@ -115,6 +118,7 @@ def _loop(home: Platform, context: Context, row: LoopRow) -> shapes.Loop:
         started_at=row.started_at,
         started_by=row.started_by,
         open_cycle=None if cycle is None else shapes.CycleLine.model_validate(cycle),
+        trouble=None if streak is None else streak.words(),
         spec=row.spec,
     )
 

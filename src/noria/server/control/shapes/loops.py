@@ -52,7 +52,10 @@ class Cycles(Shape):
 
 
 class Loop(Shape):
-    """A loop: what was declared, where in its circle it is, what has come since its last cycle."""
+    """A loop: what was declared, where in its circle it is, what has come since its last cycle.
+
+    `trouble` says what its newest cycles came to nothing with, if one has failed or it happens again and again.
+    """
 
     name: str
     state: LoopState
@@ -66,6 +69,7 @@ class Loop(Shape):
     started_at: datetime
     started_by: str
     open_cycle: CycleLine | None
+    trouble: str | None
     spec: Mapping[str, Any]
 
 
