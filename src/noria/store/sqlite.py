@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from noria.core.clock import Clock, MachineStopwatch, RealClock
-from noria.core.errors import Invalid, Unavailable
+from noria.core.errors import Invalid, NotStored, Unavailable
 from noria.store.database import Answer, Durability
 from noria.store.leases import FencedInsert, Lease
 from noria.store.syncing import sync
@@ -245,8 +245,8 @@ def _translated(problem: BaseException) -> BaseException:
             f"the metadata database stayed locked for {_BUSY_SECONDS:.0f} seconds",
             hint="another process holds a long transaction; end it, or use PostgreSQL",
         )
-    if isinstance(cause, sqlite3.OperationalError) and "disk" in str(cause):
-        return Unavailable(f"the metadata database cannot be written: {cause}", hint="make room on its disk")
+    if isinstance(cause, sqlite3.OperationalError) and ("disk" in str(cause) or "readonly" in str(cause)):
+        return NotStored(f"the metadata database cannot be written: {cause}", hint="make room on its disk")
     return problem
 
 
