@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 import noria as nr
 from noria.boot import open_home
 from noria.core.clock import SimulatedClock
-from noria.core.errors import ModelFailed, NotFound, Unavailable
+from noria.core.errors import ModelFailed, NotFound, NotStored, Unavailable
 from noria.registry.model import Trained
 from noria.runs.model import Artifact
 from noria.serving.model import Feedback, Variant

@@ -5,6 +5,7 @@ finds out, too, whether a connection that was kept is still there.
 """
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +21,7 @@ from noria.store.database import Answer, Durability
 from noria.store.leases import FencedInsert, Lease
 from noria.store.waking import Ear, Ears, said
 
+_log = logging.getLogger("noria.store")
 _CHANNEL = "noria"
 _TIME = "noria_time"
 _DISK_FULL = "53100"

@@ -303,7 +303,7 @@ class _WalSyncer:
                 return
             try:
                 self._sync()
-            except OSError:
+            except Exception:  # noqa: BLE001 - what is written later must be synced as well
                 _log.exception("the write-ahead log could not be synced, and is tried again with the next commit")
 
     def _sync(self) -> None:
