@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import click
 
 from noria.boot import Platform
+from noria.cli.gateways import gateway_troubles
 from noria.cli.output import home_option, json_option, opened, show
 from noria.loop.model import LoopState, Stumble
 from noria.rollouts.spec import Canary
@@ -36,6 +37,7 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
             *_unturned(platform),
             *_unwatched(platform),
             *_unmet(platform),
+            *_gateways(platform),
             *_waiting(platform),
         ]
     rows = [{"about": each.about, "wrong": each.is_wrong, "words": each.words, "do": each.do} for each in found]
@@ -103,6 +105,11 @@ def _unmet(platform: Platform) -> list[Trouble]:
         )
         for each in platform.runs.queue.unmet(platform.context)
     ]
+
+
+def _gateways(platform: Platform) -> list[Trouble]:
+    """Return what keeps gateways of this machine from answering, or the log from taking anything."""
+    return [Trouble(about=about, words=words, do=do) for about, words, do in gateway_troubles(platform)]
 
 
 def _waiting(platform: Platform) -> list[Trouble]:

@@ -159,8 +159,9 @@ def _bare(name: str) -> str:
 def _name_of(host: str) -> str | None:
     """Return the host of `host[:port]` in lower case, an IPv6 address without its brackets; None if it is no host."""
     if host.startswith("["):
-        name, _, rest = host[1:].partition("]")
-        return name if _address(name) is not None and (not rest or rest[1:].isdecimal() or rest == ":") else None
+        name, closed, rest = host[1:].partition("]")
+        is_whole = bool(closed) and (not rest or (rest[0] == ":" and (rest[1:].isdecimal() or not rest[1:])))
+        return name if is_whole and _address(name) is not None else None
     name, separator, port = host.partition(":")
     return _bare(name) or None if not separator or port.isdecimal() or not port else None
 

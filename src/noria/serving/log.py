@@ -70,6 +70,11 @@ class Log:
         else:
             self._refusal = None
 
+    @property
+    def folder(self) -> Path:
+        """Return the folder in which every endpoint's log is."""
+        return self._folder
+
     def close(self) -> None:
         """Sync and end all segments; calling it twice is fine."""
         with self._lock:

@@ -8,6 +8,7 @@ from noria.server.gateway.app import Gateway
 from noria.server.gateway.table import Table
 from noria.server.guard import Guard, names_in
 from noria.server.listening import INSECURE, Limits, address, listen, serve
+from noria.serving.presence import announced
 from noria.settings import read_settings
 
 
@@ -34,7 +35,8 @@ def gateway(home: str | None, host: str | None, port: int | None, insecure: bool
             click.echo(f"predictions on {address(listening)}")
             app = Gateway(platform, table, stopwatch=stopwatch)
             guarded = Guard(app, hosts=names_in(settings.hosts), most_bytes=None, refused=app.refused)
-            serve(guarded, listening, limits=Limits.of(settings))
+            with announced(platform.log.folder, address(listening), disk=platform.log.disk):
+                serve(guarded, listening, limits=Limits.of(settings))
         finally:
             table.close()
     click.echo("the gateway has ended")
