@@ -174,7 +174,8 @@ class Platform(AbstractContextManager["Platform"]):
         """Return what runs a version in a process of its own."""
         from noria.adapters.model_process import ModelProcesses  # noqa: PLC0415 - see the module
 
-        return ModelProcesses(self.settings.model_preload.replace(",", " ").split())
+        modules = self.settings.model_preload.replace(",", " ").split()
+        return ModelProcesses(modules, patience=self.settings.answer_seconds)
 
     @cached_property
     def rollouts(self) -> "Rollouts":

@@ -37,6 +37,20 @@ class Settings:
     actor: str = field(default="", metadata={"doc": "name of the person who acts; the login name if empty"})
     lease_seconds: float = field(default=30.0, metadata={"doc": "seconds after which a silent worker's work is free"})
     host: str = field(default="127.0.0.1", metadata={"doc": "address that servers listen on"})
+    hosts: str = field(
+        default="",
+        metadata={"doc": "names, besides loopback's, that servers answer to, such as noria.example.com,*.svc.local"},
+    )
+    insecure: bool = field(
+        default=False, metadata={"doc": "whether servers may listen beyond this machine: there are no accounts yet"}
+    )
+    most_connections: int = field(
+        default=500, metadata={"doc": "connections that a server holds at once; more are answered 503"}
+    )
+    read_seconds: float = field(
+        default=30.0, metadata={"doc": "seconds within which a request's headers, and then its body, must have come"}
+    )
+    most_header_bytes: int = field(default=32 * 2**10, metadata={"doc": "bytes of the largest headers that are read"})
     control_port: int = field(default=7878, metadata={"doc": "port of the control API and the pages"})
     gateway_port: int = field(default=7879, metadata={"doc": "port of the gateway"})
     route_poll_seconds: float = field(default=0.2, metadata={"doc": "seconds between a gateway's looks at the routes"})
@@ -44,6 +58,12 @@ class Settings:
         default=30.0, metadata={"doc": "seconds without a word of the database after which a gateway says it is stale"}
     )
     refuse_when_stale: bool = field(default=False, metadata={"doc": "whether a stale gateway answers no predictions"})
+    answer_seconds: float = field(
+        default=10.0, metadata={"doc": "seconds that a version may take for an answer before the request is refused"}
+    )
+    answer_unlogged: bool = field(
+        default=False, metadata={"doc": "whether predictions are answered when the log cannot be written"}
+    )
     model_preload: str = field(
         default="sklearn.ensemble",
         metadata={"doc": "modules that a gateway imports once for all its model processes, if they are installed"},

@@ -11,7 +11,6 @@ import noria as nr
 from noria.boot import open_home
 from noria.core.clock import SimulatedClock
 from noria.server.control.app import make_app
-from noria.server.control.guard import LOCAL_NAMES
 from noria.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -71,4 +70,4 @@ def opened(place, folder):
 
 
 def client_of(platform, *, at="127.0.0.1"):
-    return TestClient(make_app(platform, hosts=LOCAL_NAMES), base_url="http://127.0.0.1:7878", client=(at, 50_000))
+    return TestClient(make_app(platform), base_url="http://127.0.0.1:7878", client=(at, 50_000))

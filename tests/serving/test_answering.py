@@ -10,7 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 import noria as nr
 from noria.boot import open_home
 from noria.core.clock import SimulatedClock
-from noria.core.errors import ModelFailed, NotFound, Unavailable
+from noria.core.errors import ModelFailed, NotFound, NotStored, Unavailable
 from noria.registry.model import Trained
 from noria.runs.model import Artifact
 from noria.serving.model import Feedback, Variant
@@ -239,15 +239,16 @@ def test_feedback_on_a_prediction_that_was_never_given_is_refused_and_nothing_is
     assert outcomes(home)["label"].to_list() == [None]
 
 
-def test_a_log_that_cannot_be_written_stops_no_answer(home, monkeypatch):
+def test_what_cannot_be_logged_is_not_answered(home, monkeypatch):
     route(home, (1, 1.0))
 
     def refuse(*_):
-        raise Unavailable("no room left")
+        raise NotStored("no room left")
 
     monkeypatch.setattr(home.log, "predicted", refuse)
 
-    assert len(ask(home, rows_of(2))) == 2
+    with pytest.raises(NotStored):
+        ask(home, rows_of(2))
 
 
 def test_a_key_that_is_no_column_is_refused_with_the_nearest(home):

@@ -25,6 +25,8 @@ from noria.core.errors import NoriaError
 from noria.registry.model import Model
 from noria.serving import asking
 
+_MOST_LETTERS = 2_000
+
 
 def main() -> None:
     """Load what was named, then fork until the gateway is gone."""
@@ -69,7 +71,7 @@ def serve(link: socket.socket) -> None:
     order = messages.receive(link)
     try:
         model = _load(order)
-    except Exception as problem:  # noqa: BLE001 - users' modules may raise anything when they are imported
+    except BaseException as problem:  # noqa: BLE001 - users' modules may raise anything when they are imported
         messages.send(link, _refusal(problem))
         return
     messages.send(link, {})
@@ -90,17 +92,26 @@ def _load(order: dict[str, Any]) -> Model:
 def _answer(model: Model, rows: Sequence[dict[str, Any]], inputs: dict[str, str]) -> dict[str, Any]:
     try:
         scores = np.asarray(model.predict(asking.frame_of(rows, inputs)), dtype=np.float64)
-    except Exception as problem:  # noqa: BLE001 - users' code may raise anything
-        return {"error": f"{type(problem).__name__}: {problem}"}
+    except BaseException as problem:  # noqa: BLE001 - users' code may raise anything, and even ask to end the process
+        return {"error": _spelled(problem)}
     if scores.shape != (len(rows),):
         return {"error": f"scores of shape {scores.shape} for {len(rows)} rows"}
     return {"scores": asking.finite(scores.tolist())}
 
 
-def _refusal(problem: Exception) -> dict[str, str]:
+def _refusal(problem: BaseException) -> dict[str, str]:
     if isinstance(problem, NoriaError):
         return {"code": problem.code, "error": problem.sentence, "hint": problem.hint}
-    return {"code": "", "error": f"{type(problem).__name__}: {problem}", "hint": ""}
+    return {"code": "", "error": _spelled(problem), "hint": ""}
+
+
+def _spelled(problem: BaseException) -> str:
+    """Return what was raised as text that can be sent, whatever its own words do."""
+    try:
+        words = str(problem)
+    except Exception:  # noqa: BLE001 - its __str__ is users' code as well
+        words = "it does not say what"
+    return f"{type(problem).__name__}: {words[:_MOST_LETTERS]}".encode("utf-8", "backslashreplace").decode()
 
 
 if __name__ == "__main__":

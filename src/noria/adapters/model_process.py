@@ -1,6 +1,7 @@
 """Versions in processes of their own: whatever their code does, it does there, and a death costs no request."""
 
 import contextlib
+import logging
 import os
 import queue
 import signal
@@ -9,20 +10,25 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from noria.adapters import messages
-from noria.core.errors import Invalid, ModelFailed, NotFound, Unavailable
+from noria.core.clock import MachineStopwatch
+from noria.core.errors import BadData, Invalid, ModelFailed, NoriaError, NotFound, TimedOut, Unavailable
 from noria.registry.model import ModelVersion
 from noria.serving.running import Row, Scores
 
 _MOST_ROWS = 256
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 10.0
 _LOADING_SECONDS = 120.0
 _ENDING_SECONDS = 10.0
+_REMEMBERED_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 30.0
+_KINDS = frozenset({float, type(None)})
+_log = logging.getLogger("noria.gateway")
 _ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
 )
@@ -55,24 +61,38 @@ class _Waiting:
 class ProcessScorer:
     """One version in a process of its own. What waits while it works is scored together next.
 
-    A process that dies or hangs is replaced, and what it had in hand is asked again, each request by itself: only one
-    that is in a process when it dies twice fails.
+    A process that dies is replaced, and what it had in hand is asked again, each request by itself: only one that is in
+    a process when it dies twice fails. One that takes longer than `patience` seconds is replaced, too, and what it had
+    in hand fails. The thread that talks to it goes on whatever is raised in it: the requests concerned fail.
     """
 
-    def __init__(self, order: Order, forks: "_ForkServer") -> None:
+    def __init__(self, order: Order, forks: "_ForkServer", *, patience: float = _PATIENCE_SECONDS) -> None:
         self._order = order
         self._forks = forks
+        self._patience = patience
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._child: _Child | None = _Child(order, forks)
         self._closing = threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._work, name=f"noria-{order.version}", daemon=True)
-        self._thread.start()
+        self._pause = _FIRST_PAUSE_SECONDS
+        self._stopwatch = MachineStopwatch()
+        self._unstarted: str | None = None
+        self._failed: tuple[float, str] | None = None
+        self.deaths = 0
+        self._thread = self._started()
 
     @property
     def process(self) -> int | None:
         """Return the id of the process as it is now, None between two."""
         return None if self._child is None else self._child.id
+
+    @property
+    def trouble(self) -> str | None:
+        """Say why no process can be started, or what became of the last rows if it was a short while ago; see the port."""
+        failed = self._failed
+        if self._unstarted is not None or failed is None:
+            return self._unstarted
+        return failed[1] if self._stopwatch.wall() - failed[0] < _REMEMBERED_SECONDS else None
 
     def submit(self, rows: Sequence[Row]) -> "Future[Scores]":
         """Queue rows; see the port."""
@@ -80,6 +100,10 @@ class ProcessScorer:
         with self._closing:
             if self._closed:
                 raise Unavailable(f"{self._order.version} is no longer served here", hint="ask again")
+            if not self._thread.is_alive():  # no way is known to this; an endpoint that hangs would be worse
+                _log.error("the thread of %s had ended, and is started again", self._order.version)
+                self.deaths += 1
+                self._thread = self._started()
             self._waiting.put(_Waiting(rows, answer))
         return answer
 
@@ -91,36 +115,67 @@ class ProcessScorer:
                 self._waiting.put(None)
         self._thread.join()
 
-    def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            batch, is_last = self._gather(first)
-            live = [waiting for waiting in batch if waiting.answer.set_running_or_notify_cancel()]
-            if live:
-                self._answer(live)
-            if is_last:
-                break
-        if self._child is not None:
-            self._child.end()
+    def _started(self) -> threading.Thread:
+        thread = threading.Thread(target=self._work, name=f"noria-{self._order.version}", daemon=True)
+        thread.start()
+        return thread
 
-    def _gather(self, first: _Waiting) -> tuple[list[_Waiting], bool]:
-        """Return what waits, up to a number of rows, and whether nothing will come after it."""
-        batch, count = [first], len(first.rows)
-        while count < _MOST_ROWS:
+    def _work(self) -> None:
+        is_last = False
+        while not is_last:
+            batch: list[_Waiting] = []
+            try:
+                is_last = self._gather(batch)
+                live = [waiting for waiting in batch if waiting.answer.set_running_or_notify_cancel()]
+                if live:
+                    self._answer(live)
+            except BaseException as problem:  # noqa: BLE001 - the thread goes on: nobody else answers for this version
+                self._give_up(batch, problem)
+        self._let_go()
+
+    def _give_up(self, batch: Sequence[_Waiting], problem: BaseException) -> None:
+        """Fail what was in hand when something was raised that nobody foresaw, and begin with a fresh process."""
+        _log.error("%s: %s", self._order.version, "what was raised was not foreseen", exc_info=problem)
+        words = f"{self._order.version} could not be asked: {type(problem).__name__}: {problem}"
+        for waiting in batch:
+            with contextlib.suppress(InvalidStateError):  # it has its answer
+                waiting.answer.set_exception(Unavailable(words, hint="other rows are answered; the log says more"))
+        self._died(words)
+
+    def _gather(self, batch: list[_Waiting]) -> bool:
+        """Take what waits, up to a number of rows; return whether nothing will come after it."""
+        other = self._next()
+        count = 0
+        while other is not None:
+            batch.append(other)
+            count += len(other.rows)
+            if count >= _MOST_ROWS:
+                return False
             try:
                 other = self._waiting.get_nowait()
             except queue.Empty:
-                break
-            if other is None:
-                return batch, True
-            batch.append(other)
-            count += len(other.rows)
-        return batch, False
+                return False
+        return True
+
+    def _next(self) -> _Waiting | None:
+        """Wait for what comes next; while there is no process, try now and then to start one meanwhile."""
+        while self._child is None:
+            try:
+                return self._waiting.get(timeout=self._pause)
+            except queue.Empty:
+                with contextlib.suppress(Unavailable):
+                    self._replaced()
+        return self._waiting.get()
 
     def _answer(self, batch: Sequence[_Waiting]) -> None:
         """Score a batch; if it fails as a whole, each of its requests by itself."""
         try:
             scores = self._ask([row for waiting in batch for row in waiting.rows])
-        except (_DiedError, ModelFailed, Unavailable) as problem:
+        except TimedOut as problem:
+            for waiting in batch:
+                waiting.answer.set_exception(problem)
+            return
+        except (_DiedError, NoriaError) as problem:
             if len(batch) == 1 and not isinstance(problem, _DiedError):
                 batch[0].answer.set_exception(problem)
                 return
@@ -141,37 +196,80 @@ class ProcessScorer:
                 hint="look at what it wrote to standard error; other rows are answered",
             )
             waiting.answer.set_exception(problem)
-        except (ModelFailed, Unavailable) as problem:
+        except NoriaError as problem:
             waiting.answer.set_exception(problem)
 
     def _ask(self, rows: Sequence[Row]) -> Scores:
+        message = self._message(rows)
         child = self._child or self._replaced()
         try:
-            reply = child.ask(rows)
-        except (EOFError, OSError) as problem:  # it died, or hung for too long
-            child.end()
-            self._child = None
+            reply = child.ask(message, count=len(rows), seconds=self._patience)
+        except TimeoutError as problem:
+            words = f"the process of {self._order.version} did not answer within {self._patience:g} seconds"
+            self._died(words)
+            hint = "it is replaced; ask again, with fewer rows at once, or raise answer_seconds"
+            raise TimedOut(words, hint=hint) from problem
+        except (EOFError, OSError) as problem:  # it died, or what it said is no answer
+            self._died(f"the process of {self._order.version} died with the last rows that it was asked about")
             raise _DiedError from problem
-        if "error" in reply:
-            raise ModelFailed(self._order.version, reply["error"])
-        return reply["scores"]
+        self._failed = None
+        if isinstance(reply, str):
+            raise ModelFailed(self._order.version, reply)
+        return reply
+
+    def _message(self, rows: Sequence[Row]) -> bytes:
+        """Return the rows as they are sent; a value that cannot be stops no row that has it where nobody reads it."""
+        try:
+            return messages.encoded(rows)
+        except Exception:  # noqa: BLE001 - whatever the encoder says of a value
+            inputs = self._order.inputs
+            read = [{name: row[name] for name in inputs if name in row} for row in rows]
+        for place, row in enumerate(read):
+            for name, value in row.items():
+                try:
+                    messages.encoded(value)
+                except Exception as problem:
+                    raise BadData(
+                        f"column {name!r} of row {place} has a value that {self._order.version} cannot be given: {problem}",
+                        hint="send a number of at most 64 bits, a text, true, false or null",
+                    ) from problem
+        return messages.encoded(read)
+
+    def _died(self, words: str) -> None:
+        """Remember that a process failed, and end what is left of it."""
+        self._failed = (self._stopwatch.wall(), words)
+        self.deaths += 1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """End the process, if there is one."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def _replaced(self) -> "_Child":
+        """Start another process; raises `Unavailable` when that fails, whatever the machine lacks."""
         try:
             self._child = _Child(self._order, self._forks)
-        except (Invalid, NotFound) as problem:
-            raise Unavailable(
-                f"the process of {self._order.version} could not be started again: {problem.sentence}",
-                hint=problem.hint,
-            ) from problem
+        except Exception as problem:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+            said = problem.sentence if isinstance(problem, NoriaError) else str(problem)
+            self._unstarted = f"the process of {self._order.version} could not be started again: {said}"
+            _log.error(self._unstarted)
+            hint = (
+                problem.hint if isinstance(problem, NoriaError) else "it is tried again; the machine may lack something"
+            )
+            raise Unavailable(self._unstarted, hint=hint) from problem
+        self._unstarted, self._pause = None, _FIRST_PAUSE_SECONDS
         return self._child
 
 
 class ModelProcesses:
     """Opens versions in processes of their own, all forked from one that has imported `modules` before."""
 
-    def __init__(self, modules: Sequence[str] = ()) -> None:
+    def __init__(self, modules: Sequence[str] = (), *, patience: float = _PATIENCE_SECONDS) -> None:
         self._forks = _ForkServer(modules)
+        self._patience = patience
 
     def warm(self) -> None:
         """Begin to import the modules, and do not wait for it: the first version is then ready much sooner."""
@@ -198,7 +296,7 @@ class ModelProcesses:
             NotFound: its bundle is not there.
 
         """
-        return ProcessScorer(order, self._forks)
+        return ProcessScorer(order, self._forks, patience=self._patience)
 
     def close(self) -> None:
         """Fork no more; processes that still answer live on until they are closed. Calling it twice is fine."""
@@ -229,10 +327,14 @@ class _ForkServer:
         mine, theirs = socket.socketpair()
         with theirs, self._lock:
             try:
-                self._send(theirs)
-            except OSError:  # it has died since
-                self._end()
-                self._send(theirs)
+                try:
+                    self._send(theirs)
+                except OSError:  # it has died since
+                    self._end()
+                    self._send(theirs)
+            except BaseException:
+                mine.close()
+                raise
         return mine
 
     def close(self) -> None:
@@ -247,14 +349,18 @@ class _ForkServer:
 
     def _begin(self) -> socket.socket:
         mine, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, with a module of ours
-                [sys.executable, "-u", "-m", "noria.adapters.model_child", str(theirs.fileno()), *self._modules],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the gateway, which lets them finish
-                env={**os.environ, **_ONE_THREAD, **_NO_THREADS},  # noqa: TID251 - handed on as it is, not read
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - this very interpreter, with a module of ours
+                    [sys.executable, "-u", "-m", "noria.adapters.model_child", str(theirs.fileno()), *self._modules],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C is for the gateway, which lets them finish
+                    env={**os.environ, **_ONE_THREAD, **_NO_THREADS},  # noqa: TID251 - handed on as it is, not read
+                )
+        except BaseException:
+            mine.close()
+            raise
         return mine
 
     def _end(self) -> None:
@@ -270,26 +376,43 @@ class _Child:
 
     def __init__(self, order: Order, forks: _ForkServer) -> None:
         self._link = forks.fork()
-        self._link.settimeout(_LOADING_SECONDS)
         self.id: int | None = None
         try:
-            self.id = messages.receive(self._link)["process"]
+            self.id = int(messages.receive(self._link, seconds=_LOADING_SECONDS)["process"])
             messages.send(self._link, order.message())
-            reply = messages.receive(self._link)
-        except (EOFError, OSError) as problem:
+            reply = messages.receive(self._link, seconds=_LOADING_SECONDS)
+            problem = _refused(order, reply) if "error" in reply else None
+        except (EOFError, OSError) as died:
             self.end()
             raise Invalid(
                 f"the process of {order.version} died while it loaded", hint="look at what it wrote to standard error"
-            ) from problem
-        if "error" in reply:
+            ) from died
+        except BaseException:
             self.end()
-            raise _refused(order, reply)
-        self._link.settimeout(_PATIENCE_SECONDS)
+            raise
+        if problem is not None:
+            self.end()
+            raise problem
 
-    def ask(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """Return the process's answer; raises `EOFError` or `OSError` when it died or took too long."""
-        messages.send(self._link, rows)
-        return messages.receive(self._link)
+    def ask(self, message: bytes, *, count: int, seconds: float) -> "Scores | str":
+        """Return a score for each of the rows, or in words why there are none.
+
+        Raises:
+            EOFError: it died, or what it said is no answer.
+            OSError: it died; a `TimeoutError`: it took too long.
+
+        """
+        self._link.settimeout(seconds)
+        self._link.sendall(message)
+        reply = messages.receive(self._link, seconds=seconds)
+        if isinstance(reply, dict):
+            told = cast("dict[str, Any]", reply)
+            if isinstance(told.get("error"), str):
+                return told["error"]
+            scores = told.get("scores")
+            if isinstance(scores, list) and len(scores) == count and _KINDS.issuperset(map(type, scores)):
+                return cast("Scores", scores)
+        raise EOFError("this is no answer")
 
     def end(self) -> None:
         """End the process, which may hang, and wait for it; calling it twice is fine."""

@@ -55,6 +55,10 @@ class OnnxScorer:
             raise Invalid(f"the ONNX of {version} cannot be loaded: {problem}") from problem
         self._output = [self._session.get_outputs()[-1].name]
 
+    trouble: str | None = None
+    """It runs in this process: while that answers, it does."""
+    deaths = 0
+
     def submit(self, rows: Sequence[Row]) -> "Future[Scores]":
         """Score the rows at once."""
         answer: Future[Scores] = Future()

@@ -6,6 +6,7 @@ from datetime import timedelta
 import click
 
 from noria.boot import Platform
+from noria.cli.gateways import gateway_troubles
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.context import ActorKind
 from noria.loop.model import LoopRow, LoopState, Stumble
@@ -46,6 +47,7 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
             *_unwatched(platform),
             *_unmet(platform),
             *_interrupted(platform),
+            *_gateways(platform),
             *_waiting(platform),
         ]
     rows = [{"about": each.about, "wrong": each.is_wrong, "words": each.words, "do": each.do} for each in found]
@@ -175,6 +177,11 @@ def _interruption(run: Run) -> Trouble:
     elif run.created_by.startswith(f"{ActorKind.SERVICE.value}:"):
         do = f"noria worker FILE takes it up with its loop; or {do}"
     return Trouble(about=f"run {run.id} of {run.pipeline}", words=words, do=do)
+
+
+def _gateways(platform: Platform) -> list[Trouble]:
+    """Return what keeps gateways of this machine from answering, or the log from taking anything."""
+    return [Trouble(about=about, words=words, do=do) for about, words, do in gateway_troubles(platform)]
 
 
 def _waiting(platform: Platform) -> list[Trouble]:

@@ -1,5 +1,6 @@
 """Runs several programs as one: prints what they say, starts those anew that die, ends all of them together."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -105,10 +106,15 @@ class Supervisor:
         }
 
     def _keep(self, child: _Child) -> None:
-        """Run the program, again and again, until all is to end."""
+        """Run the program, again and again, until all is to end; a machine that lacks something does not stop that."""
         while not self._ending.is_set():
             begun = self._stopwatch.wall()
-            status = self._run(child)
+            try:
+                status = self._run(child)
+            except OSError as problem:
+                self._say(child.program.name, f"could not be run: {problem}; tried again")
+                self._ending.wait(_LONGEST_PAUSE_SECONDS)
+                continue
             if self._ending.is_set() or status is None:
                 return
             lived = self._stopwatch.wall() - begun
@@ -118,10 +124,10 @@ class Supervisor:
             pause = pause_before(child.quick_deaths, has_lived=child.has_lived)
             if pause is None:
                 self.failure = f"{child.program.name} ended {child.quick_deaths} times in a row right after its start"
-                self._said(child.program.name, f"ended again ({how(status)}); not started any more")
+                self._say(child.program.name, f"ended again ({how(status)}); not started any more")
                 self._ending.set()
                 return
-            self._said(child.program.name, f"ended ({how(status)}) after {lived:.1f} s; starts again")
+            self._say(child.program.name, f"ended ({how(status)}) after {lived:.1f} s; starts again")
             self._ending.wait(pause)
 
     def _run(self, child: _Child) -> int | None:
@@ -143,11 +149,16 @@ class Supervisor:
         assert process.stdout is not None
         assert process.stdin is not None
         for line in process.stdout:
-            self._said(child.program.name, line.rstrip("\n"))
+            self._say(child.program.name, line.rstrip("\n"))
         status = process.wait()
         process.stdin.close()
         process.stdout.close()
         return status
+
+    def _say(self, program: str, words: str) -> None:
+        """Pass words on; a terminal that is gone, or a full disk, is no reason to leave a program alone."""
+        with contextlib.suppress(OSError, ValueError):
+            self._said(program, words)
 
     def _signal(self, child: _Child, number: signal.Signals) -> None:
         with self._starting:

@@ -5,12 +5,14 @@ import json
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
 from noria.cli.signals import on_signals
 from noria.cli.supervising import Program, Supervisor
+from noria.core.addresses import must_be_private
 from noria.core.clock import MachineStopwatch
 from noria.core.errors import Invalid, NotFound, Unavailable
 from noria.settings import Settings, read_settings
@@ -18,6 +20,7 @@ from noria.settings import Settings, read_settings
 _LOOP_FILE = Path("loop.py")
 _LOOK_EVERY_SECONDS = 0.05
 _NAME_WIDTH = 7
+_NAMES = {"server": "control", "gateway": "gateway"}
 
 
 class _Speaker:
@@ -47,13 +50,15 @@ class _Speaker:
 @click.option("--home", default=None, help="Folder or postgresql:// address; else NORIA_HOME, noria.toml, or .noria")
 @click.option("--port", type=click.IntRange(1, 65535), default=None, help="Port of pages and API; 7878.")
 @click.option("--gateway-port", type=click.IntRange(1, 65535), default=None, help="Port of the gateway; 7879.")
+@click.option("--insecure", is_flag=True, help="Let both servers listen beyond this machine, where NORIA_HOST says so.")
 @click.option("--json", "as_json", is_flag=True, help="Say everything as lines of JSON.")
 def up(
     file: tuple[Path, ...],
     home: str | None,
     port: int | None,
     gateway_port: int | None,
-    as_json: bool,  # noqa: FBT001 - click's flags
+    insecure: bool,  # noqa: FBT001 - click's flags
+    as_json: bool,  # noqa: FBT001 - see above
 ) -> None:
     """Run API and pages, gateway, and a worker for the loops of FILE (loop.py here, if not given), until Ctrl-C."""
     settings = read_settings()
@@ -61,14 +66,16 @@ def up(
     control = settings.control_port if port is None else port
     gateway = settings.gateway_port if gateway_port is None else gateway_port
     loop_files = _loop_files(file)
-    _must_be_free(settings.host, control, option="--port")
-    _must_be_free(settings.host, gateway, option="--gateway-port")
+    insecure = insecure or settings.insecure
+    _must_be_free(settings.host, control, option="--port", insecure=insecure)
+    _must_be_free(settings.host, gateway, option="--gateway-port", insecure=insecure)
     if control == gateway:
         raise Invalid(f"both servers were given port {control}", hint="choose another: --gateway-port PORT")
     speaker = _Speaker(as_json=as_json)
     stopwatch = MachineStopwatch()
     begun = stopwatch.wall()
-    programs = _programs(home, control=control, gateway=gateway, loop_files=loop_files)
+    servers = {"server": control, "gateway": gateway}
+    programs = _programs(home, servers, loop_files=loop_files, insecure=insecure)
     supervisor = Supervisor(programs, said=speaker.line, ending=on_signals(), stopwatch=stopwatch)
     supervisor.start()
     if _is_up(supervisor, settings, control, gateway):
@@ -88,8 +95,8 @@ def _loop_files(named: tuple[Path, ...]) -> tuple[Path, ...]:
     return named or ((_LOOP_FILE,) if _LOOP_FILE.exists() else ())
 
 
-def _must_be_free(host: str, port: int, *, option: str) -> None:
-    """Raise `Unavailable` if nobody could listen there."""
+def _must_be_free(host: str, port: int, *, option: str, insecure: bool) -> None:
+    """Raise `Unavailable` if nobody could listen there, `Invalid` if others could reach it and may not."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -98,13 +105,16 @@ def _must_be_free(host: str, port: int, *, option: str) -> None:
             taken = problem.errno == errno.EADDRINUSE
             words = f"port {port} of {host} is in use" if taken else f"cannot listen on {host}:{port}"
             raise Unavailable(words, hint=f"end what listens there, or choose another: {option} PORT") from problem
+        if not insecure:
+            must_be_private(probe)
 
 
-def _programs(home: str, *, control: int, gateway: int, loop_files: tuple[Path, ...]) -> list[Program]:
+def _programs(home: str, servers: Mapping[str, int], *, loop_files: tuple[Path, ...], insecure: bool) -> list[Program]:
     noria = [sys.executable, "-u", "-m", "noria", "--supervised"]
+    more = ["--insecure"] if insecure else []
     found = [
-        Program(name="control", command=[*noria, "server", "--home", home, "--port", str(control)]),
-        Program(name="gateway", command=[*noria, "gateway", "--home", home, "--port", str(gateway)]),
+        Program(name=_NAMES[server], command=[*noria, server, "--home", home, "--port", str(port), *more])
+        for server, port in servers.items()
     ]
     if loop_files:
         # first: nothing is answered before it has trained, and it has the longest way to go

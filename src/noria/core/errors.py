@@ -13,7 +13,9 @@ NoriaError
 |   `-- CodeChanged    a finished step's code is not what it was
 |-- StepFailed         a user's step raised                            500
 |-- ModelFailed        a version could not score the rows              500
-|-- Unavailable        worth trying again: busy, timed out             503
+|-- Unavailable        worth trying again: busy, not reachable         503
+|   |-- TimedOut       no answer came in time                          504
+|   `-- NotStored      the disk did not take what was to be kept       507
 |-- NotInstalled       an optional extra is missing                    501
 `-- Corrupt            stored bytes are not what was stored            500
 
@@ -142,11 +144,25 @@ class ModelFailed(NoriaError):
 
 
 class Unavailable(NoriaError):
-    """Worth trying again: busy, timed out, not reachable."""
+    """Worth trying again: busy, not reachable."""
 
     code = "unavailable"
     status = 503
     retriable = True
+
+
+class TimedOut(Unavailable):
+    """No answer came in time; what was asked may still be worked on."""
+
+    code = "timed-out"
+    status = 504
+
+
+class NotStored(Unavailable):
+    """The disk did not take what was to be kept: it is full, or does not work; nothing was acknowledged."""
+
+    code = "not-stored"
+    status = 507
 
 
 class NotInstalled(NoriaError):

@@ -19,6 +19,8 @@ MOVED = 0.1
 """From how much PSI on a column is said to have moved; by custom 0.1 is some change and 0.2 much."""
 MOST_LETTERS = 255
 """How long names, sources and keys of commits may be."""
+KEY_LETTERS = 1000
+"""How long the key of a row may be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +41,9 @@ class Dataset:
             raise Invalid(f"{self.name!r} is no name for a dataset", hint="use letters, digits, '-', '_' and '.'")
         named = [name for name in (self.key, self.time, self.label) if name is not None]
         for name in (self.name, *named):
-            if not 0 < len(name) <= MOST_LETTERS:
-                raise Invalid(f"{name[:40]!r} is no name", hint=f"names have 1 to {MOST_LETTERS} letters")
+            if not 0 < len(name) <= MOST_LETTERS or "\0" in name:
+                hint = f"names have 1 to {MOST_LETTERS} letters, none of them NUL"
+                raise Invalid(f"{name[:40]!r} is no name", hint=hint)
         if len(set(named)) < len(named) or KNOWN_AT in named:
             raise Invalid(
                 f"key, time and label of {self.name!r} are not three columns of their own",

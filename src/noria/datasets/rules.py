@@ -8,12 +8,11 @@ import polars as pl
 from noria.core import digests
 from noria.core.errors import BadData, Conflict, Invalid, nearest
 from noria.datasets import columns
-from noria.datasets.model import KNOWN_AT, MOST_LETTERS, Dataset, Fragment, FragmentKind
+from noria.datasets.model import KEY_LETTERS, KNOWN_AT, MOST_LETTERS, Dataset, Fragment, FragmentKind
 
 _SHOWN = 3
 _KEY_KINDS = ("int", "text")
-_KEY_LETTERS = 1000
-_NUL = "\0"
+NUL = "\0"
 _FIRST_INT = -(2**63)
 _YEARS = (1, 9999)
 
@@ -30,9 +29,9 @@ def must_be_declared_so(known: Dataset, dataset: Dataset) -> None:
 def must_fit(**texts: str | None) -> None:
     """Raise `Invalid` for a source or a key that is empty, too long, or has the letter that databases refuse."""
     for name, text in texts.items():
-        if text is not None and (not 0 < len(text) <= MOST_LETTERS or _NUL in text):
+        if text is not None and (not 0 < len(text) <= MOST_LETTERS or NUL in text):
             raise Invalid(
-                f"{text[:_KEY_LETTERS]!r} is no {name}", hint=f"give 1 to {MOST_LETTERS} letters, none of them NUL"
+                f"{text[:KEY_LETTERS]!r} is no {name}", hint=f"give 1 to {MOST_LETTERS} letters, none of them NUL"
             )
 
 
@@ -43,6 +42,7 @@ def checked_rows(dataset: Dataset, frame: pl.DataFrame) -> pl.DataFrame:
         raise BadData("there are no rows", hint="nothing was committed; was the file's writer cut short?")
     frame = frame.with_columns(_moments(frame, dataset.time))
     _must_be_keys(frame, dataset.key)
+    must_be_texts(frame)
     return columns.plain_types(frame).sort(dataset.time, dataset.key)
 
 
@@ -62,6 +62,7 @@ def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> p
             )
     frame = frame.select(dataset.key, dataset.label, _moments(frame, KNOWN_AT))
     _must_be_keys(frame, dataset.key)
+    must_be_texts(frame)
     missing = _missing(frame[dataset.label])
     if missing:
         raise BadData(
@@ -206,11 +207,26 @@ def _must_be_keys(frame: pl.DataFrame, key: str) -> None:
     _must_be_unique(frame, key)
     if kind == "text":
         texts = frame[key].cast(pl.String)
-        bad = texts.filter((texts.str.len_chars() > _KEY_LETTERS) | texts.str.contains(_NUL, literal=True))
+        bad = texts.filter((texts.str.len_chars() > KEY_LETTERS) | texts.str.contains(NUL, literal=True))
         if bad.len():
             raise BadData(
-                f"{bad.len():,} keys are longer than {_KEY_LETTERS:,} letters, or have the letter NUL",
+                f"{bad.len():,} keys are longer than {KEY_LETTERS:,} letters, or have the letter NUL",
                 hint="use a digest of them as the key; nothing was committed",
+            )
+
+
+def must_be_texts(frame: pl.DataFrame) -> None:
+    """Raise `BadData` for the letter NUL in a text or in a column's name: not every store can hold it."""
+    for name, dtype in frame.schema.items():
+        if NUL in name:
+            raise BadData(f"the name of column {name!r} has the letter NUL", hint="rename it; nothing was committed")
+        if not isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
+            continue
+        first = frame[name].cast(pl.String).str.contains(NUL, literal=True).arg_max()
+        if first is not None and NUL in (frame[first, name] or ""):
+            raise BadData(
+                f"column {name!r} has a text with the letter NUL in row {first}: {frame[first, name][:100]!r}",
+                hint="take it out, databases refuse it; nothing was committed",
             )
 
 

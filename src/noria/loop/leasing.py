@@ -1,6 +1,7 @@
 """Which loops a worker turns: it holds a lease on each, and keeps it while it lives."""
 
 import contextlib
+import logging
 import threading
 
 from noria.core.errors import LeaseLost, Unavailable
@@ -10,6 +11,7 @@ from noria.store.holders import this_process
 from noria.store.leases import Lease
 
 _LEASE_SECONDS = 30.0
+_log = logging.getLogger("noria.loop")
 
 
 def name_of(project: str, loop: str) -> str:
@@ -73,6 +75,8 @@ class LoopLeases:
                         self._held[name] = self._renew(lease)
                 except LeaseLost:
                     self._held.pop(name, None)
+                except Exception:  # noqa: BLE001 - a full disk, a bug: whatever it is, the next beat tries again
+                    _log.exception("the lease of %s could not be renewed, and is tried again", name)
 
     def _renew(self, lease: Lease) -> Lease:
         def work(connection: Connection) -> Lease:

@@ -8,6 +8,7 @@ from noria.core.errors import NoriaError
 
 MEDIA_TYPE = "application/problem+json"
 _HOME = "https://noria.dev/errors/"
+_MOST_LETTERS = 2_000
 _encode = msgspec.json.Encoder().encode
 
 
@@ -30,6 +31,8 @@ def problem_of(error: NoriaError, *, status: int | None = None) -> Problem:
 def problem(*, code: str, status: int, detail: str, hint: str = "") -> Problem:
     """Return a problem that is no error of a room, such as a body that is too large."""
     title = HTTPStatus(status).phrase
+    detail = detail if len(detail) <= _MOST_LETTERS else f"{detail[:_MOST_LETTERS]}..."
+    detail = detail.encode("utf-8", "replace").decode()  # half of a surrogate pair is no text
     return Problem(type=_HOME + code, title=title, status=status, detail=detail, code=code, hint=hint)
 
 

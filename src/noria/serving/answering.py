@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from noria.core.clock import Stopwatch
 from noria.core.context import Context
-from noria.core.errors import ModelFailed, Unavailable
+from noria.core.errors import ModelFailed, NotStored
 from noria.core.ids import Ids
 from noria.datasets.model import Dataset
 from noria.registry.loading import Loader
@@ -47,13 +47,14 @@ class Answerer:
         self._versions: dict[tuple[str, str, int], ModelVersion] = {}
 
     def answer(self, question: Question) -> list[Answer]:
-        """Answer every row, then let the shadows see them; neither a shadow nor the log makes it fail.
+        """Answer every row, then let the shadows see them; no shadow makes it fail.
 
         A version on trial that fails is answered for by the one it is tried against; both are in the log.
 
         Raises:
             Unavailable: the endpoint has no version to answer with.
             ModelFailed: the version failed, and there is none to stand in for it.
+            NotStored: the log could not be written; what is in no log was not answered.
 
         """
         records: list[Prediction] = []
@@ -62,9 +63,11 @@ class Answerer:
             for version in question.route.shadows:
                 scored = self._scored(question, version, question.rows)
                 records += self._records(question, question.asked, scored, is_shadow=True)
-        finally:
-            with contextlib.suppress(Unavailable):
+        except BaseException:
+            with contextlib.suppress(NotStored):
                 self._log.predicted(question.context.project, question.endpoint.name, records)
+            raise
+        self._log.predicted(question.context.project, question.endpoint.name, records)
         place = {one.request: number for number, one in enumerate(question.asked)}
         answers.sort(key=lambda record: place[record.request])
         return [

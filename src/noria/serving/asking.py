@@ -1,5 +1,6 @@
 """Rows that an endpoint is asked about: what each is known by, and how much of it is missing."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from noria.core.errors import NotFound
-from noria.datasets.model import Dataset
-from noria.serving.model import NO_ROW, Prediction
+from noria.core.errors import BadData, NotFound
+from noria.datasets.model import KEY_LETTERS, Dataset
+from noria.serving.model import NO_ROW, Feedback, Prediction
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,6 +94,24 @@ def missing_in(rows: "pl.DataFrame", inputs: Iterable[str]) -> list[int]:
         return [lacking] * rows.height
     counts = rows.select(pl.sum_horizontal(*gaps).cast(pl.Int64).alias("missing"))["missing"]
     return [lacking + count for count in counts.to_list()]
+
+
+def must_be_storable(told: Feedback) -> None:
+    """Raise `BadData` for feedback that the log or a store cannot hold: NUL, half a surrogate pair, no number."""
+    if isinstance(told.label, float) and not math.isfinite(told.label):
+        raise BadData(f"the label {told.label} is no number", hint="tell it when it is known")
+    for what, text in (("label", told.label), ("key", told.key), ("prediction", told.prediction)):
+        if not isinstance(text, str):
+            continue
+        if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
+            raise BadData(
+                f"the {what} {text[:100]!r} has a letter that not every store can hold",
+                hint="take it out: neither NUL nor half of a surrogate pair is text",
+            )
+        if what == "key" and len(text) > KEY_LETTERS:
+            raise BadData(
+                f"the key {text[:50]!r}... is longer than {KEY_LETTERS:,} letters", hint="use a digest of it as the key"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,14 @@ class Disk(Protocol):
         """Append all the bytes; they survive kill -9."""
         ...
 
+    def cut(self, file: int, size: int) -> None:
+        """Take away what stands after so many bytes: what a refused write has left there."""
+        ...
+
+    def is_there(self, file: int) -> bool:
+        """Say whether the file still has a name: who writes to one that was removed writes for nobody."""
+        ...
+
     def sync(self, file: int) -> None:
         """Let what was written survive loss of power."""
         ...
@@ -51,8 +59,12 @@ class MachineDisk:
         """Make a file, locked while it is open: `is_in_use` tells it to other processes."""
         path.parent.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o644)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        sync(path.parent)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            sync(path.parent)
+        except OSError:
+            os.close(file)
+            raise
         return file
 
     def write(self, file: int, payload: bytes) -> None:
@@ -60,6 +72,14 @@ class MachineDisk:
         left = memoryview(payload)
         while left:
             left = left[os.write(file, left) :]
+
+    def cut(self, file: int, size: int) -> None:
+        """Truncate the file."""
+        os.ftruncate(file, size)
+
+    def is_there(self, file: int) -> bool:
+        """Ask how many names it has."""
+        return os.fstat(file).st_nlink > 0
 
     def sync(self, file: int) -> None:
         """Sync the file."""

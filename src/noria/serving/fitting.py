@@ -90,7 +90,19 @@ def aside_feedback(told: Feedback, reason: str, *, at: datetime) -> Aside:
 
 def _aside(kind: AsideKind, key: str | None, record: Prediction | Feedback, reason: str, at: datetime) -> Aside:
     line = _encode(record).decode()
-    return Aside(kind=kind, key=key, prediction=record.prediction, record=line, reason=reason, at=at)
+    return Aside(
+        kind=kind,
+        key=_storable(key),
+        prediction=_storable(record.prediction),
+        record=line,
+        reason=_storable(reason) or "",
+        at=at,
+    )
+
+
+def _storable(text: str | None) -> str | None:
+    """Return a text without the letter NUL, which databases refuse; the record itself spells it as JSON does."""
+    return None if text is None else text.replace("\0", "\\0")
 
 
 def _column(name: str, values: list[Any], kind: pl.DataType | None) -> pl.Series:

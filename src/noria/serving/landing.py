@@ -1,7 +1,7 @@
 """Puts what an endpoint has met into its dataset, exactly once: rows as they were asked about, labels from feedback."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -27,6 +27,7 @@ from noria.serving.compacting import Compactor, Tidied
 from noria.serving.disk import locked
 from noria.serving.erasing import LogErased, LogEraser
 from noria.serving.history import History, answers_in
+from noria.serving.isolating import is_of_records, landed_apart
 from noria.serving.log import KINDS, Log, ends, records
 from noria.serving.model import Aside, AsideKind, Endpoint, Feedback, Landed, Landing, Prediction
 from noria.store.database import Connection, Database
@@ -58,6 +59,16 @@ class _Part:
     landed: int = 0
     waiting: tuple[Feedback, ...] = ()
     asides: tuple[Aside, ...] = ()
+
+    @classmethod
+    def of(cls, parts: Iterable["_Part"]) -> "_Part":
+        """Return several as one."""
+        found = list(parts)
+        return cls(
+            landed=sum(part.landed for part in found),
+            waiting=tuple(one for part in found for one in part.waiting),
+            asides=tuple(one for part in found for one in part.asides),
+        )
 
 
 class Landings:
@@ -223,9 +234,14 @@ class Landings:
     def _is_due(self, delivery: _Delivery) -> bool:
         """Say whether a row has come that feedback waits for, or feedback has waited too long."""
         waiting = [msgspec.convert(one, Feedback) for one in delivery.landing.waiting]
-        return any(self._is_over(delivery, one) for one in waiting) or bool(
-            self._known(delivery, [one.key for one in waiting if one.key is not None])
-        )
+        try:
+            return any(self._is_over(delivery, one) for one in waiting) or bool(
+                self._known(delivery, [one.key for one in waiting if one.key is not None])
+            )
+        except Exception as problem:
+            if is_of_records(problem):
+                return True  # one of them is put aside when they are landed
+            raise
 
     def _is_over(self, delivery: _Delivery, told: Feedback) -> bool:
         return delivery.at - told.at > self._patience
@@ -236,10 +252,21 @@ class Landings:
     # --- rows
 
     def _land_rows(self, delivery: _Delivery) -> _Part:
-        dataset = delivery.dataset
         asked = {one.row_key: one for one in self._read(delivery, PREDICTIONS, Prediction) if not one.is_shadow}
-        if not asked:
-            return _Part()
+        all_of_them = list(asked.values())
+
+        def land(some: Sequence[Prediction]) -> _Part:
+            what = "rows" if len(some) == len(all_of_them) else f"rows/{digests.of_json([one.row_key for one in some])}"
+            return self._land_rows_of(delivery, {one.row_key: one for one in some}, what)
+
+        def aside(one: Prediction, why: str) -> _Part:
+            return _Part(asides=(fitting.aside_row(one, why, at=delivery.at),))
+
+        return _Part.of(landed_apart(all_of_them, land, put_aside=aside))
+
+    def _land_rows_of(self, delivery: _Delivery, asked: Mapping[str, Prediction], what: str) -> _Part:
+        """Land some rows in one commit, but for those that do not fit."""
+        dataset = delivery.dataset
         found = fitting.rows_of(asked, dataset, delivery.schema, at=delivery.at)
         known = self._known(delivery, spelled(found.frame[dataset.key]))
         fresh = found.frame.filter(~spelled(found.frame[dataset.key]).is_in(list(known)))
@@ -248,13 +275,13 @@ class Landings:
         )
         fresh = fresh.filter(~spelled(fresh[dataset.key]).is_in(list(misfits)))
         asides = [fitting.aside_row(found.records[key], why, at=delivery.at) for key, why in misfits.items()]
-        return _Part(landed=self._commit(delivery, fresh), asides=(*found.asides, *asides))
+        return _Part(landed=self._commit(delivery, fresh, what), asides=(*found.asides, *asides))
 
-    def _commit(self, delivery: _Delivery, rows: pl.DataFrame) -> int:
+    def _commit(self, delivery: _Delivery, rows: pl.DataFrame, what: str) -> int:
         if not rows.height:
             return 0
         source = f"endpoint/{delivery.endpoint.name}"
-        made = self._datasets.commit(delivery.context, delivery.dataset, rows, source=source, key=delivery.key("rows"))
+        made = self._datasets.commit(delivery.context, delivery.dataset, rows, source=source, key=delivery.key(what))
         return made.rows
 
     # --- labels
@@ -265,6 +292,15 @@ class Landings:
         told += list(self._read(delivery, FEEDBACK, Feedback))
         if delivery.dataset.label is None:
             return _Part(asides=tuple(self._aside(delivery, one, "its dataset has no label") for one in told))
+        parts = landed_apart(
+            told,
+            lambda some: self._land_labels_of(delivery, some),
+            put_aside=lambda one, why: _Part(asides=(self._aside(delivery, one, why),)),
+        )
+        return _Part.of(parts)
+
+    def _land_labels_of(self, delivery: _Delivery, told: Sequence[Feedback]) -> _Part:
+        """Land some feedback, but for what waits, and what does not fit."""
         rows = self._rows_of_predictions(delivery, told)
         named = [(rows.get(one.prediction or "", one.key), one) for one in sorted(told, key=lambda one: one.at)]
         known = self._known(delivery, [key for key, _ in named if key is not None])

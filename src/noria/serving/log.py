@@ -1,7 +1,9 @@
 """The log of an endpoint: every answer that was given, and what turned out to be so, one line of JSON each."""
 
+import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
@@ -9,14 +11,17 @@ from urllib.parse import quote
 import msgspec
 
 from noria.core.clock import Clock
+from noria.core.errors import NotStored
 from noria.core.ids import Ids
 from noria.serving.compacted import FEEDBACK, PREDICTIONS, files_of
-from noria.serving.disk import Disk, MachineDisk
+from noria.serving.disk import TEMPORARY, Disk, MachineDisk
 from noria.serving.model import Feedback, Prediction
 from noria.serving.segments import SUFFIX, SegmentWriter, lines_after, whole_end
 
 KINDS: Mapping[str, type[Prediction] | type[Feedback]] = {PREDICTIONS: Prediction, FEEDBACK: Feedback}
 _MARKS = ".erasures"
+_PROBED_AFTER = timedelta(seconds=10)
+_PROBE_BYTES = 64 * 2**10
 _encode_lines = msgspec.json.Encoder().encode_lines
 
 Record = TypeVar("Record", bound=Prediction | Feedback)
@@ -38,14 +43,37 @@ class Log:
         self._writer = ids.new("w").removeprefix("w_")
         self._lock = threading.Lock()
         self._writers: dict[tuple[str, str, str], SegmentWriter] = {}
+        self._refusal: tuple[datetime, str] | None = None
 
     def predicted(self, project: str, endpoint: str, predictions: Sequence[Prediction]) -> None:
-        """Write answers before they are given; raises `Unavailable` when the disk refuses."""
-        self._segments(project, endpoint, PREDICTIONS).append(_encode_lines(predictions))
+        """Write answers before they are given; raises `NotStored` when the disk refuses."""
+        self._keep(self._segments(project, endpoint, PREDICTIONS).append, predictions)
 
     def told(self, project: str, endpoint: str, feedback: Sequence[Feedback]) -> None:
-        """Write and sync feedback before it is acknowledged; raises `Unavailable` when the disk refuses."""
-        self._segments(project, endpoint, FEEDBACK).append_synced(_encode_lines(feedback))
+        """Write and sync feedback before it is acknowledged; raises `NotStored` when the disk refuses."""
+        self._keep(self._segments(project, endpoint, FEEDBACK).append_synced, feedback)
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why the last records could not be written; None when they could."""
+        return None if self._refusal is None else self._refusal[1]
+
+    def try_again(self) -> None:
+        """See whether the disk works again, a while after it refused records; nobody may be sending any meanwhile."""
+        refusal = self._refusal
+        if refusal is None or self._clock.now() - refusal[0] < _PROBED_AFTER:
+            return
+        try:
+            probe(self._folder, self.disk)
+        except OSError as problem:
+            self._refusal = (self._clock.now(), f"the log could not be written: {problem}")
+        else:
+            self._refusal = None
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder in which every endpoint's log is."""
+        return self._folder
 
     def close(self) -> None:
         """Sync and end all segments; calling it twice is fine."""
@@ -57,6 +85,15 @@ class Log:
         """Return where an endpoint's segments are."""
         return self._folder / quote(project, safe="").replace(".", "%2E") / endpoint
 
+    def _keep(self, write: Callable[[bytes], None], records: Sequence[Prediction] | Sequence[Feedback]) -> None:
+        try:
+            write(_encode_lines(records))
+        except NotStored as problem:
+            self._refusal = (self._clock.now(), problem.sentence)
+            raise
+        if self._refusal is not None:
+            self._refusal = None
+
     def _segments(self, project: str, endpoint: str, kind: str) -> SegmentWriter:
         known = self._writers.get((project, endpoint, kind))
         if known is not None:
@@ -65,6 +102,16 @@ class Log:
             folder = self.folder_of(project, endpoint)
             made = SegmentWriter(folder, f"{kind}-{self._writer}", clock=self._clock, disk=self.disk)
             return self._writers.setdefault((project, endpoint, kind), made)
+
+
+def probe(folder: Path, disk: Disk) -> None:
+    """Write a file of some size into a folder and take it away; raises `OSError` when that cannot be done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f".probe-{os.getpid()}"
+    try:
+        disk.put(path, bytes(_PROBE_BYTES))
+    finally:
+        disk.remove([path, path.with_name(path.name + TEMPORARY)])
 
 
 def ends(folder: Path, kind: str) -> Positions:

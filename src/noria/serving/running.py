@@ -19,9 +19,20 @@ class Scorer(Protocol):
     def submit(self, rows: Sequence[Row]) -> "Future[Scores]":
         """Score rows now or soon. A column that a row lacks, and null, are missing values.
 
-        The future raises `ModelFailed` when the model could not score these rows, and `Unavailable` when what runs it
-        died with them twice.
+        The future raises `ModelFailed` when the model could not score these rows, `BadData` when a value cannot be
+        handed to it, `TimedOut` when it took too long, and `Unavailable` when what runs it died with them twice or
+        cannot be started. It always ends, whatever went wrong.
         """
+        ...
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why it cannot answer just now, in words; None while it can, as far as is known."""
+        ...
+
+    @property
+    def deaths(self) -> int:
+        """Return how often what runs it died, hung, or failed in a way that was not foreseen."""
         ...
 
     def close(self) -> None:

@@ -8,18 +8,21 @@ reader waits for a line's end that never comes.
 import contextlib
 import os
 import threading
+from collections import deque
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from noria.core.clock import Clock
-from noria.core.errors import Unavailable
+from noria.core.errors import NotStored
 from noria.serving.disk import Disk
 
 SUFFIX = ".jsonl"
 _MOST_BYTES = 64 * 2**20
 _LONGEST = timedelta(hours=1)
 _CHUNK_BYTES = 8 * 2**20
+_MOST_LOSSES = 1_000
+"""More than there are threads that could wait for a sync at once."""
 
 
 class SegmentWriter:
@@ -44,13 +47,13 @@ class SegmentWriter:
         self._written = 0
         self._synced = 0
         # Appends whose sync failed, and why. It is not tried again: the kernel forgets what it could not write.
-        self._lost: list[tuple[range, OSError]] = []
+        self._lost: deque[tuple[range, OSError]] = deque(maxlen=_MOST_LOSSES)
 
     def append(self, lines: bytes) -> None:
         """Write whole lines; when it returns they survive kill -9.
 
         Raises:
-            Unavailable: the disk refused them; the next lines begin another segment.
+            NotStored: the disk refused them; nothing of them stays.
 
         """
         with self._lock:
@@ -60,7 +63,8 @@ class SegmentWriter:
         """Write whole lines; when it returns they survive loss of power. Many who call at once share one sync.
 
         Raises:
-            Unavailable: the disk refused to write or to sync them; the next lines begin another segment.
+            NotStored: the disk refused to write or to sync them; after a sync that failed the next lines begin another
+                segment.
 
         """
         with self._lock:
@@ -83,20 +87,33 @@ class SegmentWriter:
             self._disk.write(self._current(), lines)
         except OSError as problem:
             with contextlib.suppress(OSError):
-                self._end()
+                self._take_back()
             raise self._refused(problem) from problem
         self._size += len(lines)
         self._written += 1
 
+    def _take_back(self) -> None:
+        """Take away what a refused write has left: nothing of what was refused may be read, nor stand before a line."""
+        file = self._file
+        if file is None:
+            return
+        try:
+            self._disk.cut(file, self._size)
+        except OSError:
+            self._end()
+            raise
+
     def _current(self) -> int:
-        """Return the open segment, a new one when the old one is large or old enough."""
+        """Return the open segment, a new one when the old one is large or old enough, or was removed by somebody."""
         now = self._clock.now()
         if self._file is not None and self._opened_at is not None:
-            if self._size < self._most_bytes and abs(now - self._opened_at) < self._longest:
+            is_young = self._size < self._most_bytes and abs(now - self._opened_at) < self._longest
+            if is_young and self._disk.is_there(self._file):
                 return self._file
             self._end()
-        self._file = self._disk.create(self._folder / f"{self._name}-{self._number:06d}{SUFFIX}")
-        self._opened_at, self._size, self._number = now, 0, self._number + 1
+        number, self._number = self._number, self._number + 1  # a name that was begun in vain is never tried again
+        self._file = self._disk.create(self._folder / f"{self._name}-{number:06d}{SUFFIX}")
+        self._opened_at, self._size = now, 0
         return self._file
 
     def _sync(self) -> None:
@@ -129,8 +146,8 @@ class SegmentWriter:
     def _lose(self, problem: OSError) -> None:
         self._lost.append((range(self._synced + 1, self._written + 1), problem))
 
-    def _refused(self, problem: OSError) -> Unavailable:
-        return Unavailable(f"the log could not be written: {problem}", hint=f"is there room left for {self._folder}?")
+    def _refused(self, problem: OSError) -> NotStored:
+        return NotStored(f"the log could not be written: {problem}", hint=f"is there room left for {self._folder}?")
 
 
 def lines_after(path: Path, position: int) -> Iterator[tuple[int, bytes]]:

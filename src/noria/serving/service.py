@@ -12,6 +12,7 @@ from noria.core.context import Context
 from noria.core.errors import Conflict, Invalid, NotFound, Stale
 from noria.core.ids import Ids
 from noria.datasets.model import KNOWN_AT
+from noria.datasets.rules import must_be_texts
 from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
@@ -187,11 +188,14 @@ class Endpoints:
             NotFound: there is no such endpoint, or the rows have no such column.
             Unavailable: nobody answers there yet.
             ModelFailed: the version failed, and no other one has a share of the traffic.
+            BadData: a text with the letter NUL, which not every store can hold.
+            NotStored: the log could not be written; what is in no log was not answered.
 
         """
         endpoint, route = self.get(context, name), self.route(context, name)
         dataset = self._datasets.dataset(context, endpoint.dataset)
         now = self._clock.now()
+        must_be_texts(rows)
         rows = asking.timed(rows, dataset, now)
         requests = [self._ids.new("q").removeprefix("q_") for _ in range(rows.height)]
         question = Question(
@@ -210,11 +214,14 @@ class Endpoints:
 
         Raises:
             NotFound: there is no such endpoint, or a prediction that it never gave.
+            BadData: a key or a label that no store can hold.
+            NotStored: the log could not be written; nothing was taken.
 
         """
         self._access.require(context, Permission.DATA_WRITE)
         endpoint = self.get(context, name)
         for told in feedback:
+            asking.must_be_storable(told)
             if told.prediction is not None:
                 rules.endpoint_of(told.prediction, {name: endpoint})
         self._log.told(context.project, name, feedback)

@@ -5,6 +5,7 @@ finds out, too, whether a connection that was kept is still there.
 """
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -12,16 +13,18 @@ from datetime import UTC, datetime
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 
 from noria.core.clock import Clock
-from noria.core.errors import NotInstalled, Unavailable
+from noria.core.errors import Invalid, NotInstalled, NotStored, Unavailable
 from noria.store.database import Answer, Durability
 from noria.store.leases import FencedInsert, Lease
 from noria.store.waking import Ear, Ears, said
 
+_log = logging.getLogger("noria.store")
 _CHANNEL = "noria"
 _TIME = "noria_time"
+_DISK_FULL = "53100"
 _CONNECT_SECONDS = 5.0
 _RECONNECT_SECONDS = 1.0
 _NOTIFIES_SECONDS = 60.0
@@ -95,8 +98,12 @@ class PostgresDatabase:
     def _hear(self) -> None:
         """Hear other processes, by a connection that is made anew when it breaks."""
         while not self._closing.is_set():
-            with contextlib.suppress(InterfaceError, OperationalError, self._engine.dialect.loaded_dbapi.Error):
+            try:
                 self._hear_until_broken()
+            except (InterfaceError, OperationalError, self._engine.dialect.loaded_dbapi.Error):
+                pass
+            except Exception:  # noqa: BLE001 - whoever waits is to hear again, whatever was raised
+                _log.exception("what other processes say is not heard for a moment")
             self._closing.wait(_RECONNECT_SECONDS)
 
     def _hear_until_broken(self) -> None:
@@ -135,6 +142,8 @@ class PostgresDatabase:
                 connection.close()  # the pool rolls back what was not committed
         except (OperationalError, InterfaceError) as problem:
             raise _unavailable(problem) from problem
+        except DataError as problem:
+            raise Invalid(f"the metadata database does not hold such a value: {_first_line(problem)}") from problem
 
     def _begun(self, begin: str, *, is_second_try: bool = False) -> Connection:
         """Return a connection whose transaction has begun; a kept one that the server has let go of is left aside."""
@@ -168,11 +177,17 @@ class PostgresDatabase:
 
 
 def _unavailable(problem: Exception) -> Unavailable:
-    first_line = str(problem).splitlines()[0]
+    if getattr(getattr(problem, "orig", None), "sqlstate", None) == _DISK_FULL:
+        words = f"the metadata database cannot be written: {_first_line(problem)}"
+        return NotStored(words, hint="make room on its server's disk")
     return Unavailable(
-        f"the metadata database did not answer: {first_line}",
+        f"the metadata database did not answer: {_first_line(problem)}",
         hint="check the address, and that the server runs and accepts connections",
     )
+
+
+def _first_line(problem: Exception) -> str:
+    return str(problem).splitlines()[0]
 
 
 def _say(connection: Connection, words: str) -> Any:  # noqa: ANN401 - a driver's cursor

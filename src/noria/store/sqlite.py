@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from noria.core.clock import Clock, MachineStopwatch, RealClock
-from noria.core.errors import Invalid, ReadOnly, Unavailable
+from noria.core.errors import Invalid, NotStored, ReadOnly, Unavailable
 from noria.store.database import Answer, Durability
 from noria.store.leases import FencedInsert, Lease
 from noria.store.sqlite_files import connector
@@ -252,8 +252,8 @@ def _translated(problem: BaseException) -> BaseException:
             f"the metadata database stayed locked for {_BUSY_SECONDS:.0f} seconds",
             hint="another process holds a long transaction; end it, or use PostgreSQL",
         )
-    if isinstance(cause, sqlite3.OperationalError) and "disk" in str(cause):
-        return Unavailable(f"the metadata database cannot be written: {cause}", hint="make room on its disk")
+    if isinstance(cause, sqlite3.OperationalError) and ("disk" in str(cause) or "readonly" in str(cause)):
+        return NotStored(f"the metadata database cannot be written: {cause}", hint="make room on its disk")
     return problem
 
 
@@ -300,7 +300,7 @@ class _WalSyncer:
                 return
             try:
                 self._sync()
-            except OSError:
+            except Exception:  # noqa: BLE001 - what is written later must be synced as well
                 _log.exception("the write-ahead log could not be synced, and is tried again with the next commit")
 
     def _sync(self) -> None:

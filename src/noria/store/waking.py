@@ -5,6 +5,7 @@ looks first, waits with a limit, and looks again. It is sent after the commit th
 """
 
 import contextlib
+import logging
 import socket
 import threading
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from sqlalchemy import Connection
 from noria.store.holders import is_dead, this_process
 
 _MOST_BYTES = 1024
+_PAUSE_SECONDS = 1.0
+_log = logging.getLogger("noria.store")
 _HOST = "127.0.0.1"
 
 
@@ -104,6 +107,7 @@ class LoopbackWakes:
         self._ears = Ears()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
+        self._pause = threading.Event()
         self._thread: threading.Thread | None = None
         self._mine: Path | None = None
 
@@ -160,8 +164,13 @@ class LoopbackWakes:
         return mine
 
     def _hear(self, heard: socket.socket) -> None:
-        while topic := heard.recv(_MOST_BYTES):
-            self._ears.hear(topic.decode(errors="replace"))
+        """Hear until it is closed: neither an empty datagram of a stranger nor what is raised here ends it."""
+        while self._thread is threading.current_thread():
+            try:
+                self._ears.hear(heard.recv(_MOST_BYTES).decode(errors="replace"))
+            except Exception:  # noqa: BLE001 - whatever it is, this process must hear again
+                _log.exception("what other processes say is not heard for a moment")
+                self._pause.wait(_PAUSE_SECONDS)
 
     @staticmethod
     def _tell(sender: socket.socket, place: Path, topic: str) -> None:

@@ -11,10 +11,10 @@ from starlette.exceptions import HTTPException
 from noria.boot import Platform
 from noria.core.errors import NoriaError
 from noria.server.control.events import events
-from noria.server.control.guard import Guard
 from noria.server.control.pages import pages
 from noria.server.control.routes import data, ledger, loops, models, removals, rollouts
 from noria.server.control.routes.asking import ERRORS
+from noria.server.guard import Guard
 from noria.server.problems import MEDIA_TYPE, Problem, body_of, problem, problem_of
 from noria.version import __version__
 
@@ -26,8 +26,8 @@ _TAKES = "/openapi.json says what this route takes"
 _NO_JSON = problem(code="not-json", status=400, detail="the body is no JSON", hint=_TAKES)
 
 
-def make_app(platform: Platform, *, hosts: Collection[str] | None = None) -> FastAPI:
-    """Return the control app; `hosts` are the only names it answers to, if given."""
+def make_app(platform: Platform, *, hosts: Collection[str] = ()) -> FastAPI:
+    """Return the control app; it answers to `hosts`, and to the names of loopback."""
     app = FastAPI(
         title="Noria",
         summary="Continuous training: loops, cycles, models, datasets, facts.",

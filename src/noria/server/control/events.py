@@ -4,8 +4,8 @@ Source: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/htt
 """
 
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Any
+from datetime import UTC, datetime
+from typing import Annotated, Any, cast
 from urllib.parse import unquote
 
 import msgspec
@@ -17,6 +17,8 @@ from noria.loop.model import Event
 from noria.server.control.acting import Acting, Home
 from noria.server.control.shapes.loops import Heard
 
+_MOST_LEVELS = 64
+_FLATTER = f"send at most {_MOST_LEVELS} levels"
 _STRUCTURED = "application/cloudevents+json"
 _Named = Annotated[str, msgspec.Meta(min_length=1, max_length=255, pattern="^[^\u0000]*$")]
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -39,6 +41,10 @@ class CloudEvent(msgspec.Struct, frozen=True, kw_only=True):
         if self.specversion != "1.0":
             raise Invalid(f"this is CloudEvents {self.specversion!r}", hint="send specversion 1.0")
         data = self.data if self.data_base64 is None else {"data_base64": self.data_base64}
+        if _is_deeper(data, _MOST_LEVELS):
+            raise Invalid(f"the data of the event is nested more than {_MOST_LEVELS} levels deep", hint=_FLATTER)
+        if self.time is not None:
+            _must_have_utc(self.time)
         return Event(id=self.id, source=self.source, type=self.type, subject=self.subject, time=self.time, data=data)
 
 
@@ -91,6 +97,8 @@ def read(headers: Mapping[str, str], body: bytes) -> Event:
             told = {name[3:]: unquote(value) for name, value in headers.items() if name.startswith("ce-")}
             told.pop("data", None)
             return msgspec.convert({**told, "data": _data(kind, body)}, CloudEvent, strict=False).as_event()
+    except RecursionError as problem:
+        raise Invalid("the event is nested too deeply", hint=_FLATTER) from problem
     except msgspec.MsgspecError as problem:
         raise Invalid(
             f"this is no CloudEvent: {problem}", hint="it needs specversion, id, source and type"
@@ -99,6 +107,25 @@ def read(headers: Mapping[str, str], body: bytes) -> Event:
         f"{kind or 'no content type'} tells of no event",
         hint=f"send Content-Type: {_STRUCTURED}, or the headers ce-specversion, ce-id, ce-source and ce-type",
     )
+
+
+def _must_have_utc(moment: datetime) -> None:
+    """Raise `Invalid` for a moment whose UTC has no date, such as 0001-01-01T00:00:00+01:00."""
+    try:
+        moment.astimezone(UTC)
+    except OverflowError as problem:
+        raise Invalid(f"the time {moment.isoformat()} has no date in UTC", hint="years go from 1 to 9999") from problem
+
+
+def _is_deeper(value: Any, levels: int) -> bool:  # noqa: ANN401 - any plain value
+    """Say whether a plain value has lists or objects inside each other, more than so many."""
+    within = [value]
+    for _ in range(levels):
+        inner = (list(one.values()) if isinstance(one, dict) else one for one in within if isinstance(one, dict | list))
+        within = [each for parts in cast("Any", inner) for each in parts]
+        if not within:
+            return False
+    return any(isinstance(one, dict | list) for one in within)
 
 
 def _data(kind: str, body: bytes) -> Any:  # noqa: ANN401 - whatever plain value the sender gave

@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from noria.boot import Platform
 from noria.core.clock import Stopwatch
-from noria.core.errors import BadData, NoriaError, Unavailable
+from noria.core.errors import BadData, NoriaError, NotStored, TimedOut
 from noria.server.gateway.bodies import Row
 from noria.server.gateway.metrics import Metrics
 from noria.server.gateway.table import Live
@@ -17,11 +18,20 @@ from noria.serving.model import Prediction
 from noria.serving.running import Scores
 
 _MOST_SHADOWS = 256
+_SAID_EVERY_SECONDS = 5.0
 _log = logging.getLogger("noria.gateway")
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One answer a row, and whether they stand in the log."""
+
+    answers: list[Prediction]
+    is_logged: bool
+
+
 class Answers:
-    """Answers rows; a version on trial that fails is stood in for, and neither a shadow nor the log stops an answer."""
+    """Answers rows; a version on trial that fails is stood in for, and no shadow stops an answer."""
 
     def __init__(self, platform: Platform, metrics: Metrics, *, project: str, stopwatch: Stopwatch) -> None:
         self._log = platform.log
@@ -29,10 +39,16 @@ class Answers:
         self._metrics = metrics
         self._project = project
         self._stopwatch = stopwatch
+        self._patience = platform.settings.answer_seconds
+        self._answers_unlogged = platform.settings.answer_unlogged
+        self._said_at: float | None = None
         self._shadows: set[Future[Scores]] = set()
 
-    async def answer(self, live: Live, rows: Sequence[Row], asked: Sequence[Asked]) -> list[Prediction]:
-        """Return one answer a row in their order, each logged with the failures that came before it."""
+    async def answer(self, live: Live, rows: Sequence[Row], asked: Sequence[Asked]) -> "Answered":
+        """Return one answer a row in their order, each logged with the failures that came before it.
+
+        Raises `NotStored` when the log cannot be written, unless the settings want answers all the same.
+        """
         turns: dict[int, list[int]] = {}
         for place, one in enumerate(asked):
             turns.setdefault(rules.version_for(live.route, one.key), []).append(place)
@@ -44,9 +60,13 @@ class Answers:
                 made = await self._answered(live, chosen, mine, [asked[place] for place in places], records)
                 for place, answer in zip(places, made, strict=True):
                     answers[place] = answer
-        finally:
-            self._logged(live, records)
-        return [answer for answer in answers if answer is not None]
+        except BaseException:
+            self._try_to_log(live, records)
+            raise
+        refusal = self._try_to_log(live, records)
+        if refusal is not None and not self._answers_unlogged:
+            raise refusal
+        return Answered([answer for answer in answers if answer is not None], is_logged=refusal is None)
 
     async def _answered(
         self,
@@ -77,9 +97,20 @@ class Answers:
         loaded = live.versions[version]
         missing = loaded.reader.missing(rows)
         scoring = loaded.scorer.submit(rows)
-        scores = scoring.result() if scoring.done() else await asyncio.wrap_future(scoring)
+        scores = scoring.result() if scoring.done() else await self._waited(live, version, scoring)
         latency = 1000 * (self._stopwatch.wall() - begun)
         return Scored(version=version, scores=scores, missing=missing, latency_ms=latency)
+
+    async def _waited(self, live: Live, version: int, scoring: Future[Scores]) -> Scores:
+        """Wait for scores, but not for ever: whatever runs the version may hang."""
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(scoring), self._patience)
+        except TimeoutError:
+            self._metrics.count("noria_timeouts_total", endpoint=live.endpoint.name, version=version)
+            raise TimedOut(
+                f"{live.endpoint.model}@{version} did not answer within {self._patience:g} seconds",
+                hint="ask again, with fewer rows at once; answer_seconds says how long is waited",
+            ) from None
 
     def _failure(self, version: int, raised: BaseException, count: int, begun: float) -> Scored:
         words = raised.sentence if isinstance(raised, NoriaError) else f"{type(raised).__name__}: {raised}"
@@ -98,15 +129,24 @@ class Answers:
         self._metrics.count(kind, len(asked), endpoint=live.endpoint.name, version=scored.version, role=role)
         return asking.predictions(asked, scored, ids=ids, is_shadow=is_shadow)
 
-    def _logged(self, live: Live, records: Sequence[Prediction]) -> None:
-        """Write records so that they survive kill -9; a disk that refuses is counted and said, and stops no answer."""
+    def _try_to_log(self, live: Live, records: Sequence[Prediction]) -> NotStored | None:
+        """Write records so that they survive kill -9; a disk that refuses is counted and said, and returned."""
         if not records:
-            return
+            return None
         try:
             self._log.predicted(self._project, live.endpoint.name, records)
-        except Unavailable as problem:
+        except NotStored as problem:
             self._metrics.count("noria_log_errors_total", endpoint=live.endpoint.name)
-            _log.error("%d records of endpoint %s are lost: %s", len(records), live.endpoint.name, problem.sentence)
+            self._say(live.endpoint.name, len(records), problem)
+            return problem
+        return None
+
+    def _say(self, endpoint: str, count: int, problem: NotStored) -> None:
+        """Say it once in a while: on a disk that is full nobody wants a line for each request."""
+        now = self._stopwatch.wall()
+        if self._said_at is None or now - self._said_at >= _SAID_EVERY_SECONDS:
+            self._said_at = now
+            _log.error("%d records of endpoint %s were not logged: %s", count, endpoint, problem.sentence)
 
     def ask_shadows(self, live: Live, rows: Sequence[Row], asked: Sequence[Asked]) -> None:
         """Let shadows see what was answered. When they fall behind, they miss requests, and nobody waits for them."""
@@ -115,9 +155,9 @@ class Answers:
             try:
                 missing = live.versions[version].reader.missing(rows)
                 scoring = live.versions[version].scorer.submit(rows) if len(self._shadows) < _MOST_SHADOWS else None
-            except NoriaError as raised:
+            except Exception as raised:  # noqa: BLE001 - the answer is given, and a shadow's failure is a record
                 failed = self._failure(version, raised, len(rows), begun)
-                self._logged(live, self._records(live, asked, failed, is_shadow=True))
+                self._try_to_log(live, self._records(live, asked, failed, is_shadow=True))
                 continue
             if scoring is not None:
                 self._shadows.add(scoring)
@@ -134,6 +174,6 @@ class Answers:
                 scored = Scored(version=version, scores=scoring.result(), missing=missing, latency_ms=latency)
             else:
                 scored = self._failure(version, raised, len(asked), begun)
-            self._logged(live, self._records(live, asked, scored, is_shadow=True))
+            self._try_to_log(live, self._records(live, asked, scored, is_shadow=True))
 
         return done

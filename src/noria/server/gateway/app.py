@@ -7,20 +7,22 @@ from typing import Any
 
 from noria.boot import Platform
 from noria.core.clock import Stopwatch
-from noria.core.errors import NoriaError, NotFound, Unavailable
+from noria.core.errors import NoriaError, NotFound, TimedOut, Unavailable
 from noria.server.gateway import bodies
-from noria.server.gateway.answers import Answers
+from noria.server.gateway.answers import Answered, Answers
 from noria.server.gateway.metrics import Metrics
 from noria.server.gateway.table import Live, Table
-from noria.server.problems import MEDIA_TYPE, body_of, problem, problem_of
+from noria.server.problems import MEDIA_TYPE, Problem, body_of, problem, problem_of
 from noria.serving import rules
-from noria.serving.model import Feedback, Prediction
+from noria.serving.model import Feedback
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON, _TEXT = b"application/json", b"text/plain; version=0.0.4; charset=utf-8"
+_PATHS = frozenset({"/feedback", "/healthz", "/metrics"})
+_MOST_DIGITS = 18
 _log = logging.getLogger("noria.gateway")
 
 
@@ -47,7 +49,6 @@ class Gateway:
         if scope["type"] != "http":
             return None
         path: str = scope["path"]
-        kind = "predict" if path.startswith("/endpoints/") else path.strip("/").partition("/")[0]
         try:
             return await self._route(path, scope, receive, send)
         except NoriaError as raised:
@@ -56,10 +57,11 @@ class Gateway:
             return None
         except Exception:  # noqa: BLE001 - a request that fails is no reason to end
             _log.exception("%s %s failed", scope["method"], path)
+            self._metrics.count("noria_failures_total")
             found = problem(
                 code="noria", status=500, detail="this was not foreseen", hint="the gateway's log says more"
             )
-        self._metrics.count("noria_requests_total", route=kind, status=found.status)
+        self._metrics.count("noria_requests_total", route=_kind(path), status=found.status)
         return await _respond(send, found.status, body_of(found), MEDIA_TYPE.encode(), self._headers(found.status))
 
     async def _route(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -72,11 +74,16 @@ class Gateway:
                 await self._feedback(scope, receive, send)
             case ["", "healthz"]:
                 _must_be(scope, "GET")
+                self._table.go_on()
+                if self._platform.log.trouble is not None:
+                    await asyncio.to_thread(self._platform.log.try_again)
                 status, found = self.health()
                 await _respond(send, status, bodies.plain(found), _JSON)
             case ["", "metrics"]:
                 _must_be(scope, "GET")
-                await _respond(send, 200, self._metrics.text(route_age_seconds=self._table.age()).encode(), _TEXT)
+                log_up = float(self._platform.log.trouble is None)
+                told = self._metrics.text(self._table.scorers(), route_age_seconds=self._table.age(), log_up=log_up)
+                await _respond(send, 200, told.encode(), _TEXT)
             case _:
                 known = ["/endpoints/NAME/predict", "/feedback", "/healthz", "/metrics"]
                 raise NotFound("route", path, known=known)
@@ -92,8 +99,8 @@ class Gateway:
             requests = (self._platform.ids.new("q")[2:] for _ in rows)
             at = self._platform.clock.now()
             asked = bodies.asked_of(rows, keys, dataset=live.dataset, at=at, requests=requests)
-            answers = await self._answers.answer(live, rows, asked)
-            await _respond(send, 200, _spelled(live, answers, is_single=is_single), _JSON, self._headers(200))
+            answered = await self._answers.answer(live, rows, asked)
+            await _respond(send, 200, _spelled(live, answered, is_single=is_single), _JSON, self._headers(200))
             self._metrics.count("noria_requests_total", route="predict", status=200)
             self._metrics.took(self._stopwatch.wall() - begun)
             self._answers.ask_shadows(live, rows, asked)
@@ -111,10 +118,26 @@ class Gateway:
                 raise NotFound("endpoint", named, known=endpoints)
             told.setdefault(named or "", []).append(one)
         for name, pieces in told.items():
-            await asyncio.to_thread(self._platform.log.told, self._table.project, name, pieces)
+            await self._told(name, pieces)
             self._metrics.count("noria_feedback_total", len(pieces), endpoint=name)
         self._metrics.count("noria_requests_total", route="feedback", status=200)
         await _respond(send, 200, bodies.plain({"accepted": sum(map(len, told.values()))}), _JSON)
+
+    async def _told(self, name: str, pieces: Sequence[Feedback]) -> None:
+        """Write and sync feedback; a disk that hangs is not waited for for ever."""
+        writing = asyncio.to_thread(self._platform.log.told, self._table.project, name, pieces)
+        try:
+            await asyncio.wait_for(writing, self._settings.answer_seconds)
+        except TimeoutError:
+            self._metrics.count("noria_log_errors_total", endpoint=name)
+            raise TimedOut(
+                f"the log did not take the feedback within {self._settings.answer_seconds:g} seconds",
+                hint="tell it again: the same feedback twice counts once",
+            ) from None
+
+    def refused(self, found: Problem) -> None:
+        """Count a request that was refused before it came here."""
+        self._metrics.count("noria_requests_total", route="refused", status=found.status)
 
     def health(self) -> tuple[int, dict[str, Any]]:
         """Return the HTTP status and the words of how the gateway stands."""
@@ -128,13 +151,21 @@ class Gateway:
             }
             for route in self._table.routes()
         }
+        log, troubles = self._platform.log.trouble, self._troubles()
         told = {
-            "status": "stale" if is_stale else "degraded" if failures else "ok",
+            "status": "stale" if is_stale else "degraded" if failures or troubles or log else "ok",
             "route_age_seconds": round(age, 3),
             "endpoints": endpoints,
             "failures": failures,
+            "troubles": troubles,
+            "log": "ok" if log is None else log,
         }
-        return (503 if is_stale and self._settings.refuse_when_stale else 200), told
+        refuses_all = (is_stale and self._settings.refuse_when_stale) or (log and not self._settings.answer_unlogged)
+        return (503 if refuses_all else 200), told
+
+    def _troubles(self) -> dict[str, str]:
+        """Return why versions of an endpoint cannot answer, by its name."""
+        return {state.endpoint: state.trouble for state in self._table.scorers() if state.trouble is not None}
 
     def _must_be_fresh(self) -> None:
         if self._settings.refuse_when_stale and self._table.age() > self._settings.route_staleness_seconds:
@@ -155,7 +186,7 @@ class Gateway:
         """Return the whole body; one that is too large is refused by its announced length, or as soon as it is."""
         most = self._settings.most_body_bytes
         for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and int(value) > most:
+            if name == b"content-length" and value.isdigit() and (len(value) > _MOST_DIGITS or int(value) > most):
                 raise _too_large(most)
         whole = bytearray()
         while True:
@@ -190,11 +221,22 @@ def _must_be(scope: Scope, method: str) -> None:
         raise MethodNotAllowed(f"{scope['path']} does not take {scope['method']}", hint=f"use {method}")
 
 
-def _spelled(live: Live, answers: Sequence[Prediction], *, is_single: bool) -> bytes:
-    told = [{"prediction": answer.prediction, "version": answer.version, "score": answer.score} for answer in answers]
-    return bodies.plain(
-        told[0] | {"epoch": live.route.epoch} if is_single else {"epoch": live.route.epoch, "answers": told}
+def _kind(path: str) -> str:
+    """Return which of the routes a path is, `other` if none: no client chooses what is counted."""
+    if path.startswith("/endpoints/") and path.endswith("/predict"):
+        return "predict"
+    return path[1:] if path in _PATHS else "other"
+
+
+def _spelled(live: Live, answered: Answered, *, is_single: bool) -> bytes:
+    told = [
+        {"prediction": answer.prediction, "version": answer.version, "score": answer.score}
+        for answer in answered.answers
+    ]
+    more: dict[str, Any] = (
+        {"epoch": live.route.epoch} if answered.is_logged else {"epoch": live.route.epoch, "logged": False}
     )
+    return bodies.plain(told[0] | more if is_single else more | {"answers": told})
 
 
 async def _respond(

@@ -1,6 +1,6 @@
 """What a request says: read as JSON into rows, each value held against what the version reads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, TypeVar
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from noria.core.errors import BadData, NoriaError, nearest
-from noria.datasets.model import Dataset
+from noria.datasets.model import KEY_LETTERS, Dataset
 from noria.serving.asking import Asked
 from noria.serving.model import Feedback
 
@@ -17,6 +17,8 @@ Row = dict[str, Value]
 Body = TypeVar("Body")
 
 _MOST_ROWS = 10_000
+_NUL = b"\\u0000"
+"""How JSON spells the letter NUL; a body that has no such spelling has no such letter."""
 _NUMBER, _TEXT = frozenset({int, float, bool, NoneType}), frozenset({str, NoneType})
 _KINDS = {"int": _NUMBER, "float": _NUMBER, "bool": _NUMBER, "text": _TEXT, "time": _TEXT}
 _WORDS = {"int": "a number", "float": "a number", "bool": "true or false", "text": "a text", "time": "a moment as text"}
@@ -128,6 +130,8 @@ def asking_of(body: bytes) -> tuple[list[Row], list[str | int | None], bool]:
 
     """
     asked = _decoded(_asking, body)
+    if _NUL in body:
+        _must_have_no_nul(asked)
     if asked.row is not None and asked.rows is None and asked.keys is None:
         rows, keys, is_single = [asked.row], [asked.key], True
     elif asked.rows is not None and asked.row is None and asked.key is None:
@@ -147,13 +151,18 @@ def asking_of(body: bytes) -> tuple[list[Row], list[str | int | None], bool]:
 
 def telling_of(body: bytes, *, at: datetime) -> list[tuple[str | None, Feedback]]:
     """Return the pieces of feedback of a request, each with the endpoint that it names; see `asking_of` for errors."""
-    told = _pieces(_decoded(_telling, body))
+    found = _decoded(_telling, body)
+    if _NUL in body:
+        _must_have_no_nul(found)
+    told = _pieces(found)
     if not told:
         raise BadData("there is no feedback", hint='send {"prediction": "...", "label": true}')
     for place, one in enumerate(told):
         if (one.prediction is None) == (one.key is None) or (one.key is not None and one.endpoint is None):
             hint = '{"prediction": "...", "label": true}, or {"endpoint": "...", "key": "...", "label": true}'
             raise BadData(f"feedback {place} names neither a prediction nor a row of an endpoint", hint=hint)
+        if one.key is not None:
+            _must_be_key(str(one.key), f"the key of feedback {place}")
     return [
         (
             one.endpoint,
@@ -196,9 +205,13 @@ def asked_of(
 def _asked(row: Row, key: str | int | None, *, dataset: Dataset, at: datetime, request: str) -> Asked:
     named = row.get(dataset.key)
     row_key = request if named is None else str(named)
+    route_key = row_key if key is None else str(key)
+    if len(row_key) > KEY_LETTERS or len(route_key) > KEY_LETTERS:
+        _must_be_key(row_key, f"column {dataset.key!r}")
+        _must_be_key(route_key, "the key of a row")
     return Asked(
         request=request,
-        key=row_key if key is None else str(key),
+        key=route_key,
         row_key=row_key,
         at=at,
         time=_moment(row.get(dataset.time)),
@@ -212,9 +225,9 @@ def _moment(value: Value) -> datetime | None:
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        return None if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):  # no moment, or one whose UTC has no date: 0001-01-01T00:00:00+01:00
         return None
-    return None if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _decoded(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
@@ -222,9 +235,43 @@ def _decoded(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
         return decoder.decode(body)
     except msgspec.ValidationError as problem:
         raise BadData(f"the body is not what this route takes: {problem}", hint=_hint(str(problem))) from problem
+    except RecursionError as problem:
+        raise BadData("the body is nested too deeply", hint="a row has plain values") from problem
     except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         hint = "send JSON; it has no NaN or Infinity: send null for a missing value"
         raise NotJson(f"the body is no JSON: {problem}", hint=hint) from problem
+
+
+def _must_have_no_nul(body: "Asking | Telling") -> None:
+    """Raise `BadData` for the letter NUL in any text, and say where: not every store can hold it."""
+    hint = "take it out: databases refuse it"
+    for place, name, value in _texts(body):
+        if "\0" in name:
+            raise BadData(f"{place} has a column {name!r}, whose name has the letter NUL", hint=hint)
+        if "\0" in value:
+            raise BadData(f"column {name!r} of {place} has the letter NUL: {value[:100]!r}", hint=hint)
+
+
+def _texts(body: "Asking | Telling") -> Iterator[tuple[str, str, str]]:
+    """Yield every text of a body, with where it stands."""
+    if isinstance(body, Asking):
+        rows = body.rows or ([] if body.row is None else [body.row])
+        for place, row in enumerate(rows):
+            yield from ((f"row {place}", name, value if isinstance(value, str) else "") for name, value in row.items())
+        keys = [body.key, *(body.keys or ())]
+        yield from ((f"row {place}", "key", key) for place, key in enumerate(keys) if isinstance(key, str))
+        return
+    for place, one in enumerate([body, *(body.feedback or ())]):
+        told = {"label": one.label, "prediction": one.prediction, "endpoint": one.endpoint, "key": one.key}
+        yield from ((f"feedback {place}", name, value) for name, value in told.items() if isinstance(value, str))
+
+
+def _must_be_key(key: str, what: str) -> None:
+    """Raise `BadData` for a key that no dataset takes."""
+    if len(key) > KEY_LETTERS:
+        raise BadData(
+            f"{what} is longer than {KEY_LETTERS:,} letters: {key[:50]!r}...", hint="use a digest of it as the key"
+        )
 
 
 def _hint(problem: str) -> str:

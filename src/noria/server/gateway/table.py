@@ -11,6 +11,7 @@ from noria.core.clock import Stopwatch
 from noria.core.errors import NoriaError, NotFound
 from noria.datasets.model import Dataset
 from noria.server.gateway.bodies import Reader
+from noria.server.gateway.metrics import ScorerState
 from noria.serving.model import Endpoint, Route
 from noria.serving.running import Scorer
 
@@ -79,8 +80,13 @@ class Table:
     def start(self) -> None:
         """Load what is live now, and follow it from then on. Raises `Unavailable` without a database."""
         self.look()
-        self._thread = threading.Thread(target=self._follow, name="noria-routes", daemon=True)
-        self._thread.start()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Follow the routes in a thread of its own, unless one does."""
+        if not self._ending.is_set() and (self._thread is None or not self._thread.is_alive()):
+            self._thread = threading.Thread(target=self._follow, name="noria-routes", daemon=True)
+            self._thread.start()
 
     def close(self) -> None:
         """Follow no more, and close all versions; calling it twice is fine."""
@@ -101,11 +107,24 @@ class Table:
 
     def endpoints(self) -> dict[str, Endpoint]:
         """Return the endpoints that are known, by name."""
-        return {name: live.endpoint for name, live in self._live.items()}
+        return {name: live.endpoint for name, live in list(self._live.items())}
+
+    def scorers(self) -> list[ScorerState]:
+        """Return how what runs each loaded version stands."""
+        return [
+            ScorerState(
+                endpoint=live.endpoint.name,
+                version=loaded.version,
+                trouble=loaded.scorer.trouble,
+                deaths=loaded.scorer.deaths,
+            )
+            for live in list(self._live.values())
+            for loaded in live.versions.values()
+        ]
 
     def routes(self) -> list[Route]:
         """Return the routes by which answers are given now."""
-        return [live.route for live in self._live.values()]
+        return [live.route for live in list(self._live.values())]
 
     @contextmanager
     def entered(self, name: str) -> Generator[Live]:
@@ -143,8 +162,8 @@ class Table:
         before = self._refreshing.get(name)
         if before is None or not before.is_alive():
             thread = threading.Thread(target=self._refresh, args=(name, epoch), name=f"noria-loading-{name}")
-            self._refreshing[name] = thread
             thread.start()
+            self._refreshing[name] = thread
 
     def _wait(self) -> None:
         for thread in list(self._refreshing.values()):
@@ -156,7 +175,7 @@ class Table:
                 self._notice()
             except NoriaError as problem:
                 _log.warning("the database was not reached for %.1f s: %s", self.age(), problem.sentence)
-            except Exception:  # noqa: BLE001 - the thread goes on whatever happened
+            except BaseException:  # noqa: BLE001 - the thread goes on whatever happened
                 _log.exception("the routes could not be looked at")
 
     def _refresh(self, name: str, epoch: int) -> None:
@@ -228,4 +247,7 @@ class Table:
 def _close(freed: Iterable[Loaded]) -> None:
     """Close versions in a thread of their own: a model process may still be answering a shadow's rows."""
     for loaded in freed:
-        threading.Thread(target=loaded.scorer.close, name="noria-closing").start()
+        try:
+            threading.Thread(target=loaded.scorer.close, name="noria-closing").start()
+        except RuntimeError:  # the machine has no thread left: what answers now must go on doing so
+            _log.exception("version %d could not be closed", loaded.version)
