@@ -189,7 +189,9 @@ class Platform(AbstractContextManager["Platform"]):
         """Return what loads a version's model."""
         from noria.registry.loading import Loader  # noqa: PLC0415 - see the module
 
-        return Loader(self.blobs, self.codecs)
+        from noria.serving.proving import Prover  # noqa: PLC0415 - see the module
+
+        return Loader(self.blobs, self.codecs, prove=Prover(self.database, self.blobs))
 
     @cached_property
     def rooms(self) -> "Rooms":

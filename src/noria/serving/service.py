@@ -21,7 +21,17 @@ from noria.registry.service import Registry
 from noria.serving import asking, history, queries, rules
 from noria.serving.answering import Answerer, Question
 from noria.serving.log import Log
-from noria.serving.model import Answer, Endpoint, Feedback, Prediction, Route, Servable, Variant
+from noria.serving.model import (
+    Answer,
+    Endpoint,
+    Feedback,
+    Loading,
+    Prediction,
+    Rescoring,
+    Route,
+    Servable,
+    Variant,
+)
 from noria.serving.preparing import Prepared
 from noria.store.database import Connection, Database
 
@@ -249,6 +259,7 @@ class Endpoints:
             inputs=prepared.inputs,
             words=prepared.words,
             blob=prepared.blob,
+            golden=prepared.golden,
         )
         queries.put_servable(connection, context.project, servable)
         return servable
@@ -257,6 +268,21 @@ class Endpoints:
         """Return what a version is served as, None for one that was registered without saying."""
         self._access.require(context, Permission.MODEL_READ)
         return self._database.read(lambda c: queries.find_servable(c, context.project, model, version))
+
+    def loaded(self, context: Context, loading: Loading) -> None:
+        """Record how a version was loaded, or why it could not be, to answer an endpoint's requests."""
+        self._access.require(context, Permission.MODEL_READ)
+        self._database.write(lambda c: queries.put_loading(c, context.project, loading))
+
+    def loading(self, context: Context, model: str, version: int) -> Loading | None:
+        """Return how a version was loaded last, None if no gateway has loaded it."""
+        self._access.require(context, Permission.MODEL_READ)
+        return self._database.read(lambda c: queries.find_loading(c, context.project, model, version))
+
+    def rescoring(self, context: Context, name: str) -> Rescoring | None:
+        """Return how an endpoint's answers were scored again, None if none were yet."""
+        self._access.require(context, Permission.MODEL_READ)
+        return self._database.read(lambda c: queries.rescoring(c, context.project, name))
 
     def inputs(self, context: Context, endpoint: Endpoint, version: int) -> Mapping[str, str]:
         """Return the columns that a version reads, with their kinds; of one not recorded, all that its dataset has."""
