@@ -1,7 +1,6 @@
 """Loads versions to be served: ONNX into this process, anything else into a process of its own, each proven."""
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from noria.registry.model import ModelVersion
 from noria.serving import golden, proving
 from noria.serving.golden import Golden
 from noria.serving.model import Servable, ServableKind
-from noria.serving.running import OnnxOpener, Row, Scorer, Scores
+from noria.serving.running import OnnxOpener, Scorer
 from noria.store.blobs import Blobs
 from noria.store.bundles import Bundles
 
@@ -24,19 +23,11 @@ _NO_GOLDEN = "no golden rows: it was registered without any, so its scores are b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opened:
-    """A loaded version that is itself a scorer, what it runs as, and what there is to say of that."""
+    """A loaded version: what scores rows, what it runs as, and what there is to say of that."""
 
     scorer: Scorer
     kind: ServableKind
     words: str
-
-    def submit(self, rows: Sequence[Row]) -> "Future[Scores]":
-        """Score rows; see the port."""
-        return self.scorer.submit(rows)
-
-    def close(self) -> None:
-        """Let go of the version."""
-        self.scorer.close()
 
 
 class Runtime:
