@@ -108,7 +108,9 @@ class Platform(AbstractContextManager["Platform"]):
         """Return the models and their versions."""
         from noria.registry.service import Registry  # noqa: PLC0415 - see the module
 
-        return Registry(self.database, **self._shared)
+        from noria.serving.verifying import Verifier  # noqa: PLC0415 - see the module
+
+        return Registry(self.database, verify=Verifier(self.database, self.blobs), **self._shared)
 
     @cached_property
     def guards(self) -> "Guards":

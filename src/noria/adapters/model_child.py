@@ -88,9 +88,7 @@ def _load(order: dict[str, Any]) -> Model:
     model = cast("Model", standard().decode(order["codec"], order["payload"]))
     if order.get("golden") is not None:
         rows = golden.decoded(order["golden"])
-        golden.check(
-            rows, golden.asking_model(model, order["inputs"]), within=golden.EXACT, who=str(order["version"])
-        )
+        golden.check(rows, golden.asking_model(model, order["inputs"]), within=golden.EXACT, who=str(order["version"]))
     return model
 
 

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from noria.core.context import Context
-from noria.core.errors import Conflict, LeaseLost, Stale
+from noria.core.errors import CannotServe, Conflict, Invalid, LeaseLost, Stale
 from noria.ledger.model import FactKind
 from noria.loop import preparing, queries, training
 from noria.loop.model import Cycle, CycleState, Outcome, Stumble
@@ -11,6 +11,7 @@ from noria.loop.turn import Rooms, Turn
 from noria.registry.model import CHAMPION
 from noria.rollouts.spec import Canary, Candidate
 from noria.runs.model import Run, RunState
+from noria.serving.preparing import Prepared
 from noria.store import leases
 from noria.store.database import Connection
 from noria.store.leases import Lease
@@ -87,7 +88,11 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     reasons = "; ".join(cycle.verdict["reasons"])
     charged = cycle.charged_cpu_seconds + (0.0 if refit is None else refit.charged_cpu_seconds)
     said = "" if refit is None else f", trained once more through {as_of:%Y-%m-%d %H:%M}"
-    ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+    try:
+        ready = _ready(turn, cycle, refit, as_of=as_of)
+    except (Invalid, CannotServe) as problem:
+        words = f"the accepted candidate cannot answer: {problem.sentence}"
+        return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.FAILED, words=words))
     canary = _fixed(turn, cycle)
 
     def work(connection: Connection) -> None:
@@ -106,6 +111,15 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     except Conflict as problem:
         words = _overtaken(turn, cycle, problem)
         turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.REJECTED, words=words))
+
+
+def _ready(turn: Turn, cycle: Cycle, refit: Run | None, *, as_of: datetime) -> Prepared | None:
+    """Prepare what was trained once more; verify a candidate that was registered before, as its bytes may be gone since."""
+    if refit is not None:
+        return preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+    if cycle.candidate is not None:
+        turn.rooms.registry.verified(turn.context, turn.loop.model, cycle.candidate)
+    return None
 
 
 def _fixed(turn: Turn, cycle: Cycle) -> Canary | None:

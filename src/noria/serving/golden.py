@@ -132,7 +132,10 @@ def changed_probes(bases: Sequence[Probe], inputs: Mapping[str, str], *, is_code
     first = bases[0]
     found = [Probe(about="without any column", row=dict.fromkeys(inputs), key=first.key)]
     for name in inputs:
-        lacking = (Probe(about=f"without {name!r}", row={**base.row, name: None}, lacks=name, key=base.key) for base in islice(turns, _BASES))
+        lacking = (
+            Probe(about=f"without {name!r}", row={**base.row, name: None}, lacks=name, key=base.key)
+            for base in islice(turns, _BASES)
+        )
         found += lacking
     seen = {name: [base.row.get(name) for base in bases] for name in inputs}
     for name, kind in inputs.items():
@@ -159,7 +162,9 @@ def said(ask: Ask, rows: Sequence[Row]) -> Scores:
 
 def apart(found: Sequence[float | None], expected: Sequence[float | None]) -> "np.ndarray[Any, np.dtype[np.float64]]":
     """Return how far scores are from the expected ones; infinitely, where only one of both is a number."""
-    left, right = (np.array([np.nan if one is None else one for one in side], dtype=np.float64) for side in (found, expected))
+    left, right = (
+        np.array([np.nan if one is None else one for one in side], dtype=np.float64) for side in (found, expected)
+    )
     distance = np.abs(left - right) / np.maximum(1.0, np.abs(np.nan_to_num(right)))
     distance[np.isnan(left) != np.isnan(right)] = np.inf
     distance[np.isnan(left) & np.isnan(right)] = 0.0
@@ -202,7 +207,9 @@ def _extremes(kind: str, seen: Sequence[Any], *, is_code: bool) -> list[tuple[st
         case "text":
             return [("of an unseen category", _UNSEEN), ("empty", "")]
         case "int" | "float":
-            return _numbers([value for value in seen if isinstance(value, int | float)], is_whole=kind == "int", is_code=is_code)
+            return _numbers(
+                [value for value in seen if isinstance(value, int | float)], is_whole=kind == "int", is_code=is_code
+            )
         case _:
             return []
 

@@ -164,7 +164,11 @@ def _must_be_steady(
     rows = [probe.row for probe in probes]
     few = range(0, len(rows), max(1, len(rows) // golden.ALONE))
     tries = {
-        "scores change from one asking to the next, with the same rows": (golden.said(ask, rows), asked, range(len(rows))),
+        "scores change from one asking to the next, with the same rows": (
+            golden.said(ask, rows),
+            asked,
+            range(len(rows)),
+        ),
         "score of a row depends on the rows beside it": (
             [golden.said(ask, [rows[place]])[0] for place in few],
             [asked[place] for place in few],
@@ -233,4 +237,6 @@ def _without_nan(rows: "pl.DataFrame", names: Sequence[str]) -> "pl.DataFrame":
     import polars as pl  # noqa: PLC0415 - see _nothing
 
     floats = [pl.col(name) for name in names if rows.schema[name].is_float()] if rows.height else []
-    return rows.filter(pl.all_horizontal(*(one.is_finite().fill_null(value=True) for one in floats))) if floats else rows
+    return (
+        rows.filter(pl.all_horizontal(*(one.is_finite().fill_null(value=True) for one in floats))) if floats else rows
+    )

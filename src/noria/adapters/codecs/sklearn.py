@@ -45,15 +45,22 @@ class Estimators:
         return framed(header, [content for _, content in arrays])
 
     def decode(self, payload: Payload) -> object:
-        """Read the estimator. Raises `Invalid` when the bytes name a type that is not trusted; none is made then."""
+        """Read the estimator.
+
+        Raises `Invalid` when the bytes name a type that is not trusted, and none is made then; or when its numbers
+        would lead scikit-learn's compiled code astray.
+        """
         try:
             import_module("sklearn")
         except ModuleNotFoundError as problem:
             raise NotInstalled("scikit-learn", "sklearn") from problem
+        from noria.adapters.codecs import ranges  # noqa: PLC0415 - see encode
         from noria.adapters.codecs.assembling import Assembly  # noqa: PLC0415 - see encode
 
         header, rest = split(payload, "estimator")
-        return Assembly(header["names"], _arrays(header["arrays"], rest)).read(header["tree"])
+        found = Assembly(header["names"], _arrays(header["arrays"], rest)).read(header["tree"])
+        ranges.check(found)
+        return found
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the bytes, which are the only ones that the state has."""
