@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from noria.serving.loading import Runtime
     from noria.serving.log import Log
     from noria.serving.preparing import Preparer
+    from noria.serving.rescoring import Rescorer
     from noria.serving.service import Endpoints
 
 _DATABASE_FILE = "noria.db"
@@ -107,7 +108,6 @@ class Platform(AbstractContextManager["Platform"]):
     def registry(self) -> "Registry":
         """Return the models and their versions."""
         from noria.registry.service import Registry  # noqa: PLC0415 - see the module
-
         from noria.serving.verifying import Verifier  # noqa: PLC0415 - see the module
 
         return Registry(self.database, verify=Verifier(self.database, self.blobs), **self._shared)
@@ -190,7 +190,6 @@ class Platform(AbstractContextManager["Platform"]):
     def loader(self) -> "Loader":
         """Return what loads a version's model."""
         from noria.registry.loading import Loader  # noqa: PLC0415 - see the module
-
         from noria.serving.proving import Prover  # noqa: PLC0415 - see the module
 
         return Loader(self.blobs, self.codecs, prove=Prover(self.database, self.blobs))
@@ -213,8 +212,17 @@ class Platform(AbstractContextManager["Platform"]):
             rollouts=self.rollouts,
             preparer=self.preparer,
             landings=self.landings,
+            rescorer=self._rescorer(),
             clock=self.clock,
             ids=self.ids,
+        )
+
+    def _rescorer(self) -> "Rescorer":
+        """Return what scores live answers again."""
+        from noria.serving.rescoring import Rescorer  # noqa: PLC0415 - see the module
+
+        return Rescorer(
+            self.database, self.log, registry=self.registry, loader=self.loader, share=self.settings.rescore_share
         )
 
     @cached_property

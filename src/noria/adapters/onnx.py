@@ -99,7 +99,7 @@ def _route_gaps(made: Any, estimator: Any) -> None:  # noqa: ANN401 - a graph of
     What cannot be mapped node by node is left as it is: golden rows tell whether it is right.
     """
     final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    parts = cast("list[Any]", np.ravel(np.asarray(getattr(final, "estimators_", [final]), dtype=object)).tolist())
+    parts = np.ravel(np.asarray(getattr(final, "estimators_", [final]), dtype=object)).tolist()
     trees = [part.tree_.__getstate__()["nodes"] for part in parts if hasattr(part, "tree_")]
     ensembles = [node for node in made.graph.node if node.op_type.startswith("TreeEnsemble")]
     if len(ensembles) != 1 or not trees or "missing_go_to_left" not in (trees[0].dtype.names or ()):

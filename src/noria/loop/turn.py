@@ -21,6 +21,7 @@ from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
 from noria.serving.landing import Landings
 from noria.serving.preparing import Preparer
+from noria.serving.rescoring import Rescorer
 from noria.serving.service import Endpoints
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
@@ -45,6 +46,7 @@ class Rooms:
     rollouts: Rollouts
     preparer: Preparer
     landings: Landings
+    rescorer: Rescorer
     clock: Clock
     ids: Ids
 

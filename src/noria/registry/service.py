@@ -16,7 +16,6 @@ from noria.registry.environment import environment, environment_digest
 from noria.registry.model import ANCHOR, CHAMPION, AliasState, ModelVersion, Move, Trained
 from noria.store.database import Connection, Database
 
-
 Verify = Callable[[ModelVersion], None]
 """Raises `CannotServe` for a version whose bytes are not all there."""
 

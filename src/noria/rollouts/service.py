@@ -8,7 +8,7 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core.clock import Clock
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound, Stale
+from noria.core.errors import CannotServe, Conflict, NotFound, Stale
 from noria.core.ids import Ids
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
@@ -116,7 +116,13 @@ class Rollouts:
             requests=observing.requests_of(outcomes, stage=stage, candidate=rollout.candidate),
             shown=rollout.shown,
         )
-        return rules.decide(canary, seen)
+        decided = rules.decide(canary, seen)
+        if decided.next is Next.FINISH:
+            try:
+                self._registry.verified(context, rollout.model, rollout.candidate)
+            except CannotServe as problem:  # gateways that have loaded it would be the last ones that can
+                return replace(decided, next=Next.ABORT, reasons=(problem.sentence,))
+        return decided
 
     def look(self, context: Context, rollout: Rollout) -> Rollout:
         """Observe and act on it; returns the rollout as it is then. Raises `Stale` if somebody else did meanwhile."""

@@ -6,7 +6,7 @@ are judged rows with one column changed: missing, at its extremes, beyond them, 
 
 import threading
 import warnings
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -128,15 +128,12 @@ def changed_probes(bases: Sequence[Probe], inputs: Mapping[str, str], *, is_code
 
     `is_code` spares a preprocess that is users' code numbers of an order that it may take for a size.
     """
-    turns = cycle(bases)
+    turns: Iterator[Probe] = cycle(bases)
     first = bases[0]
     found = [Probe(about="without any column", row=dict.fromkeys(inputs), key=first.key)]
     for name in inputs:
-        lacking = (
-            Probe(about=f"without {name!r}", row={**base.row, name: None}, lacks=name, key=base.key)
-            for base in islice(turns, _BASES)
-        )
-        found += lacking
+        for base in islice(turns, _BASES):
+            found.append(Probe(about=f"without {name!r}", row={**base.row, name: None}, lacks=name, key=base.key))
     seen = {name: [base.row.get(name) for base in bases] for name in inputs}
     for name, kind in inputs.items():
         for words, value in _extremes(kind, seen[name], is_code=is_code):

@@ -47,8 +47,8 @@ def _parts(value: Any) -> list[Any]:  # noqa: ANN401 - anything that was read
         return list(value)
     if kind is np.ndarray:
         return cast("list[Any]", value.ravel().tolist()) if value.dtype.hasobject else []
-    found = list(dict.values(value)) if issubclass(kind, dict) else []
-    return found + list(_fields(value).values())
+    held = dict.values(cast("dict[Any, Any]", value)) if issubclass(kind, dict) else ()
+    return [*held, *_fields(value).values()]
 
 
 def _fields(value: object) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _boosting(estimator: Any) -> None:  # noqa: ANN401 - see check
     if "estimators_" not in fields:
         return
     _forest(estimator)
-    trees = cast("Any", fields["estimators_"])
+    trees = fields["estimators_"]
     _must(estimator, type(trees) is np.ndarray and trees.ndim == 2, "its trees are no table")  # noqa: PLR2004 - rounds by classes
     classes = _classes(estimator, fields, otherwise=1)
     each = 1 if classes <= 2 else classes  # noqa: PLR2004 - one tree tells two classes apart
@@ -258,7 +258,7 @@ def _by_neighbours(estimator: Any) -> None:  # noqa: ANN401 - see check
     labels = _array(estimator, fields, "_y")
     _must(estimator, len(labels) == rows, "it has labels of other rows")
     if type(fields.get("classes_")) is np.ndarray and labels.ndim == 1:
-        known = (labels >= 0) & (labels < len(cast("Any", fields["classes_"])))
+        known = (labels >= 0) & (labels < len(fields["classes_"]))
         _must(estimator, labels.dtype.kind in "iu" and known.all(), "a row is of a class that there is not")
 
 
