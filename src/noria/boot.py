@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from noria.serving.loading import Runtime
     from noria.serving.log import Log
     from noria.serving.preparing import Preparer
+    from noria.serving.proving import Prover
     from noria.serving.rescoring import Rescorer
     from noria.serving.service import Endpoints
 
@@ -190,9 +191,15 @@ class Platform(AbstractContextManager["Platform"]):
     def loader(self) -> "Loader":
         """Return what loads a version's model."""
         from noria.registry.loading import Loader  # noqa: PLC0415 - see the module
+
+        return Loader(self.blobs, self.codecs, prove=self.prover)
+
+    @cached_property
+    def prover(self) -> "Prover":
+        """Return what holds loaded models against their golden rows."""
         from noria.serving.proving import Prover  # noqa: PLC0415 - see the module
 
-        return Loader(self.blobs, self.codecs, prove=Prover(self.database, self.blobs))
+        return Prover(self.database, self.blobs)
 
     @cached_property
     def rooms(self) -> "Rooms":
@@ -213,6 +220,7 @@ class Platform(AbstractContextManager["Platform"]):
             preparer=self.preparer,
             landings=self.landings,
             rescorer=self._rescorer(),
+            prover=self.prover,
             clock=self.clock,
             ids=self.ids,
         )

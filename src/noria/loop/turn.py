@@ -21,6 +21,7 @@ from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
 from noria.serving.landing import Landings
 from noria.serving.preparing import Preparer
+from noria.serving.proving import Prover
 from noria.serving.rescoring import Rescorer
 from noria.serving.service import Endpoints
 from noria.store import leases
@@ -47,6 +48,7 @@ class Rooms:
     preparer: Preparer
     landings: Landings
     rescorer: Rescorer
+    prover: Prover
     clock: Clock
     ids: Ids
 

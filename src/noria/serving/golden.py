@@ -35,7 +35,7 @@ ROUNDED = 1e-4
 _JUDGED = 48
 _BASES = 2
 _MOST_PROBES = 480
-ALONE = 16
+ALONE = 8
 """How many golden rows are asked one by one as well."""
 _HUGE = 1e12
 _UNSEEN = "\N{LATIN SMALL LETTER N WITH TILDE}ever seen \N{BLACK STAR}"
@@ -117,10 +117,18 @@ class Probe:
         return GoldenRow(about=self.about, row=self.row, score=score, lacks=self.lacks, key=self.key)
 
 
-def judged_probes(rows: Sequence[dict[str, Any]], keys: Sequence[str | None]) -> list[Probe]:
-    """Return some of the judged rows, evenly from first to last."""
-    places = sorted({round(place) for place in np.linspace(0, len(rows) - 1, min(_JUDGED, len(rows)))})
-    return [Probe(about="judged", row=rows[place], key=keys[place]) for place in places]
+def places_of(count: int) -> list[int]:
+    """Return which of so many judged rows become golden ones, evenly from first to last."""
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(_JUDGED, count))})
+
+
+def judged_probes(rows: "pl.DataFrame", inputs: Mapping[str, str], *, key: str | None) -> list[Probe]:
+    """Return judged rows as they are; `key` is the column that names them."""
+    keys = rows[key].to_list() if key in rows.columns else [None] * rows.height
+    return [
+        Probe(about="judged", row=row, key=None if named is None else str(named))
+        for row, named in zip(as_requested(rows, inputs), keys, strict=True)
+    ]
 
 
 def changed_probes(bases: Sequence[Probe], inputs: Mapping[str, str], *, is_code: bool) -> list[Probe]:
@@ -131,9 +139,11 @@ def changed_probes(bases: Sequence[Probe], inputs: Mapping[str, str], *, is_code
     turns: Iterator[Probe] = cycle(bases)
     first = bases[0]
     found = [Probe(about="without any column", row=dict.fromkeys(inputs), key=first.key)]
-    for name in inputs:
-        for base in islice(turns, _BASES):
-            found.append(Probe(about=f"without {name!r}", row={**base.row, name: None}, lacks=name, key=base.key))
+    found += [
+        Probe(about=f"without {name!r}", row={**base.row, name: None}, lacks=name, key=base.key)
+        for name in inputs
+        for base in islice(turns, _BASES)
+    ]
     seen = {name: [base.row.get(name) for base in bases] for name in inputs}
     for name, kind in inputs.items():
         for words, value in _extremes(kind, seen[name], is_code=is_code):

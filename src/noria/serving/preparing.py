@@ -23,6 +23,8 @@ _MOST_ROWS = 5_000
 _MOST_WITH_GAPS = 4_000
 _ROWS_A_GAP = 200
 """How many judged rows are tried without a column, for each column that the model can do without."""
+_MOST_BESIDE = 500
+"""Among how many judged rows golden ones are scored, to see whether the rows beside a row make a difference."""
 _UNTOLD = "unknown"
 
 
@@ -127,13 +129,13 @@ def _golden(
     whole = rows if rows.height == 0 else _without_nan(rows, list(inputs))
     if whole.height == 0:
         return None, "; there are no rows to check its conversion on, and none to make golden rows of"
-    spelled = golden.as_requested(whole, inputs)
-    keys = [None if one is None else str(one) for one in whole[key]] if key in whole.columns else [None] * whole.height
-    probes = golden.judged_probes(spelled, keys)
+    whole = whole.gather_every(1 + whole.height // _MOST_BESIDE)
+    places = golden.places_of(whole.height)
+    probes = golden.judged_probes(whole[places], inputs, key=key)
     ask = golden.asking_model(model, inputs)
     with golden.quiet():
         try:
-            judged = _judged(model, whole, probes, spelled)
+            judged = _judged(model, whole, places)
             asked = ask([probe.row for probe in probes])
         except Exception as problem:  # noqa: BLE001 - users' code may raise anything
             reason = problem.sentence if isinstance(problem, NoriaError) else f"{type(problem).__name__}: {problem}"
@@ -146,15 +148,12 @@ def _golden(
     return Golden(inputs=list(inputs.items()), rows=made), ""
 
 
-def _judged(
-    model: Model, rows: "pl.DataFrame", probes: Sequence[golden.Probe], spelled: Sequence[dict[str, Any]]
-) -> list[float | None]:
-    """Return the scores that the probes' rows have among all rows, as they were when the model was judged."""
-    places = {id(row): place for place, row in enumerate(spelled)}
+def _judged(model: Model, rows: "pl.DataFrame", places: Sequence[int]) -> list[float | None]:
+    """Return the scores that some rows have among all of them, as they were when the model was judged."""
     scores = np.asarray(model.predict(rows), dtype=np.float64)
     if scores.shape != (rows.height,):
         raise Invalid(f"it gives scores of shape {scores.shape} for {rows.height:,} rows")
-    return [None if not np.isfinite(found := float(scores[places[id(probe.row)]])) else found for probe in probes]
+    return [float(scores[place]) if np.isfinite(scores[place]) else None for place in places]
 
 
 def _must_be_steady(

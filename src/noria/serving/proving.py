@@ -1,10 +1,10 @@
 """Holds a loaded version against its golden rows before it may answer."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 
-from noria.core.errors import CannotServe, NoriaError
+from noria.core.errors import CannotServe, NoriaError, NotFound
 from noria.registry.model import Model
 from noria.runs.model import Artifact
 from noria.serving import golden, queries
@@ -35,6 +35,24 @@ class Prover:
                 _log.warning("%s is not held against its golden rows: %s", version, problem.sentence)
                 continue
             golden.check(rows, golden.asking_model(model, dict(rows.inputs)), within=golden.EXACT, who=version)
+
+    def erase(self, project: str, model: str, keys: Collection[str], *, dry_run: bool = False) -> int:
+        """Take what was made of rows of these keys out of the golden rows of a model's versions; return how many."""
+        count = 0
+        for _, digest in self._database.read(lambda c: queries.all_golden(c, project, model)):
+            try:
+                before = golden.decoded(self._blobs.get(digest))
+            except NotFound:  # dropped by an erasure that was cut short, or by other hands
+                continue
+            after = before.without(keys)
+            count += len(before.rows) - len(after.rows)
+            if dry_run or len(after.rows) == len(before.rows):
+                continue
+            put = self._blobs.put(after.encoded())
+            self._database.write(lambda c, old=digest, new=put: queries.set_golden(c, project, old, new))
+            if not self._database.read(lambda c, old=digest: queries.is_golden(c, old)):
+                self._blobs.drop(digest)
+        return count
 
 
 def proved(scorer: Scorer, rows: Golden, *, within: float, who: str) -> Scorer:

@@ -5,7 +5,7 @@ whatever lies there, and a circle of children never ends. So each is held agains
 Nothing that was read is called; its fields are looked at.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -17,16 +17,21 @@ Fields = Mapping[str, Any]
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes, slice})
 
 
-def check(estimator: object) -> None:
-    """Raise `Invalid` if anything inside an estimator would lead compiled code astray."""
+def parts_of(estimator: object) -> Iterator[object]:
+    """Yield an estimator and everything inside it that is no plain value, each once."""
     waiting, met = [estimator], set[int]()
     while waiting:
         value = waiting.pop()
+        if type(value) not in _ATOMS and id(value) not in met:
+            met.add(id(value))
+            waiting += _parts(value)
+            yield value
+
+
+def check(estimator: object) -> None:
+    """Raise `Invalid` if anything inside an estimator would lead compiled code astray."""
+    for value in parts_of(estimator):
         kind = cast("type[Any]", type(value))
-        if kind in _ATOMS or id(value) in met:
-            continue
-        met.add(id(value))
-        waiting += _parts(value)
         find = _CHECKS.get(f"{kind.__module__}.{kind.__qualname__}") or _CHECKS.get(kind.__module__)
         if find is not None:
             _run(find, value, kind)
@@ -178,7 +183,7 @@ def _boosting(estimator: Any) -> None:  # noqa: ANN401 - see check
     _must(estimator, trees.shape[1] == each == named, "it has trees for other classes")
     init = _fields(fields.get("init_"))
     begins = _classes(estimator, init, otherwise=each)
-    _must(estimator, each == 1 or begins == each, "it begins with other classes")
+    _must(estimator, each in {1, begins}, "it begins with other classes")
 
 
 def _bag_of_trees(estimator: Any) -> None:  # noqa: ANN401 - see check
