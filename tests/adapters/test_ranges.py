@@ -122,7 +122,7 @@ def _kind(told):
 )
 def test_gradient_boosting_by_histograms_is_held_to_its_ranges(field, value):
     made = HistGradientBoostingClassifier(max_iter=3, categorical_features=[2], random_state=0).fit(WITH_KINDS, Y)
-    predictor = next(one for (one,) in made._predictors if ((one.nodes["is_categorical"] != 0)).any())
+    predictor = next(one for (one,) in made._predictors if (one.nodes["is_categorical"] != 0).any())
     place = int(np.flatnonzero(predictor.nodes["is_categorical"])[0])
     ranges.check(made)
     predictor.nodes[field][place] = value
@@ -220,5 +220,7 @@ def test_a_model_of_another_scikit_learn_is_read_and_said_and_one_that_lacks_som
 
     assert "was written with scikit-learn 1.2.0, and is read with" in caplog.text
     del header["tree"]["state"]["monotonic_cst"]
-    with pytest.raises(Invalid, match="scikit-learn 1.2.0, and scikit-learn .* it lacks ExtraTreesRegressor.monotonic_cst"):
+    with pytest.raises(
+        Invalid, match="scikit-learn 1.2.0, and scikit-learn .* it lacks ExtraTreesRegressor.monotonic_cst"
+    ):
         CODECS.decode("estimator", bytes(framed(header, [rest])))
