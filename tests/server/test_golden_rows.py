@@ -322,3 +322,12 @@ def test_a_share_of_the_answers_is_the_same_for_whoever_looks(home):
 
     assert 40 < first.after.checked < 140
     assert first.after == second.after
+
+
+def test_the_columns_of_an_older_record_come_in_the_order_of_the_dataset(home):
+    columns = {"y": [1.0], "x": [2.0], "id": ["a"], "at": [home.clock.now()], "bought": [True]}
+    home.push(home.datasets.dataset(home.context, "clicks"), pl.DataFrame(columns))
+    change(home, 3, inputs={"x": "float", "y": "float"})
+    endpoint = home.endpoints.get(home.context, "clicks")
+
+    assert list(home.endpoints.inputs(home.context, endpoint, 3)) == ["y", "x"]

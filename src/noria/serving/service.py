@@ -285,11 +285,20 @@ class Endpoints:
         return self._database.read(lambda c: queries.rescoring(c, context.project, name))
 
     def inputs(self, context: Context, endpoint: Endpoint, version: int) -> Mapping[str, str]:
-        """Return the columns that a version reads, with their kinds; of one not recorded, all that its dataset has."""
+        """Return the columns that a version reads, in their order, with their kinds; of one not recorded, all there are.
+
+        Where the record does not tell the order, it is that of the dataset.
+        """
         found = self.servable(context, endpoint.model, version)
-        if found is not None:
+        if found is not None and found.is_ordered:
             return found.inputs
-        return dict.fromkeys(self._datasets.columns(context, endpoint.dataset), "unknown")
+        order = self._datasets.order(context, endpoint.dataset)
+        if found is None:
+            there = set(self._datasets.columns(context, endpoint.dataset))
+            return {name: "unknown" for name in order if name in there}
+        places = {name: place for place, name in enumerate(order)}
+        names = sorted(found.inputs, key=lambda name: places.get(name, len(places)))
+        return {name: found.inputs[name] for name in names}
 
     def _history(self, context: Context, name: str) -> tuple[history.History[Prediction], history.History[Feedback]]:
         place = (context.project, name)
