@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from noria.serving.loading import Runtime
     from noria.serving.log import Log
     from noria.serving.preparing import Preparer
+    from noria.serving.proving import Prover
+    from noria.serving.rescoring import Rescorer
     from noria.serving.service import Endpoints
 
 _DATABASE_FILE = "noria.db"
@@ -113,8 +115,9 @@ class Platform(AbstractContextManager["Platform"]):
     def registry(self) -> "Registry":
         """Return the models and their versions."""
         from noria.registry.service import Registry  # noqa: PLC0415 - see the module
+        from noria.serving.verifying import Verifier  # noqa: PLC0415 - see the module
 
-        return Registry(self.database, **self._shared)
+        return Registry(self.database, verify=Verifier(self.database, self.blobs), **self._shared)
 
     @cached_property
     def guards(self) -> "Guards":
@@ -196,7 +199,14 @@ class Platform(AbstractContextManager["Platform"]):
         """Return what loads a version's model."""
         from noria.registry.loading import Loader  # noqa: PLC0415 - see the module
 
-        return Loader(self.blobs, self.codecs)
+        return Loader(self.blobs, self.codecs, prove=self.prover)
+
+    @cached_property
+    def prover(self) -> "Prover":
+        """Return what holds loaded models against their golden rows."""
+        from noria.serving.proving import Prover  # noqa: PLC0415 - see the module
+
+        return Prover(self.database, self.blobs)
 
     @cached_property
     def rooms(self) -> "Rooms":
@@ -216,8 +226,18 @@ class Platform(AbstractContextManager["Platform"]):
             rollouts=self.rollouts,
             preparer=self.preparer,
             landings=self.landings,
+            rescorer=self._rescorer(),
+            prover=self.prover,
             clock=self.clock,
             ids=self.ids,
+        )
+
+    def _rescorer(self) -> "Rescorer":
+        """Return what scores live answers again."""
+        from noria.serving.rescoring import Rescorer  # noqa: PLC0415 - see the module
+
+        return Rescorer(
+            self.database, self.log, registry=self.registry, loader=self.loader, share=self.settings.rescore_share
         )
 
     @cached_property

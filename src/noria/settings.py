@@ -68,6 +68,9 @@ class Settings:
         default="sklearn.ensemble",
         metadata={"doc": "modules that a gateway imports once for all its model processes, if they are installed"},
     )
+    rescore_share: float = field(
+        default=0.01, metadata={"doc": "share of live answers that a worker scores again with the model; 0 for none"}
+    )
     most_body_bytes: int = field(default=8 * 2**20, metadata={"doc": "bytes of the largest body a gateway reads"})
     executor: str = field(
         default="in-process", metadata={"doc": "what executes steps: in-process, processes, ray, or kubernetes"}

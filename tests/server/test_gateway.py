@@ -247,7 +247,9 @@ def test_feedback_that_cannot_be_meant_is_refused_and_nothing_of_it_is_kept(door
 
 def test_a_version_that_cannot_be_loaded_never_gets_traffic_and_health_says_why(door, home):
     servable = home.endpoints.servable(home.context, "clicks", 2)
-    next((Path(home.settings.home) / "blobs").rglob(servable.blob)).unlink()
+    version = home.registry.version(home.context, "clicks", 2)
+    for blob in (servable.blob, version.artifact.blob):
+        next((Path(home.settings.home) / "blobs").rglob(blob)).unlink()
     route(home, (2, 1.0))
 
     door.table.look()

@@ -23,7 +23,7 @@ from noria.adapters import messages
 from noria.adapters.codecs import standard
 from noria.core.errors import NoriaError
 from noria.registry.model import Model
-from noria.serving import asking
+from noria.serving import asking, golden
 
 _MOST_LETTERS = 2_000
 
@@ -84,9 +84,14 @@ def serve(link: socket.socket) -> None:
 
 
 def _load(order: dict[str, Any]) -> Model:
+    """Return the model, held against its golden rows in the very process that is going to answer."""
     if order["bundle"] is not None:
         sys.path.insert(0, order["bundle"])
-    return cast("Model", standard().decode(order["codec"], order["payload"]))
+    model = cast("Model", standard().decode(order["codec"], order["payload"]))
+    if order.get("golden") is not None:
+        rows = golden.decoded(order["golden"])
+        golden.check(rows, golden.asking_model(model, order["inputs"]), within=golden.EXACT, who=str(order["version"]))
+    return model
 
 
 def _answer(model: Model, rows: Sequence[dict[str, Any]], inputs: dict[str, str]) -> dict[str, Any]:

@@ -17,8 +17,9 @@ from typing import Any, cast
 
 from noria.adapters import messages
 from noria.core.clock import MachineStopwatch
-from noria.core.errors import BadData, Invalid, ModelFailed, NoriaError, NotFound, TimedOut, Unavailable
+from noria.core.errors import BadData, CannotServe, Invalid, ModelFailed, NoriaError, NotFound, TimedOut, Unavailable
 from noria.registry.model import ModelVersion
+from noria.serving.golden import Golden
 from noria.serving.running import Row, Scores
 
 _MOST_ROWS = 256
@@ -39,17 +40,23 @@ _NO_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What a model process loads: the artifact's bytes, the folder of its bundle, and the columns that it reads."""
+    """What a model process loads: the artifact's bytes, the folder of its bundle, and the columns that it reads.
+
+    Each process that is started holds itself against the golden rows before it is ready.
+    """
 
     version: str
     codec: str
     payload: bytes
     bundle: str | None
     inputs: Mapping[str, str]
+    golden: Golden | None = None
 
     def message(self) -> dict[str, Any]:
         """Return the first message that the process gets."""
-        return {"codec": self.codec, "payload": self.payload, "bundle": self.bundle, "inputs": dict(self.inputs)}
+        told: dict[str, Any] = {"version": self.version, "codec": self.codec, "payload": self.payload}
+        rows = None if self.golden is None else self.golden.encoded()
+        return told | {"bundle": self.bundle, "inputs": dict(self.inputs), "golden": rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +283,12 @@ class ModelProcesses:
         self._forks.start()
 
     def open(
-        self, version: ModelVersion, payload: bytes, bundle: Path | None, inputs: Mapping[str, str]
+        self,
+        version: ModelVersion,
+        payload: bytes,
+        bundle: Path | None,
+        inputs: Mapping[str, str],
+        golden: Golden | None = None,
     ) -> ProcessScorer:
         """Start a version's process and wait until it is ready; see `ProcessOpener`."""
         order = Order(
@@ -285,6 +297,7 @@ class ModelProcesses:
             payload=payload,
             bundle=None if bundle is None else str(bundle),
             inputs=inputs,
+            golden=golden,
         )
         return self.start(order)
 
@@ -294,6 +307,7 @@ class ModelProcesses:
         Raises:
             Invalid: it cannot be loaded.
             NotFound: its bundle is not there.
+            CannotServe: it gives golden rows other scores than the judged model gave.
 
         """
         return ProcessScorer(order, self._forks, patience=self._patience)
@@ -426,7 +440,9 @@ class _Child:
         self._link.close()
 
 
-def _refused(order: Order, reply: Mapping[str, str]) -> Invalid | NotFound:
+def _refused(order: Order, reply: Mapping[str, str]) -> Invalid | NotFound | CannotServe:
+    if reply["code"] == CannotServe.code:
+        return CannotServe(reply["error"], hint=reply["hint"])
     if order.bundle is None and reply["code"] == NotFound.code:
         return NotFound(
             "bundle",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from noria.core.errors import Invalid, ModelFailed, NotInstalled
+from noria.core.errors import BadData, Invalid, ModelFailed, NotInstalled
 from noria.registry.model import Model
 from noria.serving.running import Row, Scores
 
@@ -36,6 +36,7 @@ def convert(model: Model, columns: Sequence[str]) -> bytes:
     except Exception as problem:
         first = str(problem).strip().splitlines() or [""]
         raise Invalid(f"a {type(model.estimator).__name__} has no ONNX: {first[0][:200]}") from problem
+    _route_gaps(made, model.estimator)
     return made.SerializeToString()
 
 
@@ -64,6 +65,8 @@ class OnnxScorer:
         answer: Future[Scores] = Future()
         try:
             answer.set_result(self._score(rows))
+        except BadData as problem:
+            answer.set_exception(problem)
         except Exception as problem:  # noqa: BLE001 - the runtime raises kinds of its own
             answer.set_exception(ModelFailed(self._version, str(problem)))
         return answer
@@ -75,11 +78,44 @@ class OnnxScorer:
         names = self._columns
         with np.errstate(over="ignore"):
             table = np.array([list(map(row.get, names)) for row in rows], dtype=np.float32)
+        if np.isinf(table).any():
+            raise _too_large(table, rows, names)
         found = cast("np.ndarray", self._session.run(self._output, {_INPUT: table})[0])
         if found.ndim == 2 and found.shape[1] > 2:  # noqa: PLR2004 - rows by two classes
             raise Invalid(f"it gives {found.shape[1]} classes, not two")
         scores: list[float] = found[:, -1].tolist() if found.ndim == 2 else found.tolist()  # noqa: PLR2004 - see above
         return [score if abs(score) < float("inf") else None for score in scores]
+
+
+def _too_large(table: "np.ndarray", rows: Sequence[Row], names: Sequence[str]) -> BadData:
+    """Say which value is finite and too large for 32 bits, so that the model would read another one."""
+    place, column = (int(found) for found in np.argwhere(np.isinf(table))[0])
+    name = names[column]
+    return BadData(
+        f"column {name!r} of row {place} holds {rows[place].get(name)!r}, which 32 bits cannot hold",
+        hint="send numbers up to 3e38, or null for a missing value",
+    )
+
+
+def _route_gaps(made: Any, estimator: Any) -> None:  # noqa: ANN401 - a graph of onnx; any estimator
+    """Send missing values down the branches that scikit-learn's own trees have learned; skl2onnx leaves that out.
+
+    What cannot be mapped node by node is left as it is: golden rows tell whether it is right.
+    """
+    final = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+    parts = np.ravel(np.asarray(getattr(final, "estimators_", [final]), dtype=object)).tolist()
+    trees = [part.tree_.__getstate__()["nodes"] for part in parts if hasattr(part, "tree_")]
+    ensembles = [node for node in made.graph.node if node.op_type.startswith("TreeEnsemble")]
+    if len(ensembles) != 1 or not trees or "missing_go_to_left" not in (trees[0].dtype.names or ()):
+        return
+    told = {attribute.name: attribute for attribute in ensembles[0].attribute}
+    places = list(zip(told["nodes_treeids"].ints, told["nodes_nodeids"].ints, strict=True))
+    if places != [(tree, node) for tree, nodes in enumerate(trees) for node in range(len(nodes))]:
+        return
+    is_leaf = [mode == b"LEAF" for mode in told["nodes_modes"].strings]
+    goes_left = np.concatenate([nodes["missing_go_to_left"] for nodes in trees])
+    flags = [int(left and not leaf) for left, leaf in zip(goes_left.tolist(), is_leaf, strict=True)]
+    told["nodes_missing_value_tracks_true"].ints[:] = flags
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from noria.boot import Platform
 from noria.cli.gateways import gateway_troubles
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.context import ActorKind
+from noria.core.errors import CannotServe
 from noria.loop.model import LoopRow, LoopState, Stumble
 from noria.loop.removal_model import Kind
+from noria.registry.environment import other_library
 from noria.rollouts.spec import Canary
 from noria.runs.model import Run, RunState
 
@@ -45,6 +47,8 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
             *_unturned(platform),
             *_clocks(platform),
             *_unwatched(platform),
+            *_unloaded(platform),
+            *_unlike(platform),
             *_unmet(platform),
             *_interrupted(platform),
             *_gateways(platform),
@@ -142,6 +146,40 @@ def _unwatched(platform: Platform) -> list[Trouble]:
         words = f"{each.model}@{each.candidate} was to be looked at by {each.look_due:%Y-%m-%d %H:%M}"
         do = f"noria rollout abort {each.endpoint} --reason TEXT"
         found.append(Trouble(about=f"rollout at {each.endpoint}", words=words, do=do))
+    return found
+
+
+def _unloaded(platform: Platform) -> list[Trouble]:
+    """Return the versions on routes that could not be loaded, or of which something is gone or of another library."""
+    found: list[Trouble] = []
+    routes = [
+        platform.endpoints.route(platform.context, each.name) for each in platform.endpoints.all(platform.context)
+    ]
+    for model, number in sorted({(route.model, number) for route in routes for number in route.versions}):
+        about, do = f"{model}@{number}", f"noria why {model}@{number}"
+        loading = platform.endpoints.loading(platform.context, model, number)
+        if loading is not None and loading.failed:
+            words = f"a gateway could not load it: {loading.words}"
+            found.append(Trouble(about=about, words=words, do=f"noria rollback {model}"))
+        try:
+            version = platform.registry.verified(platform.context, model, number)
+        except CannotServe as problem:
+            found.append(Trouble(about=about, words=problem.sentence, do=f"noria rollback {model}"))
+            continue
+        other = other_library(platform.registry.environment(platform.context, version))
+        if other:
+            found.append(Trouble(about=about, words=f"it was trained with {other}", do=do, is_wrong=False))
+    return found
+
+
+def _unlike(platform: Platform) -> list[Trouble]:
+    """Return the endpoints whose versions were seen to answer otherwise than the model that was judged."""
+    found: list[Trouble] = []
+    for endpoint in platform.endpoints.all(platform.context):
+        seen = platform.endpoints.rescoring(platform.context, endpoint.name)
+        if seen is not None and seen.version in platform.endpoints.route(platform.context, endpoint.name).versions:
+            do = f"noria rollback {endpoint.model}"
+            found.append(Trouble(about=f"endpoint {endpoint.name}", words=seen.words, do=do))
     return found
 
 

@@ -10,7 +10,8 @@ NoriaError
 |-- Conflict           the world moved, or says otherwise              409
 |   |-- Stale          a compare-and-set lost its race
 |   |-- LeaseLost      somebody else holds the work now
-|   `-- CodeChanged    a finished step's code is not what it was
+|   |-- CodeChanged    a finished step's code is not what it was
+|   `-- CannotServe    a version is not there in full, or does not score as it was judged
 |-- StepFailed         a user's step raised                            500
 |-- ModelFailed        a version could not score the rows              500
 |-- Unavailable        worth trying again: busy, not reachable         503
@@ -123,6 +124,12 @@ class CodeChanged(Conflict):
     """The code of a finished step is not what it was when the step finished."""
 
     code = "code-changed"
+
+
+class CannotServe(Conflict):
+    """A version may not answer: its bytes are not all there, or it does not give the scores that it was judged by."""
+
+    code = "cannot-serve"
 
 
 class StepFailed(NoriaError):

@@ -231,6 +231,14 @@ class Datasets:
         others = (declared.key, declared.label)
         return tuple(sorted(column for column, kind in known.items() if kind in plain and column not in others))
 
+    def order(self, context: Context, name: str) -> tuple[str, ...]:
+        """Return all columns of a dataset in their order, which the first commit fixed; raises `NotFound`."""
+        self._access.require(context, Permission.DATA_READ)
+        found = self._database.read(lambda c: queries.dataset(c, context.project, name))
+        if found is None:
+            raise NotFound("dataset", name, known=self._names(context))
+        return tuple(found[1])
+
     def datasets(self, context: Context) -> list[Dataset]:
         """Return the project's datasets, by name."""
         self._access.require(context, Permission.DATA_READ)

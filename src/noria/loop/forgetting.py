@@ -20,6 +20,7 @@ class Forgotten:
     feedback: int
     quarantined: int
     results: int
+    golden_rows: int
     models: tuple[str, ...]
     commitment: str | None = None
     scrubbed: bool = False
@@ -52,6 +53,8 @@ def forget(
     ]
     erasure = None if dry_run else rooms.guards.erase_keys(context, dataset, keys, reason=reason)
     results = rooms.runs.erase(context, keys, column=declared.key, dry_run=dry_run)
+    answering = {each.model for each in rooms.endpoints.all(context) if each.dataset == dataset}
+    golden_rows = sum(rooms.prover.erase(context.project, model, keys, dry_run=dry_run) for model in sorted(answering))
     return Forgotten(
         dataset=dataset,
         rows=rows,
@@ -59,6 +62,7 @@ def forget(
         feedback=sum(each.feedback for each in logged),
         quarantined=quarantined,
         results=results,
+        golden_rows=golden_rows,
         models=models,
         commitment=None if erasure is None else erasure.commitment,
         scrubbed=not dry_run and scrub(rooms.database),

@@ -153,6 +153,8 @@ class Duty(StrEnum):
     """Schedules, rests and deadlines are told when they are due."""
     LOOK = "look"
     """The rollout on its way is looked at."""
+    RESCORING = "rescoring"
+    """A sample of what was answered is scored again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

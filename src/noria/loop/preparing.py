@@ -33,6 +33,7 @@ def prepare(turn: Turn, run: Run, *, trained_through: datetime, as_of: datetime)
         rows,
         features=[name for name in rows.columns if name not in others],
         functions=[turn.loop.train.function],
+        key=dataset.key,
     )
 
 

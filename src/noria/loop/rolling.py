@@ -12,6 +12,7 @@ from noria.loop.turn import Rooms, Turn
 from noria.registry.model import CHAMPION
 from noria.rollouts.spec import Canary, Candidate
 from noria.runs.model import Run, RunState
+from noria.serving.preparing import Prepared
 from noria.store import leases
 from noria.store.database import Connection
 from noria.store.leases import Lease
@@ -89,12 +90,12 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     charged = cycle.charged_cpu_seconds + (0.0 if refit is None else refit.charged_cpu_seconds)
     said = "" if refit is None else f", trained once more through {as_of:%Y-%m-%d %H:%M}"
     try:
-        ready = None if refit is None else preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+        ready = _ready(turn, cycle, refit, as_of=as_of)
     except Unavailable:
         raise
     except RAISED as problem:
-        unfit = f"the accepted recipe, trained through now, cannot be served: {in_words(problem)}"
-        return turn.decide(lambda c: turn.settle(c, cycle, Outcome.FAILED, words=unfit))
+        unfit = f"the accepted candidate cannot answer: {in_words(problem)}"
+        return turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.FAILED, words=unfit))
     canary = _fixed(turn, cycle)
 
     def work(connection: Connection) -> None:
@@ -113,6 +114,15 @@ def _let_in(turn: Turn, cycle: Cycle, *, refit: Run | None, as_of: datetime) -> 
     except Conflict as problem:
         words = _overtaken(turn, cycle, problem)
         turn.decide(lambda connection: turn.settle(connection, cycle, Outcome.REJECTED, words=words))
+
+
+def _ready(turn: Turn, cycle: Cycle, refit: Run | None, *, as_of: datetime) -> Prepared | None:
+    """Prepare what was trained once more; verify a candidate that was registered before, as its bytes may be gone since."""
+    if refit is not None:
+        return preparing.prepare(turn, refit, trained_through=as_of, as_of=as_of)
+    if cycle.candidate is not None:
+        turn.rooms.registry.verified(turn.context, turn.loop.model, cycle.candidate)
+    return None
 
 
 def _fixed(turn: Turn, cycle: Cycle) -> Canary | None:

@@ -30,6 +30,7 @@ def why(rooms: Rooms, context: Context, model: str, number: int) -> list[Line]:
         lines += [("trigger", reason.words) for reason in cycle.reasons]
         lines.append(("cycle", f"{cycle.number} of loop {cycle.loop}, opened {_moment(cycle.opened_at)}"))
     lines += _data(rooms, context, version)
+    lines += _served(rooms, context, version)
     lines.append(("run", f"{version.run}, code {version.code[:12]}, environment {version.environment[:12]}"))
     if cycle is not None:
         lines += _guarded(cycle)
@@ -58,6 +59,21 @@ def _data(rooms: Rooms, context: Context, version: ModelVersion) -> list[Line]:
     snapshot = rooms.datasets.snapshot(context, version.snapshot)
     through = f"rows and labels known through {_moment(version.trained_through)}"
     return [("data", f"{snapshot} ({snapshot.digest[:12]}, newest from {snapshot.source}), {through}")]
+
+
+def _served(rooms: Rooms, context: Context, version: ModelVersion) -> list[Line]:
+    """Return what it is served as, and how it was loaded last."""
+    servable = rooms.endpoints.servable(context, version.model, version.number)
+    loading = rooms.endpoints.loading(context, version.model, version.number)
+    lines: list[Line] = []
+    if servable is not None:
+        lines.append(("served", servable.words))
+        if servable.golden is None and "no golden rows" not in servable.words:
+            lines.append(("golden", "no golden rows: it was registered without any, so its scores are believed"))
+    if loading is not None:
+        how = "it could not be loaded" if loading.kind is None else f"loaded as {loading.kind.value}"
+        lines.append(("loaded", f"{_moment(loading.at)}, {how}: {loading.words}"))
+    return lines
 
 
 def _guarded(cycle: Cycle) -> list[Line]:

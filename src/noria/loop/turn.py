@@ -22,6 +22,8 @@ from noria.rollouts.service import Rollouts
 from noria.runs.service import Runs
 from noria.serving.landing import Landings
 from noria.serving.preparing import Preparer
+from noria.serving.proving import Prover
+from noria.serving.rescoring import Rescorer
 from noria.serving.service import Endpoints
 from noria.store import leases
 from noria.store.database import Connection, Database, Durability
@@ -46,6 +48,8 @@ class Rooms:
     rollouts: Rollouts
     preparer: Preparer
     landings: Landings
+    rescorer: Rescorer
+    prover: Prover
     clock: Clock
     ids: Ids
 

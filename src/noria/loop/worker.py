@@ -17,6 +17,7 @@ from noria.loop.collecting import Collector
 from noria.loop.enduring import Enduring, Loud
 from noria.loop.leasing import LoopLeases
 from noria.loop.model import Duty, LoopState
+from noria.loop.rescoring import Watcher
 from noria.loop.spec import Loop
 from noria.loop.table import concerns
 from noria.loop.turn import Rooms, Turn
@@ -53,6 +54,7 @@ class Worker(AbstractContextManager["Worker"]):
         self._read: dict[str, int] = {}
         self._latest = rooms.clock.now()
         self._collector = Collector(rooms, self._context)
+        self._watcher = Watcher(rooms, self._context)
         self._stumbling = Enduring(rooms, self._context, tries_again=tries_again) if endures else Loud()
         self._overtaken: tuple[type[Conflict], ...] = (LeaseLost, Stale) if endures else ()
         self._told = threading.Event()
@@ -181,6 +183,7 @@ class Worker(AbstractContextManager["Worker"]):
         rooms, context, do = self._rooms, self._context, partial(self._stumbling.do, loop.name, lease)
         return (
             do(Duty.LANDING, lambda _: self._collector.collect(loop))
+            or do(Duty.RESCORING, lambda _: self._watcher.look(loop, lease))
             or do(Duty.CLOCK, lambda _: ticking.tell(rooms, context, loop, lease))
             or do(Duty.LOOK, lambda stumble: rolling.look(rooms, context, loop.name, lease, stumble=stumble))
         )

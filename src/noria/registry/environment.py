@@ -2,11 +2,14 @@
 
 import platform
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import distributions
 from typing import Any
 
 from noria.core import digests
+
+_LIBRARY = "scikit-learn"
 
 
 @cache
@@ -18,6 +21,15 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "distributions": dict(sorted(found.items(), key=lambda pair: pair[0].lower())),
     }
+
+
+def other_library(trained: Mapping[str, Any]) -> str:
+    """Say which scikit-learn a version was trained with and which one is here; nothing where both are the same."""
+    before = trained.get("distributions", {}).get(_LIBRARY)
+    here = environment()["distributions"].get(_LIBRARY)
+    if before is None or before == here:
+        return ""
+    return f"{_LIBRARY} {before}, and here is {here or 'none'}"
 
 
 @cache

@@ -1,6 +1,6 @@
 """Verbs of the registry: register, promote, roll back, look up."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from noria.access.model import Permission
@@ -16,15 +16,29 @@ from noria.registry.environment import environment, environment_digest
 from noria.registry.model import ANCHOR, CHAMPION, AliasState, ModelVersion, Move, Trained
 from noria.store.database import Connection, Database
 
+Verify = Callable[[ModelVersion], None]
+"""Raises `CannotServe` for a version whose bytes are not all there."""
+
 
 class Registry:
     """Models and their versions; moving an alias is a compare-and-set decision with a fact.
 
-    Verbs that end in `_in` do their work in the caller's transaction, so that a loop decides and tells in one.
+    Verbs that end in `_in` do their work in the caller's transaction, so that a loop decides and tells in one. They do
+    not verify what a version is made of, which takes reading it: their callers do that before.
     """
 
-    def __init__(self, database: Database, *, ledger: Ledger, access: Access, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        ledger: Ledger,
+        access: Access,
+        clock: Clock,
+        ids: Ids,
+        verify: Verify | None = None,
+    ) -> None:
         self._database = database
+        self._verify = verify
         self._ledger = ledger
         self._access = access
         self._clock = clock
@@ -79,8 +93,10 @@ class Registry:
             NotFound: there is no such version.
             Conflict: it is the champion already.
             Stale: the champion is not the expected one.
+            CannotServe: what it is made of is gone, or damaged.
 
         """
+        self.verified(context, model, number)
         return self._database.write(
             lambda connection: self.promote_in(connection, context, model, number, expected=expected, reason=reason),
         )
@@ -121,8 +137,12 @@ class Registry:
         Raises:
             NotFound: there is no such model or version.
             Conflict: there is no champion before, or it is the champion now.
+            CannotServe: what that one is made of is gone, or damaged.
 
         """
+        to = self.before(context, model) if to is None else to
+        if to is not None:
+            self.verified(context, model, to)
         return self._database.write(
             lambda connection: self.rollback_in(connection, context, model, to=to, reason=reason)
         )
@@ -164,6 +184,17 @@ class Registry:
             return self._move(connection, context, model, state=state, to=number, reason=reason)
 
         return self._database.write(work)
+
+    def before(self, context: Context, model: str) -> int | None:
+        """Return the champion that a rollback goes back to, None when there is none."""
+        return rules.version_before(self.moves(context, model))
+
+    def verified(self, context: Context, model: str, number: int) -> ModelVersion:
+        """Return a version whose bytes are all there; raises `NotFound`, or `CannotServe` when they are not."""
+        found = self.version(context, model, number)
+        if self._verify is not None:
+            self._verify(found)
+        return found
 
     def version(self, context: Context, model: str, number: int) -> ModelVersion:
         """Return a version; raises `NotFound`."""

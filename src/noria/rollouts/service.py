@@ -8,7 +8,7 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core.clock import Clock
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound, Stale
+from noria.core.errors import CannotServe, Conflict, NotFound, Stale
 from noria.core.ids import Ids
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
@@ -56,6 +56,7 @@ class Rollouts:
 
     def begin(self, context: Context, wanted: Candidate) -> Rollout:
         """Begin in a transaction of its own; see `begin_in`."""
+        self._registry.verified(context, wanted.model, wanted.version)
         fixed = replace(wanted, canary=self.fixed(context, wanted.endpoint, wanted.canary, champion=wanted.champion))
         return self._database.write(lambda connection: self.begin_in(connection, context, fixed))
 
@@ -115,7 +116,13 @@ class Rollouts:
             requests=observing.requests_of(outcomes, stage=stage, candidate=rollout.candidate),
             shown=rollout.shown,
         )
-        return rules.decide(canary, seen)
+        decided = rules.decide(canary, seen)
+        if decided.next is Next.FINISH:
+            try:
+                self._registry.verified(context, rollout.model, rollout.candidate)
+            except CannotServe as problem:  # gateways that have loaded it would be the last ones that can
+                return replace(decided, next=Next.ABORT, reasons=(problem.sentence,))
+        return decided
 
     def look(self, context: Context, rollout: Rollout) -> Rollout:
         """Observe and act on it; returns the rollout as it is then. Raises `Stale` if somebody else did meanwhile."""
@@ -182,8 +189,10 @@ class Rollouts:
         Raises:
             NotFound: there is no such version.
             Conflict: it is the champion already.
+            CannotServe: what it is made of is gone, or damaged; the champion stays.
 
         """
+        self._registry.verified(context, model, number)
 
         def work(connection: Connection) -> AliasState:
             before = self._registry.champion_in(connection, context, model)
@@ -208,9 +217,15 @@ class Rollouts:
         Raises:
             NotFound: there is no such model or version.
             Conflict: there is no champion before, or it is the champion now.
+            CannotServe: what that one is made of is gone, or damaged; the champion stays.
 
         """
         self._access.require(context, Permission.MODEL_PROMOTE)
+        is_known = bool(self._registry.versions(context, model))
+        before = self._registry.before(context, model) if to is None and is_known else to
+        is_back = to is None and self.open_of(context, model) is not None
+        if before is not None and not is_back:
+            self._registry.verified(context, model, before)
 
         def work(connection: Connection) -> AliasState:
             champion = self._registry.champion_in(connection, context, model)
@@ -220,6 +235,8 @@ class Rollouts:
                     return champion
             moved = self._registry.rollback_in(connection, context, model, to=to, reason=reason)
             assert moved.version is not None
+            if moved.version != before or is_back:
+                raise Stale(f"another champion of {model!r} was made just now", hint="look again, and roll back anew")
             words = f"the champion was rolled back to version {moved.version}: {reason}"
             self._end_open_in(connection, context, model, champion=moved.version, words=words)
             routing.to_champion_in(self._endpoints, connection, context, model, moved.version, reason=reason)

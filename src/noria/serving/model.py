@@ -63,9 +63,10 @@ class ServableKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Servable:
-    """What a version is served as, and why in words; `inputs` are the columns it reads with their kinds.
+    """What a version is served as, and why in words; `inputs` are the columns it reads with their kinds, in their order.
 
-    `blob` and `digest` name the converted model; a native one is the version's own artifact.
+    `blob` names the converted model; a native one is the version's own artifact. `golden` names its golden rows, None
+    where it has none. A record of an earlier Noria does not tell the order of the columns: `is_ordered` is false.
     """
 
     model: str
@@ -74,6 +75,39 @@ class Servable:
     inputs: Mapping[str, str]
     words: str
     blob: str | None = None
+    golden: str | None = None
+    is_ordered: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loading:
+    """How a version was loaded last to answer an endpoint's requests: as what, or why it could not be."""
+
+    model: str
+    version: int
+    kind: ServableKind | None
+    words: str
+    at: datetime
+
+    @property
+    def failed(self) -> bool:
+        """Say whether it could not be loaded."""
+        return self.kind is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescoring:
+    """How many live answers of an endpoint were scored again, and how many were not what the model says.
+
+    `positions` is how far the log was read, by segment; `version` is the last one that differed, with the words.
+    """
+
+    endpoint: str
+    positions: Mapping[str, int]
+    checked: int = 0
+    differing: int = 0
+    version: int | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

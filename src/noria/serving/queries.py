@@ -9,8 +9,20 @@ from sqlalchemy import Connection, Row, RowMapping, Select, delete, insert, sele
 from sqlalchemy.exc import IntegrityError
 
 from noria.core.errors import Stale
-from noria.serving.model import Aside, AsideKind, Endpoint, Landing, Route, Servable, ServableKind, Variant
-from noria.serving.tables import asides, endpoints, landings, routes, servables
+from noria.registry.tables import model_versions
+from noria.serving.model import (
+    Aside,
+    AsideKind,
+    Endpoint,
+    Landing,
+    Loading,
+    Rescoring,
+    Route,
+    Servable,
+    ServableKind,
+    Variant,
+)
+from noria.serving.tables import asides, endpoints, landings, loadings, rescorings, routes, servables
 
 
 def insert_endpoint(connection: Connection, project: str, endpoint: Endpoint, first: Route) -> None:
@@ -137,7 +149,8 @@ def put_servable(connection: Connection, project: str, servable: Servable) -> No
     if find_servable(connection, project, servable.model, servable.version) is not None:
         return
     values = {"project": project, "model": servable.model, "version": servable.version, "kind": servable.kind.value}
-    values |= {"inputs": dict(servable.inputs), "words": servable.words, "blob": servable.blob}
+    values |= {"inputs": [list(column) for column in servable.inputs.items()], "words": servable.words}
+    values |= {"blob": servable.blob, "golden": servable.golden}
     with contextlib.suppress(IntegrityError), connection.begin_nested():  # somebody else may be storing the same
         connection.execute(insert(servables), values)
 
@@ -152,10 +165,86 @@ def find_servable(connection: Connection, project: str, model: str, version: int
         model=row.model,
         version=row.version,
         kind=ServableKind(row.kind),
-        inputs=row.inputs,
+        inputs=dict(row.inputs),  # pairs, for JSON does not keep the order of names; an earlier Noria wrote a mapping
         words=row.words,
         blob=row.blob,
+        golden=row.golden,
+        is_ordered=isinstance(row.inputs, list),
     )
+
+
+def golden_of(connection: Connection, artifact: str) -> list[tuple[str, str]]:
+    """Return the versions that were made of an artifact's bytes and have golden rows, each with their digest."""
+    same = (model_versions.c.project == servables.c.project) & (model_versions.c.model == servables.c.model)
+    joined = select(servables).join(model_versions, same & (model_versions.c.number == servables.c.version))
+    rows = connection.execute(joined.where(model_versions.c.blob == artifact, servables.c.golden.is_not(None)))
+    return [(f"{row.model}@{row.version}", row.golden) for row in rows]
+
+
+def all_golden(connection: Connection, project: str, model: str) -> list[tuple[int, str]]:
+    """Return the versions of a model that have golden rows, each with their digest."""
+    here = (servables.c.project == project) & (servables.c.model == model) & servables.c.golden.is_not(None)
+    rows = connection.execute(select(servables.c.version, servables.c.golden).where(here))
+    return [(row.version, row.golden) for row in rows]
+
+
+def set_golden(connection: Connection, project: str, before: str, after: str) -> None:
+    """Let versions have other golden rows than before."""
+    here = (servables.c.project == project) & (servables.c.golden == before)
+    connection.execute(update(servables).where(here).values(golden=after))
+
+
+def is_golden(connection: Connection, digest: str) -> bool:
+    """Say whether a blob is any version's golden rows."""
+    return connection.execute(select(servables.c.golden).where(servables.c.golden == digest)).first() is not None
+
+
+def put_loading(connection: Connection, project: str, loading: Loading) -> None:
+    """Store how a version was loaded last."""
+    here = (loadings.c.project == project) & (loadings.c.model == loading.model)
+    here &= loadings.c.version == loading.version
+    values = {"kind": loading.kind and loading.kind.value, "words": loading.words, "at": loading.at}
+    if connection.execute(update(loadings).where(here).values(values)).rowcount == 1:
+        return
+    place = {"project": project, "model": loading.model, "version": loading.version}
+    with contextlib.suppress(IntegrityError), connection.begin_nested():  # another gateway may be loading it, too
+        connection.execute(insert(loadings), place | values)
+
+
+def find_loading(connection: Connection, project: str, model: str, version: int) -> Loading | None:
+    """Return how a version was loaded last, if it ever was."""
+    here = (loadings.c.project == project) & (loadings.c.model == model) & (loadings.c.version == version)
+    row = connection.execute(select(loadings).where(here)).one_or_none()
+    if row is None:
+        return None
+    kind = row.kind and ServableKind(row.kind)
+    return Loading(model=row.model, version=row.version, kind=kind, words=row.words, at=row.at)
+
+
+def rescoring(connection: Connection, project: str, endpoint: str) -> Rescoring | None:
+    """Return how an endpoint's answers were scored again so far, if they were."""
+    here = (rescorings.c.project == project) & (rescorings.c.endpoint == endpoint)
+    row = connection.execute(select(rescorings).where(here)).mappings().one_or_none()
+    return None if row is None else Rescoring(**{name: row[name] for name in row if name != "project"})
+
+
+def put_rescoring(connection: Connection, project: str, before: Rescoring | None, after: Rescoring) -> None:
+    """Store how an endpoint's answers were scored again, if nobody else has meanwhile; raises `Stale` if somebody has."""
+    values = {name: getattr(after, name) for name in ("checked", "differing", "version", "words")}
+    values |= {"positions": dict(after.positions)}
+    here = (rescorings.c.project == project) & (rescorings.c.endpoint == after.endpoint)
+    try:
+        if before is None:
+            with connection.begin_nested():
+                connection.execute(insert(rescorings), {"project": project, "endpoint": after.endpoint} | values)
+            return
+    except IntegrityError:
+        pass
+    else:
+        same = (rescorings.c.checked == before.checked) & (rescorings.c.positions == dict(before.positions))
+        if connection.execute(update(rescorings).where(here, same).values(values)).rowcount == 1:
+            return
+    raise Stale(f"the answers of endpoint {after.endpoint!r} were scored again by somebody else just now")
 
 
 def _routes(project: str, name: str) -> Select[Any]:

@@ -22,7 +22,17 @@ from noria.registry.service import Registry
 from noria.serving import asking, history, queries, rules
 from noria.serving.answering import Answerer, Question
 from noria.serving.log import Log
-from noria.serving.model import Answer, Endpoint, Feedback, Prediction, Route, Servable, Variant
+from noria.serving.model import (
+    Answer,
+    Endpoint,
+    Feedback,
+    Loading,
+    Prediction,
+    Rescoring,
+    Route,
+    Servable,
+    Variant,
+)
 from noria.serving.preparing import Prepared
 from noria.store.database import Connection, Database
 
@@ -256,6 +266,7 @@ class Endpoints:
             inputs=prepared.inputs,
             words=prepared.words,
             blob=prepared.blob,
+            golden=prepared.golden,
         )
         queries.put_servable(connection, context.project, servable)
         return servable
@@ -265,12 +276,36 @@ class Endpoints:
         self._access.require(context, Permission.MODEL_READ)
         return self._database.read(lambda c: queries.find_servable(c, context.project, model, version))
 
+    def loaded(self, context: Context, loading: Loading) -> None:
+        """Record how a version was loaded, or why it could not be, to answer an endpoint's requests."""
+        self._access.require(context, Permission.MODEL_READ)
+        self._database.write(lambda c: queries.put_loading(c, context.project, loading))
+
+    def loading(self, context: Context, model: str, version: int) -> Loading | None:
+        """Return how a version was loaded last, None if no gateway has loaded it."""
+        self._access.require(context, Permission.MODEL_READ)
+        return self._database.read(lambda c: queries.find_loading(c, context.project, model, version))
+
+    def rescoring(self, context: Context, name: str) -> Rescoring | None:
+        """Return how an endpoint's answers were scored again, None if none were yet."""
+        self._access.require(context, Permission.MODEL_READ)
+        return self._database.read(lambda c: queries.rescoring(c, context.project, name))
+
     def inputs(self, context: Context, endpoint: Endpoint, version: int) -> Mapping[str, str]:
-        """Return the columns that a version reads, with their kinds; of one not recorded, all that its dataset has."""
+        """Return the columns that a version reads, in their order, with their kinds; of one not recorded, all there are.
+
+        Where the record does not tell the order, it is that of the dataset.
+        """
         found = self.servable(context, endpoint.model, version)
-        if found is not None:
+        if found is not None and found.is_ordered:
             return found.inputs
-        return dict.fromkeys(self._datasets.columns(context, endpoint.dataset), "unknown")
+        order = self._datasets.order(context, endpoint.dataset)
+        if found is None:
+            there = set(self._datasets.columns(context, endpoint.dataset))
+            return {name: "unknown" for name in order if name in there}
+        places = {name: place for place, name in enumerate(order)}
+        names = sorted(found.inputs, key=lambda name: places.get(name, len(places)))
+        return {name: found.inputs[name] for name in names}
 
     def _history(self, context: Context, name: str) -> tuple[history.History[Prediction], history.History[Feedback]]:
         place = (context.project, name)

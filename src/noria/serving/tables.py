@@ -40,6 +40,30 @@ servables = Table(
     Column("inputs", Json, nullable=False),
     Column("words", Text, nullable=False),
     Column("blob", String(64)),
+    Column("golden", String(64)),
+)
+
+loadings = Table(
+    "loadings",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("model", String(255), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(32)),
+    Column("words", Text, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+
+rescorings = Table(
+    "rescorings",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("endpoint", String(255), primary_key=True),
+    Column("positions", Json, nullable=False),
+    Column("checked", Integer, nullable=False),
+    Column("differing", Integer, nullable=False),
+    Column("version", Integer),
+    Column("words", Text, nullable=False),
 )
 
 landings = Table(

@@ -10,7 +10,7 @@ from noria.core.errors import Conflict, ReadOnly
 from noria.store.database import Database
 from noria.store.tables import metadata
 
-NEWEST = "0013"
+NEWEST = "0016"
 """The newest revision; a database that has it is opened without loading Alembic."""
 
 

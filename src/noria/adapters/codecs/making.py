@@ -18,6 +18,8 @@ from noria.core.errors import Invalid
 _HINT = "is it scikit-learn's own, as `fit` has left it?"
 _ATOMS = frozenset({type(None), bool, int, float, str, bytes, slice})
 _TREE_FIELDS = {"max_depth", "node_count", "nodes", "values"}
+VERSION = "_sklearn_version"
+"""Where an estimator's state says which scikit-learn wrote it."""
 _ADDRESS = "_stop_words_id"
 """Where the vectorizers of texts keep the `id` of their stop words; without it they look at them once more."""
 
@@ -32,6 +34,8 @@ def restore(made: Any, state: Any) -> None:  # noqa: ANN401 - see make
     """Give an object its state. Raises `Invalid` for one that its type cannot have."""
     kind = cast("type[Any]", type(made))
     check_state(kind, state)
+    if trust.is_estimator(kind) and VERSION in (state or {}):  # whoever reads it tells of another version, in words
+        state = {**state, VERSION: import_module("sklearn").__version__}
     if trust.is_estimator(kind) or trust.name_of_type(kind) in _STATES:
         made.__setstate__(state)
     elif state is not None:
@@ -105,7 +109,7 @@ def _may_be(state: Any) -> bool:  # noqa: ANN401 - see check_made
 
 
 def _are_fields_of_estimator(state: Any) -> bool:  # noqa: ANN401 - see check_made
-    return _are_fields(state) and type(state.get("_sklearn_version", "")) is str
+    return _are_fields(state) and type(state.get(VERSION, "")) is str
 
 
 def _restores_plainly(kind: type[Any]) -> bool:

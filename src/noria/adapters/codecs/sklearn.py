@@ -1,7 +1,8 @@
 """scikit-learn estimators as their state: a tree in JSON and arrays behind it, which are read without running any of it."""
 
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,6 +12,8 @@ from noria.adapters.codecs.framing import framed, split
 from noria.core.codecs import too_deep
 from noria.core.errors import Invalid, NoriaError, NotInstalled
 from noria.core.payloads import Payload, aligned, places
+
+_log = logging.getLogger("noria.codecs")
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,19 +52,64 @@ class Estimators:
         return framed(header, [content for _, content in arrays])
 
     def decode(self, payload: Payload) -> object:
-        """Read the estimator. Raises `Invalid` when the bytes name a type that is not trusted; none is made then."""
+        """Read the estimator.
+
+        Raises `Invalid` when the bytes name a type that is not trusted, and none is made then; or when its numbers
+        would lead scikit-learn's compiled code astray.
+        """
         try:
-            import_module("sklearn")
+            here = str(import_module("sklearn").__version__)
         except ModuleNotFoundError as problem:
             raise NotInstalled("scikit-learn", "sklearn") from problem
+        from noria.adapters.codecs import ranges  # noqa: PLC0415 - see encode
         from noria.adapters.codecs.assembling import Assembly  # noqa: PLC0415 - see encode
 
         header, rest = split(payload, "estimator")
-        return Assembly(header["names"], _arrays(header["arrays"], rest)).read(header["tree"])
+        before = _written_with(header["tree"])
+        try:
+            found = Assembly(header["names"], _arrays(header["arrays"], rest)).read(header["tree"])
+            ranges.check(found)
+        except Exception as problem:
+            if before in {None, here}:
+                raise
+            said = problem.sentence if isinstance(problem, NoriaError) else f"{type(problem).__name__}: {problem}"
+            raise _of_another(before, here, said) from problem
+        if before not in {None, here}:
+            lacking = _lacking(ranges.parts_of(found))
+            if lacking:
+                raise _of_another(before, here, f"it lacks {', '.join(lacking[:5])}")
+            _log.warning(
+                "a %s was written with scikit-learn %s, and is read with %s", type(found).__name__, before, here
+            )
+        return found
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the bytes, which are the only ones that the state has."""
         return payload.digest
+
+
+def _written_with(tree: Any) -> str | None:  # noqa: ANN401 - a tree in JSON
+    """Return the version of scikit-learn that an estimator was written with, if it says so."""
+    state: Any = cast("dict[str, Any]", tree).get("state") if isinstance(tree, dict) else None
+    found: Any = cast("dict[str, Any]", state).get("_sklearn_version") if isinstance(state, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _lacking(parts: Iterable[object]) -> list[str]:
+    """Return the parameters that estimators have in this scikit-learn, and had not in the one that wrote them."""
+    found: set[str] = set()
+    for part in parts:
+        kind = cast("Any", type(part))
+        if trust.is_estimator(kind):
+            found |= {f"{kind.__name__}.{name}" for name in kind._get_param_names() if name not in vars(part)}  # noqa: SLF001 - its only list of them
+    return sorted(found)
+
+
+def _of_another(before: str | None, here: str, words: str) -> Invalid:
+    return Invalid(
+        f"it was written with scikit-learn {before}, and scikit-learn {here} cannot read it: {words}",
+        hint=f"pip install scikit-learn=={before}, or train the model again",
+    )
 
 
 def _stored(array: "NDArray[Any]") -> tuple[Mapping[str, Any], Payload]:

@@ -54,6 +54,8 @@ class SkopsEstimators:
 
     def decode(self, payload: Payload) -> object:
         """Read the estimator. Raises `Invalid` when the bytes name a type that is not trusted; nothing of it is run."""
+        from noria.adapters.codecs import ranges  # noqa: PLC0415 - NumPy is loaded with scikit-learn
+
         skops, content = _skops(), bytes(payload)
         try:
             untrusted = sorted(set(skops.get_untrusted_types(data=content)) - TRUSTED)
@@ -63,7 +65,9 @@ class SkopsEstimators:
             raise Invalid(
                 f"the estimator holds {untrusted[0]}, which is not trusted", hint="train the model again, and store it"
             )
-        return skops.loads(content, trusted=sorted(TRUSTED))
+        found = skops.loads(content, trusted=sorted(TRUSTED))
+        ranges.check(found)
+        return found
 
     def digest(self, value: object, payload: Payload) -> str:  # noqa: ARG002 - the port's signature
         """Return the digest of the bytes."""

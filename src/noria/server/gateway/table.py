@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 from noria.boot import Platform
 from noria.core.clock import Stopwatch
-from noria.core.errors import NoriaError, NotFound
+from noria.core.errors import NoriaError, NotFound, Unavailable
 from noria.datasets.model import Dataset
 from noria.server.gateway.bodies import Reader
 from noria.server.gateway.metrics import ScorerState
-from noria.serving.model import Endpoint, Route
+from noria.serving.model import Endpoint, Loading, Route, ServableKind
 from noria.serving.running import Scorer
 
 _RETRY_SECONDS = 5.0
@@ -66,6 +66,7 @@ class Table:
         self._stopwatch = stopwatch
         self._live: dict[str, Live] = {}
         self._failures: dict[str, _Failure] = {}
+        self._told: dict[tuple[str, int], tuple[ServableKind | None, str]] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
@@ -128,11 +129,17 @@ class Table:
 
     @contextmanager
     def entered(self, name: str) -> Generator[Live]:
-        """Hold an endpoint as it is now while a request is answered; raises `NotFound`."""
+        """Hold an endpoint as it is now while a request is answered.
+
+        Raises:
+            NotFound: there is none of this name.
+            Unavailable: there is, and nothing that could be loaded answers there.
+
+        """
         with self._lock:
             live = self._live.get(name)
             if live is None:
-                raise NotFound("endpoint", name, known=self._live)
+                raise self._absent(name)
             live.requests += 1
         try:
             yield live
@@ -141,6 +148,13 @@ class Table:
                 live.requests -= 1
                 freed = self._freed(live)
             _close(freed)
+
+    def _absent(self, name: str) -> NoriaError:
+        """Return what keeps an endpoint from answering: there is none, or its versions cannot be loaded."""
+        failure = self._failures.get(name)
+        if failure is None:
+            return NotFound("endpoint", name, known=self._live)
+        return Unavailable(f"endpoint {name!r} has nothing to answer with: {failure.words}", hint="noria doctor")
 
     def look(self) -> None:
         """Compare the routes with the database's, and load what changed. Raises what keeps the database from answering."""
@@ -217,9 +231,28 @@ class Table:
         servable = rooms.endpoints.servable(self._context, endpoint.model, number)
         inputs = rooms.endpoints.inputs(self._context, endpoint, number)
         others = (*rooms.datasets.columns(self._context, dataset.name), dataset.key, dataset.time, dataset.label or "")
-        scorer = rooms.runtime.open(version, servable, inputs=inputs)
-        _log.info("%s is loaded for endpoint %s", version, endpoint.name)
-        return Loaded(version=number, scorer=scorer, reader=Reader(inputs, others=others))
+        try:
+            opened = rooms.runtime.open(version, servable, inputs=inputs)
+        except Exception as problem:
+            words = problem.sentence if isinstance(problem, NoriaError) else f"{type(problem).__name__}: {problem}"
+            self._tell(endpoint.model, number, None, words)
+            raise
+        _log.info("%s is loaded for endpoint %s: %s", version, endpoint.name, opened.words)
+        self._tell(endpoint.model, number, opened.kind, opened.words)
+        return Loaded(version=number, scorer=opened.scorer, reader=Reader(inputs, others=others))
+
+    def _tell(self, model: str, version: int, kind: ServableKind | None, words: str) -> None:
+        """Record how a version was loaded, for those who do not see this process; the same is told once."""
+        told = (kind, words)
+        if self._told.get((model, version)) == told:
+            return
+        loading = Loading(model=model, version=version, kind=kind, words=words, at=self._platform.clock.now())
+        try:
+            self._platform.endpoints.loaded(self._context, loading)
+        except NoriaError as problem:
+            _log.warning("how %s@%d was loaded is not recorded: %s", model, version, problem.sentence)
+        else:
+            self._told[model, version] = told
 
     def _swap(self, name: str, after: Live | None) -> None:
         with self._lock:
