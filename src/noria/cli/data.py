@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from noria.cli.reading import file_options, told_of
 from noria.cli.output import home_option, json_option, opened, show, show_one
+from noria.cli.reading import file_options, told_of
 from noria.core.errors import Conflict, Invalid
 from noria.datasets.files import FileTable
 from noria.datasets.inference import Understood

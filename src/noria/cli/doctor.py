@@ -6,7 +6,7 @@ import click
 
 from noria.boot import Platform
 from noria.cli.output import home_option, json_option, opened, show
-from noria.loop.model import LoopState, Stumble
+from noria.loop.model import LoopState, Outcome, Stumble
 from noria.rollouts.spec import Canary
 
 _LATE_LOOKS = 3
@@ -34,6 +34,7 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
         found = [
             *_stumbles(platform),
             *_unturned(platform),
+            *_untaught(platform),
             *_unwatched(platform),
             *_unmet(platform),
             *_waiting(platform),
@@ -78,6 +79,19 @@ def _unturned(platform: Platform) -> list[Trouble]:
         if not is_turned:
             words = "no worker turns it: it was not started, or its file could not be loaded"
             found.append(Trouble(about=f"loop {row.name}", words=words, do="noria worker FILE; its output says why"))
+    return found
+
+
+def _untaught(platform: Platform) -> list[Trouble]:
+    """Return the loops without any model whose last cycle was stopped over its data."""
+    found: list[Trouble] = []
+    for row in platform.loops.all(platform.context):
+        settled = [each for each in platform.loops.cycles(platform.context, row.name) if each.outcome is not None]
+        last = max(settled, key=lambda each: each.number, default=None)
+        if last is None or last.outcome is not Outcome.QUARANTINED or any(each.version for each in settled):
+            continue
+        words = f"it has made no model yet: {last.words}"
+        found.append(Trouble(about=f"loop {row.name}", words=words, do=f"noria cycles {row.name}"))
     return found
 
 

@@ -101,7 +101,7 @@ class Committer:
         there = self._listed.of(context, dataset.name)
         through = there[-1].added_in if there else 0
         found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
-        known = found[1] if found else {}
+        known: Mapping[str, str] = found[1] if found else {}
         columns = _columns(delivery, known)
         self._must_stay_exact(delivery, there, kinds.widened(known, columns))
         rows, labels = (

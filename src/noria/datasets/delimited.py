@@ -10,7 +10,9 @@ import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -60,7 +62,7 @@ def read(file: Path, *, sep: str | None = None, encoding: str | None = None) -> 
     if chosen != "," and sep is None:
         notes.append(f"fields are separated by {_SEPARATORS[chosen]}")
     records = _records(file, text, chosen, first_line)
-    _, header = next(records, (0, []))
+    _, header = next(records, (0, list[str]()))
     return _columns(file, [name.strip() for name in header], records, notes)
 
 
@@ -94,11 +96,11 @@ def _unzipped(file: Path) -> bytes:
 
 def _of_zstd(file: Path) -> bytes:
     try:
-        import pyarrow as pa  # noqa: PLC0415 - an extra
+        arrow: Any = import_module("pyarrow")
     except ImportError as problem:
-        raise NotInstalled("PyArrow, which unpacks .zst", "pandas") from problem
-    with pa.input_stream(str(file), compression="zstd") as stream:
-        return stream.read()
+        raise NotInstalled("PyArrow, which unpacks .zst,", "pandas") from problem
+    with arrow.input_stream(str(file), compression="zstd") as stream:
+        return bytes(stream.read())
 
 
 def _decoded(file: Path, raw: bytes, encoding: str | None) -> tuple[str, list[str]]:
@@ -215,7 +217,7 @@ def _columns(file: Path, names: list[str], records: Iterator[tuple[int, list[str
 
 
 def _framed(rows: list[list[str]], width: int) -> pl.DataFrame:
-    sides = zip(*rows, strict=True) if rows else ([] for _ in range(width))
+    sides: list[Sequence[str]] = list(zip(*rows, strict=True)) if rows else [() for _ in range(width)]
     columns = (pl.Series(str(place), side, pl.String) for place, side in enumerate(sides))
     return pl.DataFrame([column.set(column == "", None) for column in columns])
 

@@ -68,7 +68,9 @@ def read(rows: Any, *, dataset: Dataset, known: Mapping[str, str], options: File
     if suffix in delimited.SUFFIXES:
         texts = delimited.read(file, sep=options.get("sep"), encoding=options.get("encoding"))
         found, notes = Reader(texts=texts, told=told, times=times, known=known).columns()
-        return FileTable(frame=pl.DataFrame([each.column for each in found]), understood=tuple(found), notes=tuple(notes))
+        return FileTable(
+            frame=pl.DataFrame([each.column for each in found]), understood=tuple(found), notes=tuple(notes)
+        )
     frame, notes = _without_index(file, _typed(file, suffix), told, known)
     if suffix in (*_JSON, *_LINES):
         frame = _with_times(file, frame, Reader(texts=_texts(file, frame), told=told, times=times, known=known))
@@ -145,7 +147,9 @@ def _decoded(file: Path, text: str, *, line: int | None) -> Any:  # noqa: ANN401
         return json.loads(text, object_pairs_hook=_object, parse_float=_fraction)
     except json.JSONDecodeError as problem:
         place = problem.lineno if line is None else line
-        raise BadData(f"{file.name}, line {place}: {problem.msg}", hint=f"is it JSON, and whole? {_NOTHING}") from problem
+        raise BadData(
+            f"{file.name}, line {place}: {problem.msg}", hint=f"is it JSON, and whole? {_NOTHING}"
+        ) from problem
 
 
 def _object(items: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def of_records(rows: Sequence[Any]) -> pl.DataFrame:
 
 def _column(name: str, values: list[Any]) -> pl.Series:
     """Return values of one type; whole numbers among fractions are fractions where that is exact."""
-    found = {type(value) for value in values} - {type(None)}
+    found: set[type[object]] = {type(value) for value in values} - {type(None)}
     if found == {int, float}:
         large = next((value for value in values if isinstance(value, int) and int(float(value)) != value), None)
         if large is not None:

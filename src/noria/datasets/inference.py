@@ -111,7 +111,9 @@ class Reader:
 
     def _read(self, name: str, texts: pl.Series) -> tuple[pl.Series, str]:
         if texts.null_count() == texts.len():
-            return pl.Series(name, [None] * texts.len(), pl.Null), "it is empty: its first values will say what it holds"
+            return pl.Series(
+                name, [None] * texts.len(), pl.Null
+            ), "it is empty: its first values will say what it holds"
         told = self.told.types.get(name)
         if told is not None and name not in self.times:
             return self._as(told, name, texts), "told"
@@ -189,7 +191,11 @@ class Reader:
         if is_whole and not given.is_in(["-0"]).any():
             found = parsing.whole(given)
             large = given.filter(found.is_null() & given.is_not_null())
-            return (texts, f"whole numbers beyond 64 bits, as in {large[0]!r}") if large.len() else (found, "whole numbers")
+            return (
+                (texts, f"whole numbers beyond 64 bits, as in {large[0]!r}")
+                if large.len()
+                else (found, "whole numbers")
+            )
         found = parsing.fractions(given)
         long = given.filter(found.is_null() & given.is_not_null())
         if long.len():
@@ -244,7 +250,7 @@ class Reader:
             raise self._problem(
                 name, texts, wrong, f"which is no time (as {dates})" if dates != "ymd" else "which is no time",
                 "write times like 2026-01-31T12:00:00Z, or say how they are written: --dates dmy, mdy, unix or a "
-                f"format such as '%d.%m.%Y %H:%M'; times are kept to the microsecond",
+                "format such as '%d.%m.%Y %H:%M'; times are kept to the microsecond",
             )  # fmt: skip
         there = texts.is_not_null()
         if not (found.has_clock & there).any() and not (found.zoned & there).any():
@@ -259,9 +265,7 @@ class Reader:
             return found.there, f"times without a zone{why}"
         return self._zoned(name, texts, found), f"moments; those without a zone are of {self.told.zone}{why}"
 
-    def _days(
-        self, name: str, texts: pl.Series, found: Times, why: str, *, is_moment: bool
-    ) -> tuple[pl.Series, str]:
+    def _days(self, name: str, texts: pl.Series, found: Times, why: str, *, is_moment: bool) -> tuple[pl.Series, str]:
         if not is_moment:
             return found.there.cast(pl.Date), f"days{why}"
         if self.told.zone is not None:

@@ -5,6 +5,7 @@ ones, for the others the type they are stored as, such as `Decimal(precision=38,
 """
 
 import ast
+from typing import cast
 
 import polars as pl
 
@@ -71,9 +72,9 @@ def wider(known: pl.DataType, found: pl.DataType) -> pl.DataType | None:  # noqa
     What is not known yet (a column without values) becomes what the other is. Whole numbers may become fractions or
     decimals; decimals get as many places as either has.
     """
-    if known == found or found == pl.Null:
+    if known == found or isinstance(found, pl.Null):
         return known
-    if known == pl.Null:
+    if isinstance(known, pl.Null):
         return found
     numbers = {str(known.base_type()), str(found.base_type())}
     if numbers == {"Int64", "Float64"}:
@@ -90,7 +91,7 @@ def wider(known: pl.DataType, found: pl.DataType) -> pl.DataType | None:  # noqa
 
 def may_lose(given: pl.DataType, wanted: pl.DataType) -> bool:
     """Say whether a cast can change values without a word, so that its result has to be looked at."""
-    if given == wanted or given == pl.Null:
+    if given == wanted or isinstance(given, pl.Null):
         return False
     if given.is_nested():
         return True
@@ -104,15 +105,18 @@ def _wider_struct(known: pl.Struct, found: pl.Struct) -> pl.DataType | None:
     if [field.name for field in known.fields] != list(others):
         return None
     fields = {field.name: wider(_instance(field.dtype), others[field.name]) for field in known.fields}
-    return pl.Struct({name: kind for name, kind in fields.items() if kind is not None}) if all(fields.values()) else None
+    return (
+        pl.Struct({name: kind for name, kind in fields.items() if kind is not None}) if all(fields.values()) else None
+    )
 
 
 def _scale(kind: pl.DataType) -> int:
     return kind.scale if isinstance(kind, pl.Decimal) else 0
 
 
-def _instance(kind: "pl.DataType | type[pl.DataType]") -> pl.DataType:
-    return kind() if isinstance(kind, type) else kind
+def _instance(kind: object) -> pl.DataType:
+    """Return a type as an object; Polars takes and gives classes as well."""
+    return kind if isinstance(kind, pl.DataType) else cast("type[pl.DataType]", kind)()
 
 
 def _read(node: ast.expr) -> pl.DataType:
@@ -128,7 +132,7 @@ def _read(node: ast.expr) -> pl.DataType:
         case ast.Call(func=ast.Name(id="Enum")):
             return pl.String()
         case ast.Call(func=ast.Name(id=name), keywords=words):
-            told = {word.arg: word.value.value for word in words if isinstance(word.value, ast.Constant)}
+            told = {str(word.arg): word.value.value for word in words if isinstance(word.value, ast.Constant)}
             return getattr(pl, name)(**told)
         case _:
             raise ValueError(f"{ast.dump(node)} is no type of a column")

@@ -88,7 +88,9 @@ def swappable(texts: pl.Series) -> tuple[pl.Series, pl.Series] | None:
     """Return the first two numbers of each date, if all texts are dates of two such numbers and a year."""
     parts = texts.str.strip_chars().str.extract_groups(_SWAPPABLE).struct.unnest()
     first, second = (parts.to_series(place).cast(pl.Int64, strict=False) for place in (0, 1))
-    return None if (first.is_null() & texts.is_not_null()).any() or texts.null_count() == texts.len() else (first, second)
+    return (
+        None if (first.is_null() & texts.is_not_null()).any() or texts.null_count() == texts.len() else (first, second)
+    )
 
 
 def in_zone(local: pl.Series, zone: str) -> pl.Series:

@@ -135,7 +135,7 @@ def _of_column(column: pl.Series) -> ColumnProfile:
         return ColumnProfile(
             name=column.name, rows=column.len(), missing=column.null_count(), distinct=distinct.summarise(hashes)
         )
-    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Null):
+    if column.dtype.is_nested() or isinstance(column.dtype, pl.Binary | pl.Null):
         return ColumnProfile(name=column.name, rows=column.len(), missing=column.null_count())
     counted = values.cast(pl.String).alias("value").value_counts().sort("count", "value", descending=[True, False])
     texts = counted["value"].to_list()

@@ -145,10 +145,18 @@ def _words(count: int, events: pl.Series, knowing: Knowing) -> str:
         first = events.min()
         past = isinstance(first, datetime) and knowing.arrived_at - first > _LIVE
         words = f"{labels}: they count as known when they arrived, {knowing.arrived_at:%Y-%m-%d %H:%M:%S} UTC"
-        return f"{words}, so no moment before shows them; say otherwise with label_delay (--label-delay 0d)" if past else words
+        return (
+            f"{words}, so no moment before shows them; say otherwise with label_delay (--label-delay 0d)"
+            if past
+            else words
+        )
     when = "at its event" if not knowing.delay else f"{spell_duration(knowing.delay)} after its event"
     words = f"{labels}: each counts as known {when}, and no later than it arrived"
-    return words if knowing.is_told else f"{words}, as history that is pushed first; say otherwise with label_delay (--label-delay 7d)"
+    return (
+        words
+        if knowing.is_told
+        else f"{words}, as history that is pushed first; say otherwise with label_delay (--label-delay 7d)"
+    )
 
 
 def known_too_early(rows: pl.DataFrame, labels: pl.DataFrame, *, dataset: Dataset) -> str | None:
@@ -156,7 +164,11 @@ def known_too_early(rows: pl.DataFrame, labels: pl.DataFrame, *, dataset: Datase
     events = pl.DataFrame({"key": rows[dataset.key], "event": rows[dataset.time]})
     known = pl.DataFrame({"key": labels[dataset.key], "known": labels[KNOWN_AT]})
     early = known.join(events, on="key", how="inner", maintain_order="left").filter(pl.col("known") < pl.col("event"))
-    return f"{early.height:,} labels are known before their events, first that of {early[0, 0]!r}" if early.height else None
+    return (
+        f"{early.height:,} labels are known before their events, first that of {early[0, 0]!r}"
+        if early.height
+        else None
+    )
 
 
 def key_range(keys: pl.Series) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from noria.core.errors import Invalid
+from noria.datasets.columns import named
 from noria.datasets.holding import Held
 from noria.guards import rules as guard_rules
 from noria.guards import schemas
@@ -51,7 +52,7 @@ def guard(turn: Turn) -> None:
     guarded = _judged(turn, cycle, champion)
     without = guarded.before | guarded.judgement.held
     rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=without).load()
-    problem = _stopped(guarded.judgement) or rules.shortage(turn.loop, rows)
+    problem = _stopped(guarded.judgement) or _shortage(turn, cycle, rows, without)
 
     def work(connection: Connection) -> None:
         plain = _kept(connection, turn, cycle, guarded)
@@ -124,6 +125,21 @@ def _stopped(judgement: Judgement) -> str | None:
     return "; ".join(judgement.words(Action.STOP)) or None
 
 
+def _shortage(turn: Turn, cycle: Cycle, rows: pl.DataFrame, without: Held) -> str | None:
+    """Say why there is too little to learn from, and which labels of the window came too late for it."""
+    words = rules.shortage(turn.loop, rows)
+    if words is None or rows.height >= turn.loop.min_rows:
+        return words
+    window = rules.training_window(turn.loop, as_of=cycle.opened_at, held_back=True)
+    whole = turn.rooms.datasets.read(
+        turn.context, turn.loop.dataset.name, snapshot=cycle.snapshot, as_of=cycle.opened_at, since=window.since,
+        until=window.until, without=without,
+    )  # fmt: skip
+    label = turn.loop.dataset.label
+    labelled = 0 if label is None else whole.height - whole[label].null_count()
+    return f"{words}; {rules.why_few(whole.height, labelled=labelled, in_time=rows.height, until=window.until)}"
+
+
 def _new_rows(turn: Turn, cycle: Cycle, champion: ModelVersion | None, held: Held) -> tuple[pl.DataFrame, str]:
     """Return the rows that the champion has not learned from, and those whose labels have changed since; their digest."""
     as_of, time = cycle.opened_at, turn.loop.dataset.time
@@ -137,7 +153,7 @@ def _new_rows(turn: Turn, cycle: Cycle, champion: ModelVersion | None, held: Hel
     rows = found.load()
     if champion is None:
         return rows, found.digest
-    is_new = pl.col(time) >= champion.trained_through
+    is_new = named(time) >= champion.trained_through
     if turn.loop.dataset.label is not None:
         is_new = is_new | (pl.col("known_at") > champion.trained_through).fill_null(value=False)
     return rows.filter(is_new), found.digest

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from noria.core.context import Context
+from noria.datasets.columns import named
 from noria.loop import queries
 from noria.loop.model import Cycle
 from noria.loop.spec import Loop
@@ -51,7 +52,7 @@ def live_scores(
     """
     held = rooms.guards.held(context, loop.dataset.name)
     rows = rooms.datasets.read(context, loop.dataset.name, as_of=as_of, since=since, until=until, without=held)
-    when = pl.col(loop.dataset.time)
+    when = named(loop.dataset.time)
     parts: list[pl.DataFrame] = []
     for reign in reigns(rooms, context, loop.model):
         inside = when >= reign.since if reign.until is None else (when >= reign.since) & (when < reign.until)
@@ -70,7 +71,7 @@ def cycle_of(rooms: Rooms, context: Context, loop: str, version: int) -> Cycle |
 
 def labelled(loop: Loop, scored: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and scores, each of shape (n,), of the rows whose label is known."""
-    known = scored.filter(pl.col(_label(loop)).is_not_null())
+    known = scored.filter(scored[_label(loop)].is_not_null())
     return known[_label(loop)].cast(pl.Float64).to_numpy(), known[_SCORE].to_numpy()
 
 

@@ -100,7 +100,7 @@ def _converted(
     payload = convert(model, tuple(inputs))
     scorer = opener(payload, tuple(inputs), "the conversion")
     try:
-        found = scorer.submit(rows.select(list(inputs)).to_dicts()).result()
+        found = scorer.submit(rows[list(inputs)].to_dicts()).result()
     finally:
         scorer.close()
     native = model.predict(rows)
