@@ -38,7 +38,7 @@ def data() -> None:
 def push(
     name: str, file: Path, *, key_column: str | None, time_column: str | None, label_column: str | None,
     only_labels: bool, label_delay: str | None, source: str | None, once: str | None, dry_run: bool,
-    home: str | None, as_json: bool, **spelled: Any,
+    home: str | None, as_json: bool, **spelled: Any,  # noqa: ANN401 - see file_options
 ) -> None:  # fmt: skip
     """Commit FILE (CSV, Parquet, Arrow or JSON) to the dataset NAME as a new snapshot.
 

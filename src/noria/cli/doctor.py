@@ -83,12 +83,12 @@ def _unturned(platform: Platform) -> list[Trouble]:
 
 
 def _untaught(platform: Platform) -> list[Trouble]:
-    """Return the loops without any model whose last cycle was stopped over its data."""
+    """Return the loops whose every cycle was stopped over its data, so that there is no model yet."""
     found: list[Trouble] = []
     for row in platform.loops.all(platform.context):
         settled = [each for each in platform.loops.cycles(platform.context, row.name) if each.outcome is not None]
         last = max(settled, key=lambda each: each.number, default=None)
-        if last is None or last.outcome is not Outcome.QUARANTINED or any(each.version for each in settled):
+        if last is None or any(each.outcome is not Outcome.QUARANTINED for each in settled):
             continue
         words = f"it has made no model yet: {last.words}"
         found.append(Trouble(about=f"loop {row.name}", words=words, do=f"noria cycles {row.name}"))

@@ -1,6 +1,5 @@
 """The columns of a dataset: their kinds and order, fixed by the first commit; a kind is stored in one way, exactly."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import polars as pl
@@ -8,18 +7,11 @@ from polars.exceptions import PanicException, PolarsError
 
 from noria.core.errors import BadData, nearest
 from noria.datasets import kinds
-from noria.datasets.model import KNOWN_AT, LABEL_SOURCE, ROW_SOURCE, Dataset
+from noria.datasets.model import KNOWN_AT, Dataset
 
 MOMENT = kinds.MOMENT
 _EXACT = 2**53
 """From here on floats of 64 bits leave out whole numbers."""
-_OURS = (ROW_SOURCE, LABEL_SOURCE)
-
-
-def named(name: str) -> pl.Expr:
-    """Return the expression of one column by its exact name; Polars takes `*` and `^...$` for patterns."""
-    is_pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
-    return pl.col(f"^{re.escape(name)}$" if is_pattern else name)
 
 
 def kind_of(dtype: pl.DataType) -> str:
@@ -40,9 +32,15 @@ def plain_types(frame: pl.DataFrame) -> pl.DataFrame:
     for name, dtype in frame.schema.items():
         if dtype == pl.Object:
             raise BadData(f"column {name!r} holds Python objects", hint="give it a type; nothing was committed")
-        if name in _OURS:
-            raise BadData(f"{name!r} is a name of Noria's own", hint="rename the column; nothing was committed")
-    return pl.DataFrame([exactly(column, kinds.stored_type(column.dtype)) for column in frame.iter_columns()])
+        if not kinds.is_kept(dtype):
+            raise BadData(f"column {name!r} holds {dtype}", hint="make it numbers or text; nothing was committed")
+    return pl.DataFrame([_plain(column) for column in frame.iter_columns()])
+
+
+def _plain(column: pl.Series) -> pl.Series:
+    """Return a column as its kind is stored; one of text without any value has no kind yet."""
+    is_empty = kinds.kind_of_stored(kinds.stored_type(column.dtype)) == "text" and column.null_count() == column.len()
+    return exactly(column, pl.Null() if is_empty else kinds.stored_type(column.dtype))
 
 
 def joined_columns(dataset: Dataset, known: Mapping[str, str], frame: pl.DataFrame) -> dict[str, str]:
@@ -138,10 +136,17 @@ def exactly(column: pl.Series, wanted: pl.DataType) -> pl.Series:
     place = _changed(column, cast) if kinds.may_lose(column.dtype, wanted) else None
     if place is not None:
         raise BadData(
-            f"column {column.name!r} holds {column[place]!r} in row {place + 1:,}, which {wanted} cannot hold exactly",
+            f"column {column.name!r} holds {_spelled(column, place)} in row {place + 1:,}, which {wanted} cannot hold "
+            "exactly",
             hint="round it, or give it as text; times are kept to the microsecond; nothing was committed",
         )
     return cast
+
+
+def _spelled(column: pl.Series, place: int) -> str:
+    """Spell a value with all its digits; Python's times have no nanoseconds."""
+    is_time = isinstance(column.dtype, pl.Datetime | pl.Duration)
+    return str(column.slice(place, 1).dt.to_string("iso")[0]) if is_time else repr(column[place])
 
 
 def _changed(before: pl.Series, after: pl.Series) -> int | None:

@@ -19,7 +19,6 @@ from noria.datasets.model import KNOWN_AT, Dataset
 _PARQUET, _ARROW, _JSON, _LINES = (".parquet", ".pq"), (".arrow", ".feather", ".ipc"), (".json",), (".ndjson", ".jsonl")
 SUFFIXES = (*_PARQUET, *delimited.SUFFIXES, *_ARROW, *_JSON, *_LINES)
 _NOTHING = "nothing was committed"
-_OF_TEXT = ("dates", "sep", "encoding", "null", "decimal")
 
 
 class FileOptions(TypedDict, total=False):
@@ -60,7 +59,7 @@ def read(rows: Any, *, dataset: Dataset, known: Mapping[str, str], options: File
     told = _told(options)
     times = (dataset.time, KNOWN_AT) if dataset.label is not None else (dataset.time,)
     if not isinstance(rows, str | Path):
-        _must_be_of_frames(options)
+        _must_be_said(options, ("zone",), "a frame")
         frame = frames.as_frame(rows)
         return FileTable(frame=_localized(frame, told.zone, known))
     file = Path(rows)
@@ -68,14 +67,17 @@ def read(rows: Any, *, dataset: Dataset, known: Mapping[str, str], options: File
     if suffix in delimited.SUFFIXES:
         texts = delimited.read(file, sep=options.get("sep"), encoding=options.get("encoding"))
         found, notes = Reader(texts=texts, told=told, times=times, known=known).columns()
+        frames.must_be_names([each.name for each in found])
         return FileTable(
             frame=pl.DataFrame([each.column for each in found]), understood=tuple(found), notes=tuple(notes)
         )
     frame, notes = _without_index(file, _typed(file, suffix), told, known)
     if suffix in (*_JSON, *_LINES):
-        frame = _with_times(file, frame, Reader(texts=_texts(file, frame), told=told, times=times, known=known))
+        _must_be_said(options, ("zone", "types", "dates"), file.name)
+        frame = _with_times(frame, Reader(texts=_texts(file, frame), told=told, times=times, known=known))
     else:
-        _must_be_of_frames(options)
+        _must_be_said(options, ("zone", "types"), file.name)
+        _must_only_skip(file, told)
     frame = _localized(frame, told.zone, known)
     return FileTable(frame=frame, understood=tuple(_as_it_is(column) for column in frame.iter_columns()), notes=notes)
 
@@ -105,11 +107,17 @@ def pairs(spelled: Mapping[str, str] | str) -> dict[str, str]:
     return {name: kind.strip() for name, _, kind in found}
 
 
-def _must_be_of_frames(options: FileOptions) -> None:
-    """Raise `Invalid` for what can be said of text alone."""
-    for name in _OF_TEXT:
-        if options.get(name) not in (None, ".", ()):
-            raise Invalid(f"{name!r} is for files of text", hint="types, times and gaps of a frame are in the frame")
+def _must_be_said(options: FileOptions, of_it: Sequence[str], what: str) -> None:
+    """Raise `Invalid` for an option that says nothing about such a file or frame."""
+    for name, value in options.items():
+        if value not in (None, ".", ()) and name not in of_it:
+            raise Invalid(f"{name!r} says nothing about {what}", hint="it is for delimited text: .csv, .tsv, .txt")
+
+
+def _must_only_skip(file: Path, told: Told) -> None:
+    for name, kind in told.types.items():
+        if kind != "skip":
+            raise Invalid(f"{file.name} says itself what {name!r} is", hint="only skip can be told of it")
 
 
 def _suffix(file: Path) -> str:
@@ -187,6 +195,7 @@ def _without_index(
             notes.append(f"column {name!r} only counts the rows, as pandas does: it is left out")
         else:
             kept.append(column)
+    frames.must_be_names([column.name for column in kept])
     return pl.DataFrame(kept), tuple(notes)
 
 
@@ -195,7 +204,7 @@ def _texts(file: Path, frame: pl.DataFrame) -> Texts:
     return Texts(file=file.name, columns=columns, lines=range(1, frame.height + 1), notes=())
 
 
-def _with_times(file: Path, frame: pl.DataFrame, reader: Reader) -> pl.DataFrame:
+def _with_times(frame: pl.DataFrame, reader: Reader) -> pl.DataFrame:
     """Return JSON's rows with texts as the times, days and decimals that they have to be, and no others."""
     columns = list[pl.Series]()
     for column in frame.iter_columns():

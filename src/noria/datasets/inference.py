@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -149,9 +149,8 @@ class Reader:
             return self._as(known, name, texts)
         if isinstance(wanted, pl.Decimal):
             return self._as("decimal", name, texts)
-        if known == "time" or wanted == pl.Date or wanted == LOCAL_TIME:
-            reader = replace(self, told=replace(self.told, zone=None)) if wanted == LOCAL_TIME else self
-            column, _ = reader._dated(name, texts, is_moment=known == "time")
+        if known == "time" or wanted in (pl.Date(), LOCAL_TIME):
+            column, _ = self._dated(name, texts, is_moment=known == "time", is_local=wanted == LOCAL_TIME)
             return column.cast(LOCAL_TIME) if wanted == LOCAL_TIME and column.dtype == pl.Date else column
         return self._all(name, texts, texts.cast(wanted, strict=False), known)
 
@@ -241,7 +240,7 @@ class Reader:
                 return None
         return told
 
-    def _dated(self, name: str, texts: pl.Series, *, is_moment: bool) -> tuple[pl.Series, str]:
+    def _dated(self, name: str, texts: pl.Series, *, is_moment: bool, is_local: bool = False) -> tuple[pl.Series, str]:
         """Return days, times without a zone, or moments; raises `BadData` where the order or the zone is not known."""
         dates, why = self._order(name, texts)
         found = parsing.times(texts, dates)
@@ -259,7 +258,7 @@ class Reader:
             raise self._problem(name, texts, there & ~found.zoned, "without a zone, and others have one", _ZONE_HINT)
         if (found.zoned | texts.is_null()).all():
             return found.there.cast(LOCAL_TIME).dt.replace_time_zone("UTC"), f"moments{why}"
-        if self.told.zone is None:
+        if self.told.zone is None or is_local:
             if is_moment:
                 raise self._problem(name, texts, there, "without a time zone", _ZONE_HINT)
             return found.there, f"times without a zone{why}"

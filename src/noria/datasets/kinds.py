@@ -89,6 +89,16 @@ def wider(known: pl.DataType, found: pl.DataType) -> pl.DataType | None:  # noqa
     return None
 
 
+def is_kept(given: pl.DataType) -> bool:
+    """Say whether values of a type are kept at all: not Python objects, nor types that other libraries have made."""
+    if isinstance(given, pl.List | pl.Array):
+        return is_kept(_instance(given.inner))
+    if isinstance(given, pl.Struct):
+        return bool(given.fields) and all(is_kept(_instance(field.dtype)) for field in given.fields)
+    stored = stored_type(given)
+    return str(stored) in _SIMPLE or isinstance(stored, pl.Datetime | pl.Duration | pl.Decimal)
+
+
 def may_lose(given: pl.DataType, wanted: pl.DataType) -> bool:
     """Say whether a cast can change values without a word, so that its result has to be looked at."""
     if given == wanted or isinstance(given, pl.Null):

@@ -9,7 +9,6 @@ from typing import TypedDict
 import polars as pl
 
 from noria.datasets import rules
-from noria.datasets.columns import named
 from noria.datasets.fragments import FragmentReader
 from noria.datasets.holding import Held
 from noria.datasets.model import KNOWN_AT, LABEL_SOURCE, ROW_SOURCE, Dataset, Fragment, FragmentKind
@@ -72,7 +71,7 @@ def shown(
         return rows
     labels = _labels(reader, dataset, [part for part in parts if part.kind is FragmentKind.LABELS], window, rows=rows)
     if labels is not None:
-        whole = rows.join(labels, on=named(dataset.key), how="left", maintain_order="left")
+        whole = rows.join(labels, on=dataset.key, how="left", maintain_order="left")
         if whole[KNOWN_AT].null_count() < whole.height:
             return whole
     unknown = [pl.lit(None).alias(dataset.label), pl.lit(None, pl.Datetime("us", "UTC")).alias(KNOWN_AT)]
@@ -106,7 +105,7 @@ def _rows(reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], w
     rows = together([frame for frame in frames if frame.height])
     if rows is None or all(first.last_time < second.first_time for first, second in pairwise(parts)):
         return rows
-    return rows.sort(named(dataset.time), named(dataset.key))
+    return rows.sort(dataset.time, dataset.key)
 
 
 def _inside(frame: pl.DataFrame, dataset: Dataset, window: Window, *, whole: bool) -> pl.DataFrame:
@@ -121,7 +120,7 @@ def _labels(
     seen = [window.seen(part, reader.frame(part), key=dataset.key) for part in parts]
     known = [_known(frame, part, as_of=window.as_of) for part, frame in zip(parts, seen, strict=True)]
     if len({frame.schema[dataset.label or ""] for frame in known}) > 1:
-        known = [frame.join(rows, on=named(dataset.key), how="semi", maintain_order="left") for frame in known]
+        known = [frame.join(rows, on=dataset.key, how="semi", maintain_order="left") for frame in known]
     labels = together([frame for frame in known if frame.height])
     if labels is None or _apart(parts):
         return labels

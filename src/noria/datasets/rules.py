@@ -10,7 +10,6 @@ from noria.core import digests
 from noria.core.durations import spell_duration
 from noria.core.errors import BadData, Conflict, Invalid, nearest
 from noria.datasets import columns
-from noria.datasets.columns import named
 from noria.datasets.model import KNOWN_AT, MOST_LETTERS, Dataset, Fragment, FragmentKind
 
 _SHOWN = 3
@@ -48,7 +47,7 @@ def checked_rows(dataset: Dataset, frame: pl.DataFrame) -> pl.DataFrame:
         raise BadData("there are no rows", hint="nothing was committed; was the file's writer cut short?")
     frame = frame.with_columns(_moments(frame, dataset.time))
     _must_be_keys(frame, dataset.key)
-    return columns.plain_types(frame).sort(named(dataset.time), named(dataset.key))
+    return columns.plain_types(frame).sort(dataset.time, dataset.key)
 
 
 def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> pl.DataFrame:
@@ -80,7 +79,7 @@ def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> p
             f"{future.height:,} labels are from the future (the first: {first!r}, known at {future[0, KNOWN_AT]})",
             hint=f"{KNOWN_AT} may not be after now, {now:%Y-%m-%d %H:%M:%S} UTC; nothing was landed",
         )
-    return columns.plain_types(frame).sort(KNOWN_AT, named(dataset.key))
+    return columns.plain_types(frame).sort(KNOWN_AT, dataset.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,7 +238,7 @@ def known_by(labels: pl.DataFrame, *, key: str) -> pl.DataFrame:
     """Return each key's label: the one that became known last, of two at once the one landed last."""
     if labels[key].n_unique() == labels.height:
         return labels
-    return labels.sort(KNOWN_AT, maintain_order=True).unique(named(key), keep="last", maintain_order=True)
+    return labels.sort(KNOWN_AT, maintain_order=True).unique(key, keep="last", maintain_order=True)
 
 
 def inside(
@@ -251,7 +250,7 @@ def inside(
     until: datetime | None,
 ) -> pl.DataFrame:
     """Return the rows with event times in [since, until), none after `as_of`."""
-    when = named(time)
+    when = pl.col(time)
     bounds = [
         None if since is None else when >= since,
         None if until is None else when < until,

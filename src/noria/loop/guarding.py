@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from noria.core.errors import Invalid
-from noria.datasets.columns import named
 from noria.datasets.holding import Held
 from noria.guards import rules as guard_rules
 from noria.guards import schemas
@@ -153,7 +152,7 @@ def _new_rows(turn: Turn, cycle: Cycle, champion: ModelVersion | None, held: Hel
     rows = found.load()
     if champion is None:
         return rows, found.digest
-    is_new = named(time) >= champion.trained_through
+    is_new = pl.col(time) >= champion.trained_through
     if turn.loop.dataset.label is not None:
         is_new = is_new | (pl.col("known_at") > champion.trained_through).fill_null(value=False)
     return rows.filter(is_new), found.digest

@@ -7,7 +7,6 @@ import numpy as np
 import polars as pl
 
 from noria.core.context import Context
-from noria.datasets.columns import named
 from noria.loop import queries
 from noria.loop.model import Cycle
 from noria.loop.spec import Loop
@@ -52,7 +51,7 @@ def live_scores(
     """
     held = rooms.guards.held(context, loop.dataset.name)
     rows = rooms.datasets.read(context, loop.dataset.name, as_of=as_of, since=since, until=until, without=held)
-    when = named(loop.dataset.time)
+    when = pl.col(loop.dataset.time)
     parts: list[pl.DataFrame] = []
     for reign in reigns(rooms, context, loop.model):
         inside = when >= reign.since if reign.until is None else (when >= reign.since) & (when < reign.until)
