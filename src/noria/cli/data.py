@@ -1,11 +1,16 @@
 """`noria data`: push, list, show and compare datasets."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from noria.cli.output import home_option, json_option, opened, show, show_one
-from noria.core.errors import Invalid
+from noria.cli.reading import file_options, told_of
+from noria.core.errors import Conflict, Invalid
+from noria.datasets.files import FileTable
+from noria.datasets.inference import Understood
 from noria.datasets.model import Dataset
 from noria.loop.removal_model import Kind
 
@@ -24,20 +29,42 @@ def data() -> None:
 @click.option(
     "--labels", "only_labels", is_flag=True, help="The file holds labels of rows that are there: key, label, known_at."
 )
+@click.option("--label-delay", help="Labels without known_at were known so long after their events: 0d, 36h, 7d.")
 @click.option("--source", help="Where the rows come from; the file's name if not given.")
 @click.option("--once", help="A key: pushing the same rows again under it changes nothing.")
+@click.option("--dry-run", is_flag=True, help="Say what the file is understood to hold, and commit nothing.")
+@file_options
 @home_option
 @json_option
 def push(
     name: str, file: Path, *, key_column: str | None, time_column: str | None, label_column: str | None,
-    only_labels: bool, source: str | None, once: str | None, home: str | None, as_json: bool,
+    only_labels: bool, label_delay: str | None, source: str | None, once: str | None, dry_run: bool,
+    home: str | None, as_json: bool, **spelled: Any,  # noqa: ANN401 - see file_options
 ) -> None:  # fmt: skip
-    """Commit FILE (Parquet, CSV or Arrow) to the dataset NAME as a new snapshot."""
+    """Commit FILE (CSV, Parquet, Arrow or JSON) to the dataset NAME as a new snapshot.
+
+    Before the first commit it shows what each column was taken for, and why; later files are read as the dataset has
+    its columns. What is not sure, such as 03/04/2026, is asked about: the error names the option that says it.
+    """
     with opened(home) as platform:
-        known = {dataset.name: dataset for dataset in platform.datasets.datasets(platform.context)}
+        datasets, context = platform.datasets, platform.context
+        known = {dataset.name: dataset for dataset in datasets.datasets(context)}
         dataset = known.get(name) or _first(name, key=key_column, time=time_column, label=label_column)
-        commit = platform.datasets.land_labels if only_labels else platform.datasets.commit
-        snapshot = commit(platform.context, dataset, file, source=source or file.name, key=once)
+        _must_be_declared_so(dataset, key=key_column, time=time_column, label=label_column)
+        table = datasets.understand(context, dataset, file, **told_of(spelled))
+        is_first = datasets.latest(context, name) is None
+        columns = [_told(each) for each in table.understood] if is_first or dry_run else []
+        if not as_json and columns:
+            show(columns, as_json=False, empty="")
+            click.echo()
+        if dry_run:
+            return _show_dry_run(columns, table, as_json=as_json)
+        if only_labels:
+            snapshot = datasets.land_labels(context, dataset, table, source=source or file.name, key=once)
+        else:
+            snapshot = datasets.commit(
+                context, dataset, table, source=source or file.name, key=once, label_delay=label_delay
+            )
     told = {
         "dataset": name,
         "snapshot": f"{name}@{snapshot.number}",
@@ -45,7 +72,11 @@ def push(
         "labels": snapshot.labels,
         "digest": snapshot.digest,
     }
+    if as_json:
+        told |= {"columns": columns, "notes": list(snapshot.notes)}
     show_one(told, as_json=as_json)
+    _say(() if as_json else snapshot.notes)
+    return None
 
 
 @data.command()
@@ -108,6 +139,37 @@ def aside(endpoint: str, home: str | None, as_json: bool) -> None:  # noqa: FBT0
         rows = [{"kind": each.kind.value, "key": each.key, "reason": each.reason, "at": each.at} for each in found]
         rows = [row | {"record": each.record} for row, each in zip(rows, found, strict=True)] if as_json else rows
     show(rows, as_json=as_json, empty=f"nothing of {endpoint} was put aside")
+
+
+def _told(column: Understood) -> dict[str, Any]:
+    return {
+        "column": column.name, "type": column.kind, "missing": column.missing, "example": column.example,
+        "why": column.why,
+    }  # fmt: skip
+
+
+def _show_dry_run(columns: list[dict[str, Any]], table: FileTable, *, as_json: bool) -> None:
+    if as_json:
+        show_one({"rows": table.frame.height, "columns": columns, "notes": list(table.notes)}, as_json=True)
+        return
+    _say(table.notes)
+    click.echo(f"{table.frame.height:,} rows; nothing was committed")
+
+
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        click.echo(f"note: {note}")
+
+
+def _must_be_declared_so(dataset: Dataset, **columns: str | None) -> None:
+    """Raise `Conflict` if a column is said to be another than the dataset was declared with."""
+    for role, column in columns.items():
+        there = getattr(dataset, role)
+        if column is not None and column != there:
+            raise Conflict(
+                f"dataset {dataset.name!r} has {there!r} as its {role}, not {column!r}",
+                hint=f"leave out --{role}, or push to another dataset",
+            )
 
 
 def _first(name: str, *, key: str | None, time: str | None, label: str | None) -> Dataset:

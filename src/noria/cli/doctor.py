@@ -10,7 +10,7 @@ from noria.cli.gateways import gateway_troubles
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.context import ActorKind
 from noria.core.errors import CannotServe
-from noria.loop.model import LoopRow, LoopState, Stumble
+from noria.loop.model import LoopRow, LoopState, Outcome, Stumble
 from noria.loop.removal_model import Kind
 from noria.registry.environment import other_library
 from noria.rollouts.spec import Canary
@@ -46,6 +46,7 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
             *_in_vain(platform),
             *_unturned(platform),
             *_clocks(platform),
+            *_untaught(platform),
             *_unwatched(platform),
             *_unloaded(platform),
             *_unlike(platform),
@@ -134,6 +135,19 @@ def _unturned(platform: Platform) -> list[Trouble]:
         if not is_turned:
             words = "no worker turns it: it was not started, or its file could not be loaded"
             found.append(Trouble(about=f"loop {row.name}", words=words, do="noria worker FILE; its output says why"))
+    return found
+
+
+def _untaught(platform: Platform) -> list[Trouble]:
+    """Return the loops whose every cycle was stopped over its data, so that there is no model yet."""
+    found: list[Trouble] = []
+    for row in platform.loops.all(platform.context):
+        settled = [each for each in platform.loops.cycles(platform.context, row.name) if each.outcome is not None]
+        last = max(settled, key=lambda each: each.number, default=None)
+        if last is None or any(each.outcome is not Outcome.QUARANTINED for each in settled):
+            continue
+        words = f"it has made no model yet: {last.words}"
+        found.append(Trouble(about=f"loop {row.name}", words=words, do=f"noria cycles {row.name}"))
     return found
 
 

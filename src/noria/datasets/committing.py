@@ -35,6 +35,9 @@ class Delivery:
     arrived_at: datetime
     key: str | None
     content: str
+    notes: tuple[str, ...] = ()
+    labels_known: str | None = None
+    """In words, when labels that did not say it were taken to be known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +88,11 @@ class Committer:
 
         return self._retried(once)
 
+    def kinds(self, context: Context, dataset: str) -> Mapping[str, str]:
+        """Return the kinds of a dataset's columns, in their order; none before the first commit."""
+        found = self._database.read(lambda c: queries.dataset(c, context.project, dataset))
+        return found[1] if found else {}
+
     # --- before the transaction
 
     def _draft(self, context: Context, delivery: Delivery, earlier: _Draft | None) -> _Draft:
@@ -93,7 +101,9 @@ class Committer:
         there = self._listed.of(context, dataset.name)
         through = there[-1].added_in if there else 0
         found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
-        columns = _columns(delivery, found[1] if found else {})
+        known: Mapping[str, str] = found[1] if found else {}
+        columns = _columns(delivery, known)
+        self._must_stay_exact(delivery, there, kinds.widened(known, columns))
         rows, labels = (
             None if frame is None else kinds.conformed(frame, columns) for frame in (delivery.rows, delivery.labels)
         )
@@ -110,19 +120,28 @@ class Committer:
             parts += [self._labels_part(dataset, part, owners) for part in labels.iter_slices(_FRAGMENT_ROWS)]
         return _Draft(delivery=delivery, columns=columns, parts=parts, checked_through=through)
 
+    def _must_stay_exact(self, delivery: Delivery, there: Sequence[Fragment], widened: Sequence[str]) -> None:
+        """Raise `BadData` if whole numbers become fractions, and those of before or of now are too large for that."""
+        for name in widened:
+            for frame in (delivery.rows, delivery.labels):
+                if frame is not None and name in frame.columns:
+                    kinds.must_not_be_rounded(delivery.dataset, frame[name])
+            for part in there:
+                frame = self._reader.frame(part)
+                if name in frame.columns and frame[name].dtype == pl.Int64:
+                    kinds.must_be_exact_as_fractions(delivery.dataset, frame[name])
+
     def keyed_rows(self, dataset: Dataset, parts: Sequence[Fragment], keys: pl.Series) -> pl.DataFrame | None:
         """Return key and time of the rows in the fragments that may hold some of the keys; None for no fragments."""
         near = rules.overlapping(parts, keys, kind=FragmentKind.ROWS)
         touched = self._reader.holding(near, keys, dataset=dataset)
-        return (
-            pl.concat([self._reader.frame(p).select(dataset.key, dataset.time) for p in touched]) if touched else None
-        )
+        return pl.concat([_dated_keys(dataset, self._reader.frame(part)) for part in touched]) if touched else None
 
     def _owners(
         self, dataset: Dataset, there: Sequence[Fragment], rows: pl.DataFrame | None, keys: pl.Series
     ) -> pl.DataFrame:
         """Return key and time of the rows that labels belong to; raises `BadData` if some belong to none."""
-        brought = None if rows is None else rows.select(dataset.key, dataset.time)
+        brought = None if rows is None else _dated_keys(dataset, rows)
         named = [frame for frame in (self.keyed_rows(dataset, there, keys), brought) if frame is not None]
         owners = pl.concat(named) if named else pl.DataFrame({dataset.key: keys.clear(), dataset.time: []})
         rules.must_be_known(keys, owners[dataset.key], dataset=dataset)
@@ -150,7 +169,8 @@ class Committer:
     def _labels_part(self, dataset: Dataset, frame: pl.DataFrame, owners: pl.DataFrame) -> Fragment:
         blob, digest = self._reader.put(frame)
         first_key, last_key = rules.key_range(frame[dataset.key])
-        times = frame.join(owners, on=dataset.key, how="inner")[dataset.time].sort()
+        owned = pl.DataFrame({"key": owners[dataset.key], "time": owners[dataset.time]})
+        times = pl.DataFrame({"key": frame[dataset.key]}).join(owned, on="key", how="inner")["time"].sort()
         return Fragment(
             id=self._ids.new("fragment"),
             kind=FragmentKind.LABELS,
@@ -191,7 +211,7 @@ class Committer:
         parts = [replace(part, added_in=made.number) for part in draft.parts]
         queries.set_columns(connection, project, name, draft.columns)
         queries.insert_snapshot(connection, project, made, parts)
-        self._tell(connection, context, made, parts)
+        self._tell(connection, context, made, parts, labels_known=delivery.labels_known)
         return made
 
     def _must_still_hold(self, connection: Connection, context: Context, draft: _Draft) -> None:
@@ -221,9 +241,13 @@ class Committer:
             committed_at=self._clock.now(),
             committed_by=str(context.actor),
             key=delivery.key,
+            notes=delivery.notes,
         )
 
-    def _tell(self, connection: Connection, context: Context, made: Snapshot, parts: Sequence[Fragment]) -> None:
+    def _tell(
+        self, connection: Connection, context: Context, made: Snapshot, parts: Sequence[Fragment],
+        *, labels_known: str | None,
+    ) -> None:  # fmt: skip
         shared = {"dataset": made.dataset, "snapshot": made.id, "number": made.number, "source": made.source}
         for kind, count in ((FragmentKind.ROWS, made.rows), (FragmentKind.LABELS, made.labels)):
             mine = [part for part in parts if part.kind is kind]
@@ -235,6 +259,8 @@ class Committer:
             known = [part.known_through for part in mine if part.known_through is not None]
             if known:
                 told |= {"known_through": max(known).isoformat()}
+            if kind is FragmentKind.LABELS and labels_known is not None:
+                told |= {"labels_known": labels_known}
             self._ledger.record(connection, context, _FACTS[kind], subject=made.dataset, payload=shared | told)
 
     @staticmethod
@@ -258,6 +284,10 @@ class Committer:
             except Stale:
                 continue
         return work()
+
+
+def _dated_keys(dataset: Dataset, frame: pl.DataFrame) -> pl.DataFrame:
+    return pl.DataFrame([frame[dataset.key], frame[dataset.time]])
 
 
 def _columns(delivery: Delivery, known: Mapping[str, str]) -> dict[str, str]:

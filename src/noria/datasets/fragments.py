@@ -116,11 +116,15 @@ class FragmentReader:
 
     def put(self, frame: pl.DataFrame) -> tuple[str, str]:
         """Store a frame; return its blob and the digest of its content."""
-        return self._blobs.put(frames.to_parquet(frame)), frames.frame_digest(frame)
+        with frames.in_words("the rows"):
+            payload, digest = frames.to_parquet(frame), frames.frame_digest(frame)
+        return self._blobs.put(payload), digest
 
     def put_profile(self, frame: pl.DataFrame) -> str:
         """Profile a frame and store the profile; return its blob."""
-        return self._blobs.put(canonical_json(profiles.of_frame(frame).plain()))
+        with frames.in_words("the rows"):
+            told = profiles.of_frame(frame).plain()
+        return self._blobs.put(canonical_json(told))
 
 
 def _size(frame: pl.DataFrame) -> int:

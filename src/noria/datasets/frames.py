@@ -1,74 +1,152 @@
-"""Frames at the border: from files and other libraries into Polars, to and from Parquet, and their logical digest."""
+"""Frames at the border: from other libraries into Polars, to and from Parquet, and their logical digest."""
 
 import io
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+from uuid import UUID
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException
 
 from noria.core import digests
-from noria.core.errors import BadData, NotFound, nearest
+from noria.core.errors import BadData, NoriaError
+from noria.datasets.model import LABEL_SOURCE, ROW_SOURCE
 
-_SUFFIXES = (".parquet", ".csv", ".arrow", ".feather", ".ipc")
+_ONE_TYPE = "give every column one type; nothing was committed"
+_EXACT_FLOAT = 2**53
+
+
+@contextmanager
+def in_words(what: str) -> Generator[None]:
+    """Turn whatever Polars or Arrow raises, panics included, into `BadData`; errors of our own go through."""
+    try:
+        yield
+    except NoriaError:
+        raise
+    except ImportError as problem:
+        hint = "pip install pyarrow, or give a Polars frame; nothing was committed"
+        raise BadData(f"{what} cannot be read without PyArrow", hint=hint) from problem
+    except (PanicException, Exception) as problem:
+        said = (str(problem).splitlines() or [type(problem).__name__])[0]
+        raise BadData(
+            f"{what} cannot be read as a frame: {said}", hint="give every column one type; nothing was committed"
+        ) from problem
 
 
 def as_frame(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - whatever people hold their rows in
-    """Return a Polars frame from one, from pandas, PyArrow or a path to Parquet, CSV or Arrow; raises `BadData`."""
+    """Return a Polars frame from one, from pandas, PyArrow or plain dicts and lists; raises `BadData`."""
     match rows:
         case pl.DataFrame():
-            return rows
+            found = rows
         case pl.LazyFrame():
-            return rows.collect()
-        case str() | Path():
-            return _from_file(Path(rows))
+            with in_words("the rows"):
+                found = rows.collect()
+        case list():
+            found = of_records(cast("list[Any]", rows))
         case _:
-            return _from_other(rows)
+            found = _from_other(rows)
+    must_be_names(found.columns)
+    return found
 
 
-def _from_file(file: Path) -> pl.DataFrame:
-    if not file.exists():
-        siblings = [other.name for other in file.parent.glob("*") if other.suffix.lower() in _SUFFIXES]
-        raise NotFound("file", file, hint=nearest(file.name, siblings))
-    suffix = file.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise BadData(f"{file.name} is of no kind that can be read", hint=f"one of {', '.join(_SUFFIXES)}")
-    if file.stat().st_size == 0:
-        raise BadData(f"{file.name} is empty", hint="nothing was committed; was its writer cut short?")
-    try:
-        match suffix:
-            case ".parquet":
-                return pl.read_parquet(file)
-            case ".csv":
-                return pl.read_csv(file, try_parse_dates=True, infer_schema_length=None)
-            case _:
-                return pl.read_ipc(file)
-    except (PolarsError, OSError) as problem:
-        raise BadData(
-            f"{file.name} cannot be read: {str(problem).splitlines()[0]}", hint="nothing was committed"
-        ) from problem
+def of_records(rows: Sequence[Any]) -> pl.DataFrame:
+    """Return the frame of rows as mappings; what a row leaves out is missing, every column has one type."""
+    if not all(isinstance(row, dict) for row in rows):
+        raise BadData("the rows are no mappings of columns to values", hint="give each row as a dict, or give a frame")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    must_be_names(names)
+    return pl.DataFrame([_column(name, [row.get(name) for row in rows]) for name in names])
+
+
+def _column(name: str, values: list[object]) -> pl.Series:
+    """Return values of one type; whole numbers among fractions are fractions where that is exact."""
+    _must_be_plain_values(name, values)
+    found: set[type[object]] = {type(value) for value in values} - {type(None)}
+    if found == {int, float}:
+        large = next((value for value in values if isinstance(value, int) and int(float(value)) != value), None)
+        if large is not None:
+            raise BadData(f"column {name!r} holds {large} among fractions, which cannot hold it", hint=_ONE_TYPE)
+        values = [None if value is None else float(value) for value in values]
+    with in_words(f"column {name!r}"):
+        return pl.Series(name, values, strict=True)
 
 
 def _from_other(rows: Any) -> pl.DataFrame:  # noqa: ANN401 - see as_frame
     room = type(rows).__module__.partition(".")[0]
-    try:
-        if room in ("pandas", "pyarrow", "builtins") and hasattr(rows, "__len__"):
-            # all rows are looked at, so that none loses a column or a digit; what is missing in pandas is NaN
-            return pl.DataFrame(rows, infer_schema_length=None, nan_to_null=room == "pandas")
-    except ImportError as problem:
-        hint = "pip install pyarrow, or give a Polars frame; nothing was committed"
-        raise BadData(f"this {room} table cannot be read without PyArrow", hint=hint) from problem
-    except (PolarsError, TypeError, ValueError) as problem:
+    if room not in ("pandas", "pyarrow", "builtins") or not hasattr(rows, "__len__") or isinstance(rows, str | bytes):
         raise BadData(
-            f"the rows cannot be read as a frame: {str(problem).splitlines()[0]}",
-            hint="give every column one type; nothing was committed",
-        ) from problem
-    raise BadData(
-        f"a {type(rows).__name__} is no frame",
-        hint="give a Polars, pandas or PyArrow table, or a path to Parquet, CSV or Arrow",
-    )
+            f"a {type(rows).__name__} is no frame",
+            hint="give a Polars, pandas or PyArrow table, or a path to Parquet, CSV, JSON or Arrow",
+        )
+    if room == "pandas":
+        _must_be_plain_pandas(rows)
+    with in_words(f"this {room} table" if room != "builtins" else "the rows"):
+        # all rows are looked at, so that none loses a column or a digit; what is missing in pandas is NaN
+        found = pl.DataFrame(rows, infer_schema_length=None, nan_to_null=room == "pandas")
+    return _without_types_of_nothing(found) if room == "pandas" else found
+
+
+def _without_types_of_nothing(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return what came from pandas without the types of columns that are all missing: pandas has to call them some."""
+    nothing = [c.name for c in frame.iter_columns() if frame.height and c.null_count() == frame.height]
+    return frame.with_columns(pl.Series(name, [None] * frame.height, pl.Null) for name in nothing)
+
+
+def _must_be_plain_pandas(table: Any) -> None:  # noqa: ANN401 - pandas is an extra
+    """Raise `BadData` for columns without plain names, and for ids that a gap has made into fractions."""
+    names = list(getattr(table, "columns", ()))
+    must_be_names(names)
+    for name in names:
+        column = table[name]
+        if str(column.dtype) == "object":
+            _must_be_plain_values(name, column)
+        if str(column.dtype) != "float64" or not column.isna().any():
+            continue
+        there = column.dropna().to_numpy()
+        if there.size and np.abs(there).max() >= _EXACT_FLOAT and (there == np.floor(there)).all():
+            raise BadData(
+                f"column {name!r} holds whole numbers beyond 2**53 as fractions, because some are missing: their last "
+                f"digits are lost, as in {there[np.abs(there).argmax()]:.0f}",
+                hint="read it as dtype 'Int64' or as text; if they are fractions, give a Polars frame; "
+                "nothing was committed",
+            )
+
+
+def _must_be_plain_values(name: str, values: Iterable[Any]) -> None:
+    """Raise `BadData` for Python objects that would come back as something else: sets, ids, objects of many shapes."""
+    there = [value for value in values if value is not None]
+    odd = next((value for value in there if isinstance(value, set | frozenset | UUID | range)), None)
+    if odd is not None:
+        raise BadData(f"column {name!r} holds {odd!r}, a {type(odd).__name__}", hint="make it a list or a text")
+    shapes = {tuple(value) for value in there if isinstance(value, dict)}
+    if len(shapes) > 1:
+        raise BadData(
+            f"column {name!r} holds objects with other names: {', '.join(map(str, sorted(map(list, shapes))[:2]))}",
+            hint="give all of them the same names in the same order, or give them as texts; nothing was committed",
+        )
+
+
+def must_be_names(names: Sequence[Any]) -> None:
+    """Raise `BadData` unless all columns have names of their own that are texts and mean nothing else."""
+    odd = next((name for name in names if not isinstance(name, str)), None)
+    if odd is not None:
+        raise BadData(f"a column is named {odd!r}, which is no text", hint="name every column with a text")
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise BadData(f"two columns are named {twice!r}", hint="name every column once; nothing was committed")
+    taken = next((name for name in names if _is_taken(name)), None)
+    if taken is not None:
+        raise BadData(
+            f"a column is named {taken!r}, which means something else: no column, many, or one of Noria's own",
+            hint="rename it; nothing was committed",
+        )
+
+
+def _is_taken(name: str) -> bool:
+    """Say whether a name cannot be a column's: Polars takes `*` and `^...$` for patterns, wherever they stand."""
+    return name in ("", "*", ROW_SOURCE, LABEL_SOURCE) or (name.startswith("^") and name.endswith("$"))
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:

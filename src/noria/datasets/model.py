@@ -97,6 +97,8 @@ class Snapshot:
     committed_at: datetime
     committed_by: str
     key: str | None
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What the push took for granted, in words; only its own answer has them."""
 
     def __str__(self) -> str:
         return f"{self.dataset}@{self.number}"

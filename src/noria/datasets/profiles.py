@@ -120,11 +120,12 @@ def _of_column(column: pl.Series) -> ColumnProfile:
     if numeric:
         numbers = values.cast(pl.Float64).to_numpy()
         numbers = numbers[np.isfinite(numbers)]
+        exact = values.to_numpy() if values.dtype.is_integer() else numbers
         return ColumnProfile(
             name=column.name,
             rows=column.len(),
             missing=column.len() - len(numbers),
-            distinct=distinct.summarise(distinct.hashes_of_numbers(numbers)),
+            distinct=distinct.summarise(distinct.hashes_of_numbers(exact)),
             moments=moments.summarise(numbers),
             quantiles=quantiles.summarise(numbers),
         )
@@ -134,7 +135,7 @@ def _of_column(column: pl.Series) -> ColumnProfile:
         return ColumnProfile(
             name=column.name, rows=column.len(), missing=column.null_count(), distinct=distinct.summarise(hashes)
         )
-    if column.dtype.is_nested() or column.dtype == pl.Binary:
+    if column.dtype.is_nested() or isinstance(column.dtype, pl.Binary | pl.Null):
         return ColumnProfile(name=column.name, rows=column.len(), missing=column.null_count())
     counted = values.cast(pl.String).alias("value").value_counts().sort("count", "value", descending=[True, False])
     texts = counted["value"].to_list()

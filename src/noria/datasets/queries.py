@@ -12,7 +12,7 @@ from noria.core.errors import Stale
 from noria.datasets.model import Dataset, Erasure, Fragment, FragmentKind, LabelsAhead, Snapshot
 from noria.datasets.tables import datasets, erasures, fragments, snapshots
 
-_SNAPSHOT = tuple(entry.name for entry in fields(Snapshot))
+_SNAPSHOT = tuple(entry.name for entry in fields(Snapshot) if entry.name != "notes")
 _ERASURE = tuple(entry.name for entry in fields(Erasure))
 _FRAGMENT = tuple(entry.name for entry in fields(Fragment))
 

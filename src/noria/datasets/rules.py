@@ -1,11 +1,13 @@
 """Pure decisions about data: what may be committed, what a read may see, which fragments can matter to it."""
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from noria.core import digests
+from noria.core.durations import spell_duration
 from noria.core.errors import BadData, Conflict, Invalid, nearest
 from noria.datasets import columns
 from noria.datasets.model import KEY_LETTERS, KNOWN_AT, MOST_LETTERS, Dataset, Fragment, FragmentKind
@@ -15,6 +17,8 @@ _KEY_KINDS = ("int", "text")
 NUL = "\0"
 _FIRST_INT = -(2**63)
 _YEARS = (1, 9999)
+_LIVE = timedelta(days=1)
+"""How old an event may be whose label arrives and is no history."""
 
 
 def must_be_declared_so(known: Dataset, dataset: Dataset) -> None:
@@ -60,7 +64,7 @@ def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> p
                 f"labels of dataset {dataset.name!r} have no column {name!r}",
                 hint=f"give {dataset.key!r}, {dataset.label!r} and {KNOWN_AT!r} alone; nothing was landed",
             )
-    frame = frame.select(dataset.key, dataset.label, _moments(frame, KNOWN_AT))
+    frame = pl.DataFrame([frame[dataset.key], frame[dataset.label], _moments(frame, KNOWN_AT)])
     _must_be_keys(frame, dataset.key)
     must_be_texts(frame)
     missing = _missing(frame[dataset.label])
@@ -79,24 +83,92 @@ def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> p
     return columns.plain_types(frame).sort(KNOWN_AT, dataset.key)
 
 
-def split_labels(
-    dataset: Dataset, frame: pl.DataFrame, *, arrived_at: datetime
-) -> tuple[pl.DataFrame, pl.DataFrame | None]:
-    """Part rows that bring their labels along; a missing label is not known yet, a missing known_at is the arrival."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knowing:
+    """When labels that come without `known_at` count as known: a delay after their events, or when they arrived."""
+
+    arrived_at: datetime
+    delay: timedelta | None = None
+    is_told: bool = False
+    """Whether somebody has said the delay; else it is that of history which is pushed first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parted:
+    """Rows without their labels, the labels that came along, and in words when those count as known."""
+
+    rows: pl.DataFrame
+    labels: pl.DataFrame | None = None
+    known: str | None = None
+
+
+def split_labels(dataset: Dataset, frame: pl.DataFrame, knowing: Knowing) -> Parted:
+    """Part rows that bring their labels along; a missing label is not known yet."""
     if dataset.label is None:
-        return frame, None
+        return Parted(rows=frame)
     if dataset.label not in frame.columns:
         if KNOWN_AT in frame.columns:
             raise BadData(
                 f"the rows have {KNOWN_AT!r}, and no label {dataset.label!r} that was known then",
                 hint=f"{nearest(dataset.label, frame.columns)} nothing was committed".strip(),
             )
-        return frame, None
-    if KNOWN_AT not in frame.columns:
-        frame = frame.with_columns(pl.lit(arrived_at).alias(KNOWN_AT))
-    _must_have(frame, (dataset.key,), f"rows of dataset {dataset.name!r}")
-    labels = frame.select(dataset.key, dataset.label, KNOWN_AT).drop_nulls(dataset.label)
-    return frame.drop(dataset.label, KNOWN_AT), labels if labels.height else None
+        return Parted(rows=frame)
+    _must_have(frame, (dataset.key, dataset.time), f"rows of dataset {dataset.name!r}")
+    rows = pl.DataFrame([c for c in frame.iter_columns() if c.name not in (dataset.label, KNOWN_AT)])
+    brought = frame.filter(frame[dataset.label].is_not_null())
+    if not brought.height:
+        return Parted(rows=rows)
+    moments, known = _known(dataset, brought, knowing)
+    return Parted(rows=rows, labels=pl.DataFrame([brought[dataset.key], brought[dataset.label], moments]), known=known)
+
+
+def _known(dataset: Dataset, brought: pl.DataFrame, knowing: Knowing) -> tuple[pl.Series, str | None]:
+    """Return when each label became known, and in words what was taken for granted."""
+    given = brought[KNOWN_AT] if KNOWN_AT in brought.columns else pl.Series(KNOWN_AT, [None] * brought.height, pl.Null)
+    count = given.null_count()
+    if count == 0 or (count < brought.height and not (knowing.is_told and isinstance(given.dtype, pl.Datetime))):
+        return given, None  # with gaps that nobody has said the meaning of: `checked_labels` refuses them
+    events = _moments(brought, dataset.time)
+    assumed = pl.repeat(knowing.arrived_at, brought.height, dtype=columns.MOMENT, eager=True)
+    if knowing.delay is not None:
+        after = events + knowing.delay
+        assumed = after.zip_with(after < assumed, assumed)
+    told = given if given.null_count() < brought.height else given.cast(columns.MOMENT)
+    known = columns.exactly(told, columns.MOMENT).zip_with(given.is_not_null(), assumed)
+    return known.alias(KNOWN_AT), _words(count, events.filter(given.is_null()), knowing)
+
+
+def _words(count: int, events: pl.Series, knowing: Knowing) -> str:
+    """Say when labels without `known_at` were taken to be known."""
+    labels = f"{count:,} labels came without {KNOWN_AT!r}"
+    if knowing.delay is None:
+        first = events.min()
+        past = isinstance(first, datetime) and knowing.arrived_at - first > _LIVE
+        words = f"{labels}: they count as known when they arrived, {knowing.arrived_at:%Y-%m-%d %H:%M:%S} UTC"
+        return (
+            f"{words}, so no moment before shows them; say otherwise with label_delay (--label-delay 0d)"
+            if past
+            else words
+        )
+    when = "at its event" if not knowing.delay else f"{spell_duration(knowing.delay)} after its event"
+    words = f"{labels}: each counts as known {when}, and no later than it arrived"
+    return (
+        words
+        if knowing.is_told
+        else f"{words}, as history that is pushed first; say otherwise with label_delay (--label-delay 7d)"
+    )
+
+
+def known_too_early(rows: pl.DataFrame, labels: pl.DataFrame, *, dataset: Dataset) -> str | None:
+    """Say that labels are known before the events of their rows, or None if none is."""
+    events = pl.DataFrame({"key": rows[dataset.key], "event": rows[dataset.time]})
+    known = pl.DataFrame({"key": labels[dataset.key], "known": labels[KNOWN_AT]})
+    early = known.join(events, on="key", how="inner", maintain_order="left").filter(pl.col("known") < pl.col("event"))
+    return (
+        f"{early.height:,} labels are known before their events, first that of {early[0, 0]!r}"
+        if early.height
+        else None
+    )
 
 
 def key_range(keys: pl.Series) -> tuple[str, str]:
@@ -251,7 +323,7 @@ def _moments(frame: pl.DataFrame, name: str) -> pl.Series:
     if not isinstance(column.dtype, pl.Datetime) or column.dtype.time_zone is None:
         raise BadData(
             f"column {name!r} holds {column.dtype}, not moments with a time zone",
-            hint="write times like 2026-01-31T12:00:00Z, or give the column a zone: .dt.replace_time_zone('UTC')",
+            hint="write times like 2026-01-31T12:00:00Z, or say the zone: zone='Europe/Berlin' (or 'UTC')",
         )
     if column.null_count():
         raise BadData(f"{column.null_count():,} rows have no {name!r}", hint="leave them out; nothing was committed")
@@ -261,7 +333,7 @@ def _moments(frame: pl.DataFrame, name: str) -> pl.Series:
             f"column {name!r} reaches from the year {years.min()} to {years.max()}",
             hint="were seconds, milliseconds or microseconds mistaken for one another? nothing was committed",
         )
-    return column.dt.convert_time_zone("UTC").cast(columns.MOMENT)
+    return columns.exactly(column, columns.MOMENT)
 
 
 def _missing(column: pl.Series) -> int:

@@ -1,8 +1,9 @@
 """Verbs of datasets: commit rows, land labels, read as of a time, compare, profile."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Unpack
 
 import polars as pl
@@ -12,12 +13,14 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.clock import Clock, as_utc
 from noria.core.context import Context
-from noria.core.errors import BadData, Conflict, NotFound
+from noria.core.durations import as_duration
+from noria.core.errors import BadData, Conflict, Invalid, NotFound
 from noria.core.ids import Ids
 from noria.datasets import columns as kinds
-from noria.datasets import frames, profiles, queries, reading, rules
+from noria.datasets import files, frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
 from noria.datasets.erasing import Eraser, Erasure
+from noria.datasets.files import FileOptions, FileTable
 from noria.datasets.fragments import FragmentList, FragmentReader
 from noria.datasets.holding import Held, spelled
 from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, LabelsAhead, Rows, Snapshot
@@ -29,6 +32,7 @@ from noria.store.database import Connection, Database
 
 _CACHE_BYTES = 512 * 2**20
 _NUMBER_DIGITS = 9
+_log = logging.getLogger("noria.datasets")
 
 
 class Datasets:
@@ -63,31 +67,31 @@ class Datasets:
         source: str,
         arrived_at: datetime | None = None,
         key: str | None = None,
+        label_delay: timedelta | str | None = None,
+        **options: Unpack[FileOptions],
     ) -> Snapshot:
-        """Commit rows as a new snapshot: a Polars, pandas or PyArrow table, or a path to Parquet, CSV or Arrow.
+        """Commit rows as a new snapshot: a Polars, pandas or PyArrow table, or a path to Parquet, CSV, JSON or Arrow.
 
-        Rows may bring their labels along: in the label's column, each with `known_at`, or known at arrival. Under a
-        `key`, committing the same rows again returns the same snapshot, and other rows are a `Conflict`.
+        Rows may bring their labels along in the label's column, each with `known_at`. Labels that come without it are
+        known `label_delay` after their events (never later than they arrived). Where no delay is told, they are known
+        at their events in a dataset's first commit, which is history, unless `arrived_at` is told; and when they
+        arrived in later ones. The snapshot's `notes` say what was taken for granted, and so does the log.
+
+        Under a `key`, committing the same rows again returns the same snapshot, and other rows are a `Conflict`.
+        `options` say how a file is to be read, and of which `zone` times without one are; see `FileOptions`.
 
         Raises:
-            BadData: the rows cannot be what the dataset holds; nothing was committed.
+            BadData: the rows cannot be what the dataset holds, or are not sure; nothing was committed.
 
         """
         self._access.require(context, Permission.DATA_WRITE)
         rules.must_fit(source=source, key=key)
-        self._committer.is_declared(context, dataset)
-        now = self._clock.now()
-        arrived = now if arrived_at is None else as_utc(arrived_at)
-        given = frames.as_frame(rows)
-        frame, labels = rules.split_labels(dataset, given, arrived_at=arrived)
-        frame = rules.checked_rows(dataset, frame)
-        if labels is not None:
-            labels = rules.checked_labels(dataset, labels, now=now)
-        content = _content(frame, labels if labels is None or KNOWN_AT in given.columns else labels.drop(KNOWN_AT))
-        delivery = Delivery(
-            dataset=dataset, rows=frame, labels=labels, source=source, arrived_at=arrived, key=key, content=content
-        )
-        return self._committer.commit(context, delivery)
+        is_first = not self._committer.is_declared(context, dataset) or not self._listed.of(context, dataset.name)
+        given = self.understand(context, dataset, rows, **options)
+        knowing = self._knowing(arrived_at, label_delay, is_first=is_first)
+        with frames.in_words("the rows"):
+            delivery = self._delivery(dataset, given, knowing, source=source, key=key)
+        return _said(self._committer.commit(context, delivery))
 
     def land_labels(
         self,
@@ -98,22 +102,41 @@ class Datasets:
         source: str,
         arrived_at: datetime | None = None,
         key: str | None = None,
+        **options: Unpack[FileOptions],
     ) -> Snapshot:
         """Land labels of rows that are there: a table of key, label and `known_at`. Later labels correct earlier ones.
 
-        `key` works as in `commit`. Raises `BadData` for labels that are missing, NaN, from the future, of no row.
+        `key` and `options` work as in `commit`. Raises `BadData` for labels that are missing, NaN, from the future, of
+        no row.
         """
         self._access.require(context, Permission.DATA_WRITE)
         rules.must_fit(source=source, key=key)
         self._committer.is_declared(context, dataset)
         now = self._clock.now()
         arrived = now if arrived_at is None else as_utc(arrived_at)
-        checked = rules.checked_labels(dataset, frames.as_frame(labels), now=now)
+        given = self.understand(context, dataset, labels, **options)
+        with frames.in_words("the labels"):
+            checked = rules.checked_labels(dataset, given.frame, now=now)
         delivery = Delivery(
             dataset=dataset, rows=None, labels=checked, source=source, arrived_at=arrived, key=key,
-            content=_content(None, checked),
+            content=_content(None, checked), notes=given.notes,
         )  # fmt: skip
-        return self._committer.commit(context, delivery)
+        return _said(self._committer.commit(context, delivery))
+
+    def understand(
+        self,
+        context: Context,
+        dataset: Dataset,
+        rows: Any,  # noqa: ANN401 - whatever people hold their rows in
+        **options: Unpack[FileOptions],
+    ) -> FileTable:
+        """Return rows as `commit` would read them, and what each column was taken for; nothing is written.
+
+        What comes back may be given to `commit` or `land_labels`. Columns that the dataset has are read as what it has
+        them for, others are inferred. Raises `BadData` where that is not sure, with the way to say it.
+        """
+        self._access.require(context, Permission.DATA_READ)
+        return files.read(rows, dataset=dataset, known=self._committer.kinds(context, dataset.name), options=options)
 
     def erase(
         self, context: Context, dataset: str, holds: Held, *, reason: str, also: Callable[[Connection, Erasure], None]
@@ -149,7 +172,7 @@ class Datasets:
         for name in columns:
             if name not in found.columns:
                 raise NotFound("column", name, known=found.columns)
-        return found.select(columns)
+        return pl.DataFrame([found[name] for name in columns])
 
     def rows(self, context: Context, dataset: str, **options: Unpack[Reading]) -> Rows:
         """Return a read that is known by its digest and loaded when asked; see `read`."""
@@ -168,7 +191,7 @@ class Datasets:
 
         def make() -> pl.DataFrame:
             found = reading.shown(self._reader, declared, parts, seen, schema=there[0])
-            return found.drop_nulls(declared.label) if labelled and declared.label else found
+            return found.filter(found[declared.label].is_not_null()) if labelled and declared.label else found
 
         return Rows(
             dataset=dataset,
@@ -316,6 +339,35 @@ class Datasets:
 
     # --- inside
 
+    def _knowing(
+        self, arrived_at: datetime | None, label_delay: timedelta | str | None, *, is_first: bool
+    ) -> rules.Knowing:
+        """Return when labels without `known_at` count as known; see `commit`."""
+        arrived = self._clock.now() if arrived_at is None else as_utc(arrived_at)
+        if label_delay is not None:
+            delay = as_duration(label_delay)
+            if delay < timedelta(0):
+                raise Invalid(f"a delay of {delay} cannot be meant", hint="labels are known at their events, or later")
+            return rules.Knowing(arrived_at=arrived, delay=delay, is_told=True)
+        return rules.Knowing(arrived_at=arrived, delay=timedelta(0) if is_first and arrived_at is None else None)
+
+    def _delivery(
+        self, dataset: Dataset, given: FileTable, knowing: rules.Knowing, *, source: str, key: str | None
+    ) -> Delivery:
+        parted = rules.split_labels(dataset, given.frame, knowing)
+        rows, labels, content = rules.checked_rows(dataset, parted.rows), parted.labels, parted.labels
+        notes = [*given.notes, parted.known]
+        if labels is not None:
+            labels = content = rules.checked_labels(dataset, labels, now=self._clock.now())
+            if parted.known is None:
+                notes.append(rules.known_too_early(rows, labels, dataset=dataset))
+            else:  # said again later, the same labels are the same content
+                content = labels.drop(KNOWN_AT)
+        return Delivery(
+            dataset=dataset, rows=rows, labels=labels, source=source, arrived_at=knowing.arrived_at, key=key,
+            content=_content(rows, content), notes=tuple(note for note in notes if note), labels_known=parted.known,
+        )  # fmt: skip
+
     def _type(self, context: Context, dataset: Dataset, column: str) -> pl.DataType | None:
         found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
         return None if found is None else kinds.type_of(found[1].get(column, ""))
@@ -337,8 +389,9 @@ class Datasets:
         after = reading.together([before, landed])
         assert after is not None, "two frames make one"
         was, now = (rules.known_by(side, key=declared.key) for side in (before, after))
-        both = was.join(now, on=declared.key, suffix="_now")
-        return both.filter(pl.col(declared.label) != pl.col(f"{declared.label}_now")).height
+        was, now = (pl.DataFrame({"key": side[declared.key], "label": side[declared.label]}) for side in (was, now))
+        both = was.join(now, on="key", suffix="_now")
+        return both.filter(pl.col("label") != pl.col("label_now")).height
 
     def _retyped(self, old: Sequence[Fragment], new: Sequence[Fragment]) -> dict[str, str]:
         """Return the columns whose kind became another; each commit has the widest kind so far."""
@@ -369,6 +422,13 @@ class Datasets:
         return [dataset.name for dataset in self.datasets(context)]
 
 
+def _said(made: Snapshot) -> Snapshot:
+    """Log what a push took for granted, and return its snapshot."""
+    for note in made.notes:
+        _log.warning("%s: %s", made, note)
+    return made
+
+
 def _window(*, as_of: datetime | None = None, since: datetime | None = None, until: datetime | None = None) -> Window:
     as_of, since, until = (None if moment is None else as_utc(moment) for moment in (as_of, since, until))
     return Window(as_of=as_of, since=since, until=until)
@@ -378,7 +438,7 @@ def _content(rows: pl.DataFrame | None, labels: pl.DataFrame | None) -> str:
     """Return the digest of what was given; the order of rows and columns does not matter."""
     return digests.of_json(
         [
-            None if frame is None else frames.frame_digest(frame.select(sorted(frame.columns)))
+            None if frame is None else frames.frame_digest(pl.DataFrame([frame[n] for n in sorted(frame.columns)]))
             for frame in (rows, labels)
         ]
     )

@@ -59,7 +59,7 @@ class QualityCheck(Guard):
 
     def _duplicates(self, batch: Batch, trusted: pl.DataFrame) -> Iterator[Finding]:
         columns = [*_columns(batch), batch.dataset.time]
-        was, now = (_repeated(rows.select(columns)) for rows in (trusted, batch.rows))
+        was, now = (_repeated(pl.DataFrame([rows[name] for name in columns])) for rows in (trusted, batch.rows))
         if now - was >= self.warn:
             yield self._leveled(now - was, f"{now:.0%} of rows repeat another in all but the key, {was:.0%} before")
 
@@ -146,7 +146,7 @@ def _repeated(rows: pl.DataFrame) -> float:
 
 
 def _per_day(rows: pl.DataFrame, time: str) -> pl.Series:
-    return rows.group_by(pl.col(time).dt.date().alias("day")).len()["len"]
+    return pl.DataFrame({"day": rows[time].dt.date()}).group_by("day").len()["len"]
 
 
 def _spelled(duration: timedelta) -> str:

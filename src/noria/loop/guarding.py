@@ -51,7 +51,7 @@ def guard(turn: Turn) -> None:
     guarded = _judged(turn, cycle, champion)
     without = guarded.before | guarded.judgement.held
     rows = training.rows(turn, cycle, as_of=cycle.opened_at, held_back=True, without=without).load()
-    problem = _stopped(guarded.judgement) or rules.shortage(turn.loop, rows)
+    problem = _stopped(guarded.judgement) or _shortage(turn, cycle, rows, without)
 
     def work(connection: Connection) -> None:
         plain = _kept(connection, turn, cycle, guarded)
@@ -122,6 +122,21 @@ def _kept(connection: Connection, turn: Turn, cycle: Cycle, guarded: _Guarded) -
 def _stopped(judgement: Judgement) -> str | None:
     """Say why the guards stop the cycle, or None if they let it go on."""
     return "; ".join(judgement.words(Action.STOP)) or None
+
+
+def _shortage(turn: Turn, cycle: Cycle, rows: pl.DataFrame, without: Held) -> str | None:
+    """Say why there is too little to learn from, and which labels of the window came too late for it."""
+    words = rules.shortage(turn.loop, rows)
+    if words is None or rows.height >= turn.loop.min_rows:
+        return words
+    window = rules.training_window(turn.loop, as_of=cycle.opened_at, held_back=True)
+    whole = turn.rooms.datasets.read(
+        turn.context, turn.loop.dataset.name, snapshot=cycle.snapshot, as_of=cycle.opened_at, since=window.since,
+        until=window.until, without=without,
+    )  # fmt: skip
+    label = turn.loop.dataset.label
+    labelled = 0 if label is None else whole.height - whole[label].null_count()
+    return f"{words}; {rules.why_few(whole.height, labelled=labelled, in_time=rows.height, until=window.until)}"
 
 
 def _new_rows(turn: Turn, cycle: Cycle, champion: ModelVersion | None, held: Held) -> tuple[pl.DataFrame, str]:

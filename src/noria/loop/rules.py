@@ -234,6 +234,19 @@ def shortage(loop: Loop, rows: pl.DataFrame) -> str | None:
     return None
 
 
+def why_few(rows: int, *, labelled: int, in_time: int, until: datetime) -> str:
+    """Say why few of a window's rows can be learned from: how many it has, and whose labels became known too late."""
+    if not rows:
+        return f"there are no rows from before {until:%Y-%m-%d %H:%M}"
+    if labelled > in_time:
+        return (
+            f"{labelled - in_time:,} more rows have labels that count as known only after the window's end, "
+            f"{until:%Y-%m-%d %H:%M}: labels that come without known_at are known when they arrive, unless they come "
+            "with a dataset's first push, or with label_delay (noria data push --label-delay)"
+        )
+    return f"of its {rows:,} rows {labelled:,} have a label"
+
+
 def must_fit(event: Event) -> None:
     """Raise `Invalid` unless the event has an id, a source and a type, none of them too long to keep."""
     for name, value in (("id", event.id), ("source", event.source), ("type", event.type)):

@@ -85,7 +85,7 @@ def cycle_of(rooms: Rooms, context: Context, loop: str, version: int) -> Cycle |
 
 def labelled(loop: Loop, scored: pl.DataFrame) -> tuple[Floats, Floats]:
     """Return labels and scores, each of shape (n,), of the rows whose label is known."""
-    known = scored.filter(pl.col(_label(loop)).is_not_null())
+    known = scored.filter(scored[_label(loop)].is_not_null())
     return numbers_of(known[_label(loop)]), known[_SCORE].to_numpy()
 
 

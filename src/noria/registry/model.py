@@ -37,7 +37,7 @@ class Columns:
                     f"column {name!r} holds {kind}, not numbers",
                     hint="leave it out of nr.columns, or write the preprocess as a function",
                 )
-        return rows.select(pl.col(name).cast(pl.Float64) for name in self.names).to_numpy()
+        return pl.DataFrame([rows[name].cast(pl.Float64) for name in self.names]).to_numpy()
 
 
 def columns(*names: str) -> Columns:

@@ -85,9 +85,9 @@ def missing_in(rows: "pl.DataFrame", inputs: Iterable[str]) -> list[int]:
     lacking = sum(name not in rows.columns for name in names)
     there = [name for name in names if name in rows.columns]
     gaps = [
-        pl.col(name).is_null() | pl.col(name).is_nan().fill_null(value=True)
+        rows[name].is_null() | rows[name].is_nan().fill_null(value=True)
         if rows.schema[name].is_float()
-        else pl.col(name).is_null()
+        else rows[name].is_null()
         for name in there
     ]
     if not gaps:

@@ -215,7 +215,7 @@ def _compared(model: Model, rows: "pl.DataFrame", made: Golden, scorer: Scorer) 
     for words, tried in tries.items():
         with golden.quiet():
             native = [float(score) if np.isfinite(score) else None for score in model.predict(tried)]
-        found = scorer.submit(tried.select(n for n in names if n in tried.columns).to_dicts()).result()
+        found = scorer.submit(tried[[n for n in names if n in tried.columns]].to_dicts()).result()
         distance = golden.apart(found, native)
         if not np.all(distance <= golden.ROUNDED):
             different = int(np.sum(~(distance <= golden.ROUNDED)))
@@ -235,7 +235,5 @@ def _without_nan(rows: "pl.DataFrame", names: Sequence[str]) -> "pl.DataFrame":
     """Return the rows that a request can send as they are: JSON has no NaN."""
     import polars as pl  # noqa: PLC0415 - see _nothing
 
-    floats = [pl.col(name) for name in names if rows.schema[name].is_float()] if rows.height else []
-    return (
-        rows.filter(pl.all_horizontal(*(one.is_finite().fill_null(value=True) for one in floats))) if floats else rows
-    )
+    floats = [rows[name] for name in names if rows.schema[name].is_float()] if rows.height else []
+    return rows.filter(*(one.is_finite().fill_null(value=True) for one in floats)) if floats else rows

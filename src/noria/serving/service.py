@@ -325,10 +325,12 @@ class Endpoints:
             return history.NO_LABELS
         until = last + timedelta(microseconds=1)
         rows = self._datasets.read(context, dataset.name, as_of=as_of, since=first, until=until, labelled=True)
-        return rows.select(
-            pl.col(dataset.key).cast(pl.String).alias("row_key"),
-            pl.col(dataset.label).cast(pl.Float64, strict=False).alias("label"),
-            pl.col(KNOWN_AT).alias("at"),
+        return pl.DataFrame(
+            {
+                "row_key": rows[dataset.key].cast(pl.String),
+                "label": rows[dataset.label].cast(pl.Float64, strict=False),
+                "at": rows[KNOWN_AT],
+            }
         )
 
     def _next_route(
