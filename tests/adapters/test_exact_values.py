@@ -537,7 +537,7 @@ def test_any_value_comes_back_as_it_was_given_or_is_refused(value):
     comes_back_or_is_refused(value)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(names, st.lists(values, max_size=4), st.sampled_from(["object", None]))
 def test_any_frame_of_objects_comes_back_as_it_was_given_or_is_refused(columns, rows, kind):
     made = {place: pd.Series(rows, dtype=object) for place in range(len(columns))}
