@@ -71,7 +71,7 @@ class _Asked:
         return next((found for each in annotations if (found := self.about(each)) is not None), None)
 
     def _about_class(self, kind: type[Any]) -> str | None:
-        if kind is object or typing.is_typeddict(kind) or getattr(kind, "_is_protocol", False):
+        if kind in {object, Any} or typing.is_typeddict(kind) or getattr(kind, "_is_protocol", False):
             return None
         if self._carries(kind):
             return self._first(_needed(kind))
