@@ -64,7 +64,7 @@ class _Asked:
             return self.about(arguments[0])
         if isinstance(origin, type):
             inside = arguments if issubclass(origin, Iterable) and origin.__module__ in _CONTAINERS else ()
-            return self._about_class(origin) or self._first(inside)
+            return self._about_class(cast("type[Any]", origin)) or self._first(inside)
         return self._about_class(cast("type[Any]", annotation)) if isinstance(annotation, type) else None
 
     def _first(self, annotations: Iterable[object]) -> str | None:
@@ -108,8 +108,8 @@ def _needed(kind: type[Any]) -> list[object]:
     if is_dataclass(kind):
         declared = dataclass_fields(kind)
         named = [each.name for each in declared if each.default is MISSING and each.default_factory is MISSING]
-    elif issubclass(kind, tuple):
-        named = [name for name in getattr(kind, "_fields", ()) if name not in getattr(kind, "_field_defaults", ())]
+    elif "_fields" in dir(kind):
+        named = [name for name in cast("Any", kind)._fields if name not in getattr(kind, "_field_defaults", ())]
     else:
         return []
     try:

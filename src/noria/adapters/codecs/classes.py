@@ -14,7 +14,7 @@ from types import MemberDescriptorType
 from typing import Any, cast
 
 from noria.adapters.codecs import trust
-from noria.adapters.codecs.spelling import Fields, Kind, Reader, Speller, Spelled, text_of
+from noria.adapters.codecs.spelling import Fields, Kind, Reader, Spelled, Speller, text_of
 from noria.core.codecs import name_of
 from noria.core.errors import CodeChanged, Invalid, NoriaError
 from noria.pipelines.references import find, module_name
@@ -179,11 +179,13 @@ def _slots(kind: type[Any]) -> dict[str, Any]:
 def _state(value: object) -> dict[str, object]:
     """Return an object's attributes, without what it only remembers of a calculation."""
     kind = cast("type[Any]", type(value))
-    state = {name: slot.__get__(value) for name, slot in _slots(kind).items() if _is_set(slot, value)}
-    for name, attribute in getattr(value, "__dict__", {}).items():
-        if name not in _NOT_VALUES and not isinstance(_declared(kind, name), functools.cached_property):
-            state[name] = attribute
-    return state
+    in_slots = {name: slot.__get__(value) for name, slot in _slots(kind).items() if _is_set(slot, value)}
+    attributes = cast("dict[str, object]", getattr(value, "__dict__", {}))
+    return in_slots | {name: item for name, item in attributes.items() if not _is_remembered(kind, name)}
+
+
+def _is_remembered(kind: type[Any], name: str) -> bool:
+    return name in _NOT_VALUES or isinstance(_declared(kind, name), functools.cached_property)
 
 
 def _is_set(slot: Any, value: object) -> bool:  # noqa: ANN401 - a descriptor
