@@ -97,7 +97,7 @@ def _below(kind: type[Any]) -> set[type[Any]]:
     found, waiting = set[type[Any]](), [kind]
     while waiting:
         for each in type.__subclasses__(waiting.pop()):
-            if each not in found:
+            if each not in found and isinstance(cast("object", each.__module__), str):
                 found.add(each)
                 waiting.append(each)
     return found

@@ -44,7 +44,7 @@ def spelled(value: object, other: Other | None = None) -> str:
 
 def read(text: str | bytes, parts: list[object] | None = None) -> object:
     """Return the value that was spelled; `parts` are what had gone to `other`."""
-    return Reader(_MARKS, parts or ()).read(json.loads(text))
+    return Reader(_MARKS, kind_of, parts or ()).read(json.loads(text))
 
 
 class Plain:

@@ -125,8 +125,9 @@ class Speller:
 class Reader:
     """Reads what a `Speller` has spelled; `parts` are the values that it left to others, by their numbers."""
 
-    def __init__(self, kinds: Mapping[str, Kind], parts: Sequence[object] = ()) -> None:
+    def __init__(self, kinds: Mapping[str, Kind], find: Find, parts: Sequence[object] = ()) -> None:
         self._kinds = kinds
+        self.find = find
         self._parts = parts
 
     def read(self, spelled: Spelled) -> Any:  # noqa: ANN401 - any value
