@@ -97,8 +97,10 @@ def _columns(one, other):
 
 def _indexes(one, other):
     if isinstance(one, pd.MultiIndex):
-        return _items(list(one.names), list(other.names)) and _items(list(one.levels), list(other.levels)) and _items(
-            list(one), list(other)
+        return (
+            _items(list(one.names), list(other.names))
+            and _items(list(one.levels), list(other.levels))
+            and _items(list(one), list(other))
         )
     return (
         same(one.name, other.name)
@@ -131,8 +133,10 @@ def _described(one, other):
 
 def _of_polars(one, other):
     if isinstance(one, pl.DataFrame):
-        return one.schema == other.schema and one.height == other.height and all(
-            map(_of_polars, one.iter_columns(), other.iter_columns())
+        return (
+            one.schema == other.schema
+            and one.height == other.height
+            and all(map(_of_polars, one.iter_columns(), other.iter_columns()))
         )
     return repr(one.dtype) == repr(other.dtype) and one.name == other.name and same(one.to_list(), other.to_list())
 

@@ -370,7 +370,10 @@ knot.append(knot)
         ((pl.LazyFrame({"a": [1]}),), r"a LazyFrame is a plan, not values at \[0\]"),
         (pd.DataFrame({"a": [Own()]}), "this frame of pandas cannot be kept: .*Own .*column 0, 'a'"),
         (Path("nowhere"), "there is nothing at nowhere"),
-        (pl.DataFrame({"a": pl.Series([Own()], dtype=pl.Object)}), "this frame of Polars cannot be kept: .*Own .*column 'a'"),
+        (
+            pl.DataFrame({"a": pl.Series([Own()], dtype=pl.Object)}),
+            "this frame of Polars cannot be kept: .*Own .*column 'a'",
+        ),
     ],
 )
 def test_what_cannot_be_carried_is_said_with_a_hint(value, says):

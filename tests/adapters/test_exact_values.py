@@ -31,6 +31,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noria.adapters.codecs import standard
+from noria.core.codecs import Codecs
 from noria.core.errors import CodeChanged, Invalid, NoriaError
 
 CODECS = standard()
@@ -81,7 +82,7 @@ class Scored(NamedTuple):
     score: float = 0.5
 
 
-Pair = namedtuple("Pair", "left right")
+Pair = namedtuple("Pair", "left right")  # noqa: PYI024 - a kind of its own
 
 
 class Order(pydantic.BaseModel):
@@ -194,7 +195,7 @@ PANDAS = [
     cells(None, 10155000000000001, None),
     cells(2**53 + 1, 1.0, True, "1", None, math.nan, pd.NA, pd.NaT, b"x", bytearray(b"y")),
     cells({"a": 1}, {"b": None}, [1], (1,), {1}, np.arange(2)),
-    cells(np.int64(1), np.str_("x"), date(2020, 1, 1), Decimal("1.10"), Decimal("1"), Colour.RED, Point(1)),
+    cells(np.int64(1), np.str_("x"), date(2020, 1, 1), Decimal("1.10"), Decimal("1.0"), Colour.RED, Point(1)),
     cells("x", "y"),
     cells("x", None),
     cells(True, False),
@@ -397,7 +398,11 @@ def test_a_set_has_one_digest_in_every_process():
 
     told = {
         subprocess.run(
-            [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=os.environ | {"PYTHONHASHSEED": seed}
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed},
         ).stdout
         for seed in ("1", "2", "3")
     }
@@ -426,22 +431,20 @@ class RaisingCodec:
 
     decode = encode
 
-    def digest(self, value, payload):
+    def digest(self, value, payload):  # noqa: ARG002 - the port's signature
         raise value.problem
 
 
-@pytest.mark.parametrize("problem", [OverflowError("too large"), pl.exceptions.PanicException("at the disco"), KeyError(1)])
+@pytest.mark.parametrize(
+    "problem", [OverflowError("too large"), pl.exceptions.PanicException("at the disco"), KeyError(1)]
+)
 def test_whatever_a_codec_raises_about_a_value_is_said_in_words(problem):
-    from noria.core.codecs import Codecs
-
     with pytest.raises(Invalid, match=f"cannot carry this .*Raising: {type(problem).__name__}"):
         Codecs([RaisingCodec()]).encode(Raising(problem))
 
 
 @pytest.mark.parametrize("problem", [MemoryError(), KeyboardInterrupt(), OSError(28, "no space")])
 def test_what_the_machine_lacks_is_not_said_of_the_value(problem):
-    from noria.core.codecs import Codecs
-
     with pytest.raises(type(problem)):
         Codecs([RaisingCodec()]).encode(Raising(problem))
 
@@ -468,7 +471,9 @@ def test_a_class_that_is_not_what_it_was_is_said_to_have_changed(value, changes,
         CODECS.decode("plain", json.dumps(spelled(value) | changes).encode())
 
 
-@pytest.mark.parametrize("reference", ["os:system", "subprocess:Popen", "builtins:dict", "decimal:Decimal", "no_such:X"])
+@pytest.mark.parametrize(
+    "reference", ["os:system", "subprocess:Popen", "builtins:dict", "decimal:Decimal", "no_such:X"]
+)
 @pytest.mark.parametrize("mark", ["object", "enum", "flag", "named tuple"])
 def test_bytes_make_no_object_but_of_a_class_of_fields(mark, reference):
     forged = {"$": mark, "of": reference, "v": {"args": ["true"]}, "name": "x", "names": {}}
@@ -537,7 +542,7 @@ def test_any_value_comes_back_as_it_was_given_or_is_refused(value):
     comes_back_or_is_refused(value)
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(names, st.lists(values, max_size=4), st.sampled_from(["object", None]))
 def test_any_frame_of_objects_comes_back_as_it_was_given_or_is_refused(columns, rows, kind):
     made = {place: pd.Series(rows, dtype=object) for place in range(len(columns))}

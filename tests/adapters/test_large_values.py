@@ -263,7 +263,7 @@ def test_a_large_value_reaches_a_process_for_steps_by_its_place(tmp_path):
 
 def test_a_large_result_is_stored_by_its_process_and_what_is_small_or_cannot_be_kept_comes_back_itself(tmp_path):
     folder = tmp_path / "blobs"
-    large, objects = np.ones(2_000_000), np.full(2_000_000, None)
+    large, objects = np.ones(2_000_000), np.full(2_000_000, object())
 
     left = places.left(pl.DataFrame({"x": large}), folder)
 

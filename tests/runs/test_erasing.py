@@ -15,7 +15,7 @@ from noria.adapters.codecs import standard
 from noria.runs.erasing import RunEraser
 from noria.runs.values import Values
 
-Pair = namedtuple("Pair", "first second")
+Pair = namedtuple("Pair", "first second")  # noqa: PYI024 - a kind of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,16 @@ HOLDS = [
     np.array(["ada", "bob"]),
     {"table": pl.DataFrame({"id": ["ada"]})},
 ]
-LACKS = ["adam", ["ad", "a"], pl.DataFrame({"id": ["adam"]}), pd.DataFrame({"id": ["adam"]}), np.array([1.0]), None, 7, Order("adam")]
+LACKS = [
+    "adam",
+    ["ad", "a"],
+    pl.DataFrame({"id": ["adam"]}),
+    pd.DataFrame({"id": ["adam"]}),
+    np.array([1.0]),
+    None,
+    7,
+    Order("adam"),
+]
 
 
 @pytest.mark.parametrize(("value", "holds"), [(v, True) for v in HOLDS] + [(v, False) for v in LACKS])

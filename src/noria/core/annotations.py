@@ -64,14 +64,14 @@ class _Asked:
             return self.about(arguments[0])
         if isinstance(origin, type):
             inside = arguments if issubclass(origin, Iterable) and origin.__module__ in _CONTAINERS else ()
-            return self._about_class(origin) or self._first(inside)
+            return self._about_class(cast("type[Any]", origin)) or self._first(inside)
         return self._about_class(cast("type[Any]", annotation)) if isinstance(annotation, type) else None
 
     def _first(self, annotations: Iterable[object]) -> str | None:
         return next((found for each in annotations if (found := self.about(each)) is not None), None)
 
     def _about_class(self, kind: type[Any]) -> str | None:
-        if kind is object or typing.is_typeddict(kind) or getattr(kind, "_is_protocol", False):
+        if kind in {object, Any} or typing.is_typeddict(kind) or getattr(kind, "_is_protocol", False):
             return None
         if self._carries(kind):
             return self._first(_needed(kind))
@@ -97,7 +97,7 @@ def _below(kind: type[Any]) -> set[type[Any]]:
     found, waiting = set[type[Any]](), [kind]
     while waiting:
         for each in type.__subclasses__(waiting.pop()):
-            if each not in found:
+            if each not in found and isinstance(cast("object", each.__module__), str):
                 found.add(each)
                 waiting.append(each)
     return found
@@ -108,8 +108,8 @@ def _needed(kind: type[Any]) -> list[object]:
     if is_dataclass(kind):
         declared = dataclass_fields(kind)
         named = [each.name for each in declared if each.default is MISSING and each.default_factory is MISSING]
-    elif issubclass(kind, tuple):
-        named = [name for name in getattr(kind, "_fields", ()) if name not in getattr(kind, "_field_defaults", ())]
+    elif "_fields" in dir(kind):
+        named = [name for name in cast("Any", kind)._fields if name not in getattr(kind, "_field_defaults", ())]
     else:
         return []
     try:

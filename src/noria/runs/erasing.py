@@ -94,6 +94,13 @@ def _texts_of(value: object, column: str) -> Iterator[Iterable[object]]:
             yield from _texts_of(value.value, column)
         case list() | tuple() | set() | frozenset() | deque():
             yield from (texts for each in cast("Collection[object]", value) for texts in _texts_of(each, column))
+        case _:
+            yield from _texts_of_table(value, column)
+
+
+def _texts_of_table(value: object, column: str) -> Iterator[Iterable[object]]:
+    """Yield the texts of a frame, an array or a table, and of an object of a user's class."""
+    match value:
         case _ if hasattr(value, "iter_columns"):
             yield from _columns_of(value, column)
         case _ if hasattr(value, "nlevels") or hasattr(value, "iloc"):

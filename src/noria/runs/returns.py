@@ -20,5 +20,7 @@ def unkept(step: Step[..., Any], codecs: Codecs) -> Problem | None:
     if kind is None:
         return None
     words = f"returns what cannot be kept, by its annotation: no codec carries a {kind}"
-    hint = "return plain values, frames, arrays, models or paths; make connections, locks and iterators inside each step"
+    hint = (
+        "return plain values, frames, arrays, models or paths; make connections, locks and iterators inside each step"
+    )
     return Problem(words=words, cause=Invalid(words, hint=hint), may_pass=False)

@@ -14,7 +14,7 @@ from types import MemberDescriptorType
 from typing import Any, cast
 
 from noria.adapters.codecs import trust
-from noria.adapters.codecs.spelling import Fields, Kind, Reader, Speller, Spelled, text_of
+from noria.adapters.codecs.spelling import Fields, Kind, Reader, Spelled, Speller, text_of
 from noria.core.codecs import name_of
 from noria.core.errors import CodeChanged, Invalid, NoriaError
 from noria.pipelines.references import find, module_name
@@ -28,7 +28,7 @@ def kind_of_class(kind: type[Any]) -> Kind | None:
         return _FLAG if issubclass(kind, Flag) else _ENUM
     if kind.__module__.partition(".")[0] == "noria" or trust.is_estimator(kind):
         return None
-    if issubclass(kind, tuple):
+    if tuple in kind.__mro__:
         return _TUPLE if _names_of_tuple(kind) is not None else None
     return _OBJECT if _fields_of(kind) is not None and _is_made_of_fields(kind) else None
 
@@ -47,7 +47,7 @@ def _fields_of(kind: type[Any]) -> tuple[str, ...] | None:
         if isinstance(declared, tuple | dict):
             return tuple(cast("Iterable[str]", declared))
     attributes: Any = getattr(kind, "__attrs_attrs__", None)
-    return tuple(each.name for each in attributes) if isinstance(attributes, tuple) else None
+    return tuple(each.name for each in cast("Iterable[Any]", attributes)) if isinstance(attributes, tuple) else None
 
 
 def _is_made_of_fields(kind: type[Any]) -> bool:
@@ -118,37 +118,36 @@ def _value_of(speller: Speller, value: Enum, place: str) -> dict[str, Spelled]:
         return {}
 
 
-def _read_enum(_: Reader, fields: Fields) -> object:
+def _read_enum(reader: Reader, fields: Fields) -> object:
     kind = _class(fields, _ENUM)
     member: Any = kind.__members__.get(fields["name"])
     if member is None:
         raise _changed(fields["of"], f"has no {fields['name']}")
-    now = _value_of(_speller(), member, "")
+    now = _value_of(Speller(reader.find), member, "")
     if text_of(now.get("v")) != text_of(fields.get("v")):
         raise _changed(fields["of"], f"has another value for {fields['name']} and is not the same")
     return member
 
 
-def _speller() -> Speller:
-    from noria.adapters.codecs.plain import kind_of  # noqa: PLC0415 - which asks this module in turn
-
-    return Speller(kind_of)
-
-
 def _spell_flag(speller: Speller, value: Flag, place: str) -> dict[str, Spelled]:
-    names = {member.name: member.value for member in type(value)}
-    return {"of": _reference_to(type(value), place), "v": value.value, "names": speller.named(names, place)}
+    names = speller.named(_members(type(value)), place)
+    return {"of": _reference_to(type(value), place), "v": value.value, "names": names}
+
+
+def _members(kind: type[Any]) -> dict[str, object]:
+    members = cast("Mapping[str, Flag]", kind.__members__)
+    return {name: member.value for name, member in members.items()}
 
 
 def _read_flag(_: Reader, fields: Fields) -> object:
     kind = _class(fields, _FLAG)
-    if {member.name: member.value for member in kind} != fields["names"]:
+    if _members(kind) != fields["names"]:
         raise _changed(fields["of"], "has not the same members")
     return kind(fields["v"])
 
 
 def _spell_tuple(speller: Speller, value: Any, place: str) -> dict[str, Spelled]:  # noqa: ANN401 - of a user's class
-    kind = type(value)
+    kind = cast("type[Any]", type(value))
     names = _names_of_tuple(kind) or ()
     if getattr(value, "__dict__", None) or len(names) != len(value):
         raise Invalid(
@@ -163,7 +162,7 @@ def _read_tuple(reader: Reader, fields: Fields) -> object:
     kind = _class(fields, _TUPLE)
     if tuple(fields["v"]) != _names_of_tuple(kind):
         raise _changed(fields["of"], "has not the same fields")
-    return tuple.__new__(kind, reader.named(fields["v"]).values())
+    return cast("Any", tuple).__new__(kind, reader.named(fields["v"]).values())
 
 
 def _slots(kind: type[Any]) -> dict[str, Any]:
@@ -179,11 +178,13 @@ def _slots(kind: type[Any]) -> dict[str, Any]:
 def _state(value: object) -> dict[str, object]:
     """Return an object's attributes, without what it only remembers of a calculation."""
     kind = cast("type[Any]", type(value))
-    state = {name: slot.__get__(value) for name, slot in _slots(kind).items() if _is_set(slot, value)}
-    for name, attribute in getattr(value, "__dict__", {}).items():
-        if name not in _NOT_VALUES and not isinstance(_declared(kind, name), functools.cached_property):
-            state[name] = attribute
-    return state
+    in_slots = {name: slot.__get__(value) for name, slot in _slots(kind).items() if _is_set(slot, value)}
+    attributes = cast("dict[str, object]", getattr(value, "__dict__", {}))
+    return in_slots | {name: item for name, item in attributes.items() if not _is_remembered(kind, name)}
+
+
+def _is_remembered(kind: type[Any], name: str) -> bool:
+    return name in _NOT_VALUES or isinstance(_declared(kind, name), functools.cached_property)
 
 
 def _is_set(slot: Any, value: object) -> bool:  # noqa: ANN401 - a descriptor

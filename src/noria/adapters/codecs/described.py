@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from noria.adapters.codecs.collections import Collections
 from noria.core import digests
@@ -49,7 +49,7 @@ class Described:
         description = self.collections.decode(payload)
         if type(description) is not dict:
             raise Invalid(f"these bytes are no {self.what}")
-        return self.make(description)
+        return self.make(cast("Description", description))
 
     def digest(self, value: object, payload: Payload) -> str:
         """Return the digest of the description, which is not that of a dictionary of the same content."""

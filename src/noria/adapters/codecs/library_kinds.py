@@ -1,11 +1,14 @@
 """How single values of NumPy and pandas are spelled: numbers, texts and moments with their types and units."""
 
 import base64
+from collections.abc import Mapping
+from datetime import timedelta, timezone
 from importlib import import_module
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from noria.adapters.codecs.python_kinds import zone_of
-from noria.adapters.codecs.spelling import Fields, Kind, Reader, Speller, Spelled
+from noria.adapters.codecs.spelling import Fields, Kind, Reader, Spelled, Speller, nothing
 from noria.core.errors import Invalid
 
 _PLAIN_NUMBERS = "biuf"
@@ -68,9 +71,6 @@ def _spell_zone(zone: Any, place: str) -> dict[str, Spelled]:  # noqa: ANN401 - 
 
 
 def _read_zone(fields: Fields) -> Any:  # noqa: ANN401 - a time zone
-    from datetime import timedelta, timezone  # noqa: PLC0415
-    from zoneinfo import ZoneInfo  # noqa: PLC0415
-
     if "zone" in fields:
         return ZoneInfo(fields["zone"])
     if "offset" not in fields:
@@ -88,10 +88,8 @@ def _spell_interval(speller: Speller, value: Any, place: str) -> dict[str, Spell
     return {"v": speller.items((value.left, value.right), place), "closed": value.closed}
 
 
-PANDAS = {
-    "Timestamp": Kind(
-        mark="pandas timestamp", spell=_spell_timestamp, read=lambda _, fields: _read_timestamp(fields)
-    ),
+PANDAS: Mapping[str, Kind] = {
+    "Timestamp": Kind(mark="pandas timestamp", spell=_spell_timestamp, read=lambda _, fields: _read_timestamp(fields)),
     "Timedelta": Kind(
         mark="pandas timedelta",
         spell=lambda _, value, __: {"v": int(value.asm8.view("i8")), "unit": value.unit},
@@ -102,8 +100,8 @@ PANDAS = {
         spell=lambda _, value, __: {"v": value.ordinal, "freq": value.freqstr},
         read=lambda _, fields: _pandas().Period(ordinal=fields["v"], freq=fields["freq"]),
     ),
-    "NaTType": Kind(mark="pandas nat", spell=lambda *_: {}, read=lambda *_: _pandas().NaT),
-    "NAType": Kind(mark="pandas na", spell=lambda *_: {}, read=lambda *_: _pandas().NA),
+    "NaTType": Kind(mark="pandas nat", spell=nothing, read=lambda _, __: _pandas().NaT),
+    "NAType": Kind(mark="pandas na", spell=nothing, read=lambda _, __: _pandas().NA),
     "Interval": Kind(
         mark="pandas interval",
         spell=_spell_interval,

@@ -1,5 +1,6 @@
 """Columns and indexes of pandas in parts, so that each comes back with its type: objects cell by cell, the rest as arrays."""
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, cast
 
@@ -210,7 +211,7 @@ def _make_masked(told: Description) -> Any:  # noqa: ANN401 - see describe_array
     return kind.construct_array_type()(told["v"], told["missing"])
 
 
-_DESCRIBE = {
+_DESCRIBE: Mapping[str, Callable[[Any], Description]] = {
     "CategoricalDtype": _describe_category,
     "DatetimeTZDtype": _describe_moments,
     "StringDtype": _describe_strings,
@@ -219,7 +220,7 @@ _DESCRIBE = {
     "SparseDtype": _describe_sparse,
     "ArrowDtype": lambda array: {"kind": "arrow", "v": array.__arrow_array__()},
 }
-_MAKE = {
+_MAKE: Mapping[str, Callable[[Description], Any]] = {
     "numpy": lambda told: told["v"],
     "cells": lambda told: of_cells(told["v"]),
     "texts": lambda told: of_cells(_of_texts(told["v"])),

@@ -141,16 +141,20 @@ def _frame(told: Description) -> Any:  # noqa: ANN401 - a frame
 
 def _difference(value: Any, made: Any) -> str | None:  # noqa: ANN401 - of pandas
     """Return what of a value differs from what was made of its parts, as far as types and names tell."""
-    if type(made) is not type(value):
-        return f"type {type(value).__name__}"
-    if type(value).__name__ in _INDEXES:
-        return None if _same_index(value, made) else "index"
-    if type(value).__name__ in _ARRAYS:
-        return None if _same_type(value.dtype, made.dtype) else "type"
-    if not _same_index(value.index, made.index):
-        return "index"
+    name = type(value).__name__
+    if type(made) is not type(value) or (name in _ARRAYS and not _same_type(value.dtype, made.dtype)):
+        return f"type {name}"
+    if name in _ARRAYS:
+        return None
+    one, other = (value, made) if name in _INDEXES else (value.index, made.index)
+    if name in _INDEXES or not _same_index(one, other):
+        return None if _same_index(one, other) else "index"
+    return _difference_in_columns(value, made)
+
+
+def _difference_in_columns(value: Any, made: Any) -> str | None:  # noqa: ANN401 - frames, or series
     if type(value).__name__ == "Series":
-        return None if _same_type(value.dtype, made.dtype) else "type"
+        return None if _same_type(value.dtype, made.dtype) else f"type {value.dtype}"
     if not _same_index(value.columns, made.columns):
         return "names of columns"
     pairs = zip(value.columns, value.dtypes.tolist(), made.dtypes.tolist(), strict=True)

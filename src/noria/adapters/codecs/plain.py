@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 from noria.adapters.codecs import classes, library_kinds, python_kinds
-from noria.adapters.codecs.spelling import AS_JSON, Kind, Other, Reader, Speller, text_of
+from noria.adapters.codecs.spelling import AS_JSON, Kind, Other, Reader, Speller, nothing, text_of
 from noria.core.errors import Invalid
 from noria.core.payloads import Payload
 
@@ -44,7 +44,7 @@ def spelled(value: object, other: Other | None = None) -> str:
 
 def read(text: str | bytes, parts: list[object] | None = None) -> object:
     """Return the value that was spelled; `parts` are what had gone to `other`."""
-    return Reader(_MARKS, parts or ()).read(json.loads(text))
+    return Reader(_MARKS, kind_of, parts or ()).read(json.loads(text))
 
 
 class Plain:
@@ -88,6 +88,6 @@ _MARKS: Mapping[str, Kind] = {
         *library_kinds.PANDAS.values(),
         library_kinds.NUMPY,
         *classes.KINDS,
-        Kind(mark="pairs", spell=lambda *_: {}, read=lambda reader, fields: reader.pairs(fields["v"])),
+        Kind(mark="pairs", spell=nothing, read=lambda reader, fields: reader.pairs(fields["v"])),
     )
 }

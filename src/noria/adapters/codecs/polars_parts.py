@@ -13,7 +13,9 @@ def is_kind(kind: type[Any]) -> bool:
 def is_needed(value: Any) -> bool:  # noqa: ANN401 - Polars is not loaded here
     """Say whether a column is one of Python objects."""
     kinds = [value.dtype] if type(value).__name__ == "Series" else value.dtypes
-    return any(kind.__name__ == "Object" if isinstance(kind, type) else type(kind).__name__ == "Object" for kind in kinds)
+    return any(
+        kind.__name__ == "Object" if isinstance(kind, type) else type(kind).__name__ == "Object" for kind in kinds
+    )
 
 
 def describe(value: Any) -> Description:  # noqa: ANN401 - see is_needed

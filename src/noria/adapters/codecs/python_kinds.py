@@ -13,7 +13,7 @@ from typing import Any, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from noria.adapters.codecs.spelling import Fields, Kind, Reader, Speller, Spelled
+from noria.adapters.codecs.spelling import Fields, Kind, Reader, Spelled, Speller, nothing
 from noria.core.codecs import name_of
 from noria.core.errors import Invalid
 from noria.pipelines.model import Failure
@@ -138,6 +138,10 @@ def _read_default(reader: Reader, fields: Fields) -> object:
     return defaultdict(factory, reader.pairs(fields["v"]))
 
 
+def _attributes(value: SimpleNamespace) -> dict[str, object]:
+    return cast("dict[str, object]", vars(value))
+
+
 def _range(kind: Callable[..., object], mark: str) -> Kind:
     return Kind(
         mark=mark,
@@ -147,11 +151,14 @@ def _range(kind: Callable[..., object], mark: str) -> Kind:
 
 
 def _address(kind: str) -> Kind:
-    return _as_text(f"ipaddress.{kind}", lambda text: getattr(import_module("ipaddress"), kind)(text))
+    def make(text: str) -> object:
+        return getattr(import_module("ipaddress"), kind)(text)
+
+    return _as_text(f"ipaddress.{kind}", make)
 
 
 KINDS: Mapping[type, Kind] = {
-    int: Kind(mark="int", spell=lambda *_: {}, read=lambda _, fields: int(fields["v"], 16)),
+    int: Kind(mark="int", spell=nothing, read=lambda _, fields: int(fields["v"], 16)),
     float: _as_text("float", float, repr),
     complex: _as_text("complex", complex, repr),
     tuple: _as_items("tuple", tuple),
@@ -170,9 +177,9 @@ KINDS: Mapping[type, Kind] = {
     ),
     SimpleNamespace: Kind(
         mark="namespace",
-        spell=lambda speller, value, place: {"v": speller.named(vars(value), place)},
+        spell=lambda speller, value, place: {"v": speller.named(_attributes(value), place)},
         read=lambda reader, fields: SimpleNamespace(**reader.named(fields["v"])),
-        contents=lambda value: vars(value).values(),
+        contents=lambda value: _attributes(value).values(),
     ),
     bytes: _of_bytes("bytes", bytes),
     bytearray: _of_bytes("bytearray", bytearray),
@@ -197,7 +204,7 @@ KINDS: Mapping[type, Kind] = {
     UUID: _as_text("uuid", UUID),
     PurePosixPath: _as_text("posix path", PurePosixPath),
     PureWindowsPath: _as_text("windows path", PureWindowsPath),
-    EllipsisType: Kind(mark="ellipsis", spell=lambda *_: {}, read=lambda *_: ...),
+    EllipsisType: Kind(mark="ellipsis", spell=nothing, read=lambda _, __: ...),
     range: _range(range, "range"),
     slice: _range(slice, "slice"),
     Failure: Kind(

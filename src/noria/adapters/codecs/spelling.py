@@ -35,6 +35,11 @@ class Kind:
     """Return the values inside, which may be of any type."""
 
 
+def nothing(*_: object) -> dict[str, Spelled]:
+    """Return the fields of a value of which the mark says all."""
+    return {}
+
+
 Find = Callable[[type[Any]], Kind | None]
 """Returns how a type is spelled; None for one that is not."""
 Other = Callable[[object, str], int]
@@ -88,8 +93,7 @@ class Speller:
     def pairs(self, values: Mapping[Any, Any], place: str) -> list[Spelled]:
         """Return a mapping as JSON, whatever its keys are."""
         return [
-            [self.key(key, f"{place}[{key!r}]"), self.spell(item, f"{place}[{key!r}]")]
-            for key, item in values.items()
+            [self.key(key, f"{place}[{key!r}]"), self.spell(item, f"{place}[{key!r}]")] for key, item in values.items()
         ]
 
     def unordered(self, values: Iterable[object], place: str) -> list[Spelled]:
@@ -121,8 +125,9 @@ class Speller:
 class Reader:
     """Reads what a `Speller` has spelled; `parts` are the values that it left to others, by their numbers."""
 
-    def __init__(self, kinds: Mapping[str, Kind], parts: Sequence[object] = ()) -> None:
+    def __init__(self, kinds: Mapping[str, Kind], find: Find, parts: Sequence[object] = ()) -> None:
         self._kinds = kinds
+        self.find = find
         self._parts = parts
 
     def read(self, spelled: Spelled) -> Any:  # noqa: ANN401 - any value
@@ -183,4 +188,3 @@ def _with_large(spelled: Spelled) -> Spelled:
     if type(spelled) is dict:
         return {name: _with_large(item) for name, item in cast("dict[str, Spelled]", spelled).items()}
     return spelled
-

@@ -36,7 +36,8 @@ class Tables:
         if not back.equals(whole.schema, check_metadata=True):
             lost = next((a for a, b in zip(whole.schema, back, strict=True) if not a.equals(b)), "its metadata")
             raise Invalid(
-                f"this {kind} of PyArrow cannot be kept: Arrow's files do not say {lost}", hint="cast it to another type"
+                f"this {kind} of PyArrow cannot be kept: Arrow's files do not say {lost}",
+                hint="cast it to another type",
             )
         return framed({"kind": kind, "size": content.size}, [content])
 
