@@ -5,12 +5,14 @@ import dis
 import linecache
 import pickle
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.util import resolve_name
 from types import CodeType, FunctionType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
+
+from noria.pipelines.dynamic import ANYWHERE, BY_TEXT, made_up, texts_in
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -26,6 +28,14 @@ class Body:
     names: tuple[str, ...]
     attributes: tuple[str, ...]
     imports: tuple[tuple[int, str, tuple[str, ...]], ...]
+    chains: frozenset[str] = frozenset()
+    """Globals with the attributes that are asked of them right there: `package.module.function`, and its beginnings."""
+    bare: frozenset[str] = frozenset()
+    """Globals that are handed on as they are."""
+    texts: tuple[str, ...] = ()
+    """Constants that may name a module or an attribute, where code reaches something by a text."""
+    made_up: tuple[str, ...] = ()
+    """Expressions that reach something by a text which is made up when they are executed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +55,20 @@ def body_of(function: FunctionType) -> Body:
     if known is not None and known[0] is function.__code__:
         return known[1]
     code = function.__code__
-    names, attributes, imports = _used(code)
-    text = _source(function) or _bytecode(code, doc=function.__doc__)
-    body = Body(text=text, names=names, attributes=attributes, imports=imports)
+    source, used = _source(function), _used(code)
+    body = Body(
+        text=source or _bytecode(code, doc=function.__doc__),
+        names=tuple(sorted(used.names)),
+        attributes=tuple(sorted(used.attributes)),
+        imports=tuple(sorted(used.imports)),
+        chains=frozenset(used.chains),
+        bare=frozenset(used.bare),
+    )
+    by_text = (BY_TEXT & used.names) | (ANYWHERE & used.attributes)
+    if by_text:
+        source = source or _source(function, with_imports=True)
+        told = tuple(sorted(by_text)) if source is None else made_up(source)
+        body = replace(body, texts=texts_in(_all_codes(code)), made_up=told)
     _known[function] = (code, body)
     return body
 
@@ -110,16 +131,20 @@ def _assigned(node: ast.AST) -> set[str]:
     return names.union(*map(_assigned, ast.iter_child_nodes(node)))
 
 
-def _source(function: FunctionType) -> str | None:
-    """Return the source without what does not matter; None unless it compiles to the very code that runs."""
-    definition = _definition(function)
+def _source(function: FunctionType, *, with_imports: bool = False) -> str | None:
+    """Return the source without what does not matter; None unless it compiles to the very code that runs.
+
+    Python 3.11 compiles calls of what a module has imported in a way of its own, which is met `with_imports` alone.
+    Texts of bodies, and so digests, have always been made without.
+    """
+    definition = _definition(function, with_imports=with_imports)
     if definition is None:  # the lines that Python remembers may be older than the code: it was imported again
         linecache.checkcache(function.__code__.co_filename)
-        definition = _definition(function)
+        definition = _definition(function, with_imports=with_imports)
     return None if definition is None else ast.unparse(_Plain().visit(definition))
 
 
-def _definition(function: FunctionType) -> Definition | None:
+def _definition(function: FunctionType, *, with_imports: bool) -> Definition | None:
     code = function.__code__
     source = "".join(linecache.getlines(code.co_filename, function.__globals__))
     found = _definitions(source).get((code.co_firstlineno, code.co_name))
@@ -127,10 +152,12 @@ def _definition(function: FunctionType) -> Definition | None:
         return None
     definition: Definition = pickle.loads(pickle.dumps(found))  # noqa: S301 - a third of deepcopy's time
     definition.decorator_list = []
+    imports = sorted(_imported_names(source) & set(code.co_names)) if with_imports else []
     try:
-        return definition if _is_same(_compiled(definition, code), code) else None  # a file edited since is no source
+        is_same = _is_same(_compiled(definition, code, imports), code)
     except (SyntaxError, ValueError, StopIteration):
         return None
+    return definition if is_same else None  # a file edited since is no source
 
 
 @lru_cache(maxsize=64)
@@ -180,11 +207,13 @@ class _Plain(ast.NodeTransformer):
         return self.generic_visit(node)
 
 
-def _compiled(definition: Definition, code: CodeType) -> CodeType:
+def _compiled(definition: Definition, code: CodeType, imports: list[str]) -> CodeType:
     """Compile a definition inside a function that has its free names, so that it comes out as it did in its place."""
     around = ast.parse(f"def around({', '.join(code.co_freevars)}): pass")
     outer = cast("ast.FunctionDef", around.body[0])
     outer.body = [definition]
+    if imports:
+        around.body.insert(0, ast.Import([ast.alias(name) for name in imports]))
     module = compile(
         ast.fix_missing_locations(around), code.co_filename, "exec", code.co_flags & _FUTURES, dont_inherit=True
     )
@@ -226,26 +255,83 @@ def _constant(const: object) -> str:
     return repr(const)
 
 
-def _used(
-    code: CodeType,
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[int, str, tuple[str, ...]], ...]]:
-    names, attributes, imports = set[str](), set[str](), set[tuple[int, str, tuple[str, ...]]]()
+@dataclass(slots=True)
+class _Used:
+    """What the instructions of a function, and of those inside it, load."""
+
+    names: set[str] = field(default_factory=set[str])
+    attributes: set[str] = field(default_factory=set[str])
+    imports: set[tuple[int, str, tuple[str, ...]]] = field(default_factory=set[tuple[int, str, tuple[str, ...]]])
+    chains: set[str] = field(default_factory=set[str])
+    bare: set[str] = field(default_factory=set[str])
+
+
+def _used(code: CodeType) -> _Used:
+    used = _Used()
     for part in _all_codes(code):
         constants: list[object] = []
+        chain = ""
         for instruction in dis.get_instructions(part):
+            before, chain = chain, ""
             match instruction.opname:
                 case "LOAD_GLOBAL" | "LOAD_NAME":
-                    names.add(instruction.argval)
+                    chain = instruction.argval
+                    used.names.add(chain)
                 case "LOAD_ATTR" | "LOAD_METHOD":
-                    attributes.add(instruction.argval)
+                    used.attributes.add(instruction.argval)
+                    if before:
+                        chain = f"{before}.{instruction.argval}"
+                        used.chains.add(chain)
+                        continue
                 case "IMPORT_NAME":
                     level, wanted = constants[-2:]
-                    imports.add((cast("int", level), instruction.argval, cast("tuple[str, ...]", wanted or ())))
+                    used.imports.add((cast("int", level), instruction.argval, cast("tuple[str, ...]", wanted or ())))
                 case "LOAD_CONST" | "LOAD_SMALL_INT":
                     constants.append(instruction.argval)
+                case "EXTENDED_ARG":
+                    chain = before
+                    continue
                 case _:
                     pass
-    return tuple(sorted(names)), tuple(sorted(attributes)), tuple(sorted(imports))
+            if before and "." not in before:
+                used.bare.add(before)
+    return used
+
+
+def source_without_docs(source: str) -> str:
+    """Return a module's source without comments, docstrings and annotations; as it is if it cannot be parsed."""
+    try:
+        module = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return source
+    if ast.get_docstring(module, clean=False) is not None:
+        module.body = module.body[1:]
+    return ast.unparse(_Plain().visit(module))
+
+
+def bound_in(names: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names that a module's own source assigns or imports, wherever at its top that stands."""
+    return _bound(_source_of(names))
+
+
+@lru_cache(maxsize=64)
+def _bound(source: str) -> frozenset[str]:
+    return _imported_names(source).union(_assignments(source))
+
+
+@lru_cache(maxsize=64)
+def _imported_names(source: str) -> frozenset[str]:
+    found = set[str]()
+    waiting: list[ast.AST] = [*_statements(source)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            waiting += [
+                inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt | ast.excepthandler)
+            ]
+    return frozenset(found)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

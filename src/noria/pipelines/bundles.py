@@ -52,7 +52,7 @@ def _sources(modules: Iterable[str]) -> dict[str, bytes]:
         source = file.read_bytes()
         found[_place(module_name(name), file)] = source
         waiting += _parents(name)
-        waiting += _imported(name, source, is_package=file.name == "__init__.py")
+        waiting += imported_by(name, source, is_package=file.name == "__init__.py")
     return found
 
 
@@ -79,8 +79,8 @@ def _parents(name: str) -> list[str]:
     return [".".join(parts[:end]) for end in range(1, len(parts))]
 
 
-def _imported(name: str, source: bytes, *, is_package: bool) -> Iterator[str]:
-    """Yield the modules that a source may import, wherever the import stands."""
+def imported_by(name: str, source: bytes | str, *, is_package: bool) -> Iterator[str]:
+    """Yield the modules that a source may import, wherever the import stands, `import_module("package.module")` too."""
     package = name if is_package else name.rpartition(".")[0]
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
@@ -90,6 +90,20 @@ def _imported(name: str, source: bytes, *, is_package: bool) -> Iterator[str]:
             whole = resolve_name(spelled, package) if node.level else spelled
             yield whole
             yield from (f"{whole}.{alias.name}" for alias in node.names if _spec_under(whole, alias.name))
+        elif isinstance(node, ast.Call):
+            yield from _imported_by_call(node, package)
+
+
+def _imported_by_call(node: ast.Call, package: str) -> Iterator[str]:
+    called = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
+    match node.args:
+        case [ast.Constant(value=str(text)), *_] if called in {"import_module", "__import__"} and text.strip("."):
+            try:
+                yield resolve_name(text, package)
+            except ImportError:  # beyond the top
+                return
+        case _:
+            return
 
 
 def _spec_under(package: str, name: str) -> bool:

@@ -1,11 +1,13 @@
 """What need not be executed: finished here before, or by the run that this one is a rerun of, or cached."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, TypeVar
 
-from noria.pipelines.code import code_digest
+from noria.pipelines.code import Looked, look_into
 from noria.pipelines.model import Cached
 from noria.pipelines.steps import Step
 from noria.runs import queries, rules
@@ -16,6 +18,7 @@ from noria.store.database import Connection
 
 Answer = TypeVar("Answer")
 
+_log = logging.getLogger("noria.runs")
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -91,7 +94,10 @@ class Known:
         """Return the digest of a step's code; it is taken once in a run."""
         known = self._codes.get(id(step))
         if known is None:
-            known = self._codes[id(step)] = code_digest(step.function)
+            looked = look_into(step.function)
+            known = self._codes[id(step)] = looked.digest
+            if looked.unfollowed:
+                _tell_unfollowed(step.what, looked)
         return known
 
     def to_cache(self, task: Task, made: Attempt) -> queries.Cacheable | None:
@@ -142,3 +148,14 @@ class Known:
         step = task.step
         environment = step.environment
         return rules.cache_key(step.reference, code=self.code(step), inputs=task.inputs, environment=environment)
+
+
+@cache
+def _tell_unfollowed(step: str, looked: Looked) -> None:
+    """Say, once in a process, that a step reaches code of which no change will be seen."""
+    _log.warning(
+        "%s reaches code that cannot be followed: %s. A change of that code is not seen: neither the cache nor a resumed "
+        "run knows of it. Import it by its name, or say its version in the step's environment.",
+        step,
+        ", ".join(looked.unfollowed),
+    )

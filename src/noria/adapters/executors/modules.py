@@ -5,7 +5,7 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from importlib.abc import ExecutionLoader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import spec_from_loader
 from types import ModuleType
 
@@ -23,12 +23,13 @@ class _Bundle(MetaPathFinder, ExecutionLoader):
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None = None,  # noqa: ARG002 - the finder's protocol
+        path: Sequence[str] | None = None,
         target: ModuleType | None = None,  # noqa: ARG002 - the finder's protocol
     ) -> ModuleSpec | None:
         """Return how to load a module of the bundle, None for any other."""
         if self._place(fullname) is None:
-            return None
+            is_only_here = self._is_namespace(fullname) and PathFinder.find_spec(fullname, path) is None
+            return ModuleSpec(fullname, None, is_package=True) if is_only_here else None
         spec = spec_from_loader(fullname, self, origin=self.get_filename(fullname))
         if spec is not None:
             spec.has_location = True  # so that tracebacks and digests of code find its source
@@ -50,12 +51,21 @@ class _Bundle(MetaPathFinder, ExecutionLoader):
         """Let go of what was loaded from the bundle."""
         sys.meta_path.remove(self)
         for name, module in tuple(sys.modules.items()):
-            if getattr(module, "__loader__", None) is self:
+            if getattr(module, "__loader__", None) is self or (self._is_namespace(name) and not _file_of(module)):
                 del sys.modules[name]
+
+    def _is_namespace(self, module: str) -> bool:
+        """Say whether a module is a folder of others, without a source of its own."""
+        folder = f"{module.replace('.', '/')}/"
+        return self._place(module) is None and any(place.startswith(folder) for place in self._sources)
 
     def _place(self, module: str) -> str | None:
         path = module.replace(".", "/")
         return next((place for place in (f"{path}.py", f"{path}/__init__.py") if place in self._sources), None)
+
+
+def _file_of(module: ModuleType) -> str | None:
+    return getattr(module, "__file__", None)
 
 
 def enter(bundle: bytes | None) -> None:
