@@ -6,6 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -283,3 +285,152 @@ def predict(model, rows):
 @nr.pipeline
 def models(rows):
     return predict(fit(rows), rows)
+
+
+class Refused(Exception):
+    """What clients raise: the types below derive from it, and none of them can be pickled, or be made from its arguments."""
+
+
+class WithLock(Refused):
+    def __init__(self, message):
+        super().__init__(message)
+        self.lock = threading.Lock()
+
+
+class WithMore(Refused):
+    def __init__(self, code, *, where):
+        super().__init__(f"{code} at {where}")
+        self.where = where
+
+
+class OfItself(Refused):
+    def __str__(self):
+        return f"{self.told()} of itself"
+
+
+class Unwilling(Refused):
+    def __reduce__(self):
+        raise TypeError("not me")
+
+
+class Forgetful(Refused):
+    def __reduce__(self):
+        return (ValueError, ("another",))
+
+
+class Mute(Refused):
+    def __str__(self):
+        raise OSError("nothing to say")
+
+    __repr__ = __str__
+
+
+def refusal(kind):
+    if kind == "local":
+
+        class Local(Refused):
+            pass
+
+        return Local("local")
+    if kind == "of itself":
+        error = OfItself("x")
+        error.told = lambda: "says"
+        return error
+    if kind == "caused":
+        error = Refused("caused")
+        error.__cause__ = WithLock("the cause")
+        return error
+    made = {
+        "lock": lambda: WithLock("lock"),
+        "more": lambda: WithMore(503, where="the store"),
+        "argument": lambda: Refused("argument", threading.Lock()),
+        "unwilling": lambda: Unwilling("unwilling"),
+        "forgetful": lambda: Forgetful("forgetful"),
+        "mute": lambda: Mute("mute"),
+        "large": lambda: Refused("x" * 2_000_000),
+        "plain": lambda: Refused("plain"),
+    }
+    return made[kind]()
+
+
+@nr.step(retries=1, retry_on=Refused, backoff_seconds=0)
+def is_refused(file, kind):
+    with Path(file).open("a") as out:
+        out.write("x")
+    raise refusal(kind)
+
+
+@nr.step(retries=1, retry_on=ExceptionGroup, backoff_seconds=0)
+def groups(file):
+    with Path(file).open("a") as out:
+        out.write("x")
+    raise ExceptionGroup("two", [WithLock("first"), ExceptionGroup("inner", [ValueError("second")])])
+
+
+@nr.step(retries=1, retry_on=LookupError, backoff_seconds=0)
+def ends_with(file, kind):
+    with Path(file).open("a") as out:
+        out.write("x")
+    raise {"exit": SystemExit, "own": type("Own", (BaseException,), {}), "stop": StopIteration}[kind]("enough")
+
+
+@nr.step
+def logs_a_lock():
+    log_param("lock", threading.Lock())
+
+
+class Unread:
+    def __reduce__(self):
+        return (_only_there, (os.getpid(),))
+
+
+def _only_there(process):
+    if process != os.getpid():
+        raise ModuleNotFoundError("no module named 'only_there'")
+    return Unread()
+
+
+@nr.step
+def returns_what_only_it_can_read():
+    return Unread()
+
+
+@nr.step(retries=1, backoff_seconds=0)
+def pops(fold, params, file):
+    rounds = params.pop("rounds", "gone")
+    with Path(file).open("a") as out:
+        out.write("x")
+    if len(Path(file).read_text()) == 1:
+        raise ConnectionError("once")
+    return [fold.pop(), rounds]
+
+
+@nr.step
+def folds():
+    return [[0], [1]]
+
+
+@nr.pipeline
+def popped(params, file):
+    return [pops.map(folds(), params=params, file=file), pops.map([[2]], params={"rounds": 3}, file=file)]
+
+
+@nr.step
+def written(text):
+    folder = Path(tempfile.mkdtemp())
+    (folder / "notes.txt").write_text(text)
+    return folder / "notes.txt"
+
+
+@nr.step
+def overwrites(file):
+    file.chmod(0o644)
+    before = file.read_text()
+    file.write_text("other")
+    return before
+
+
+@nr.pipeline
+def overwritten(text):
+    file = written(text)
+    return [overwrites(file), overwrites(file), overwrites.map([file, file], concurrency=2)]

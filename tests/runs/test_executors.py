@@ -17,6 +17,7 @@ from executed_steps import (
     add,
     both_cores,
     dies,
+    ends_with,
     exits,
     fails,
     fails_oddly,
@@ -25,10 +26,16 @@ from executed_steps import (
     fills,
     frames,
     greedy,
+    groups,
     has_processes,
+    is_refused,
     large,
+    logs_a_lock,
     models,
     odd,
+    overwritten,
+    popped,
+    returns_what_only_it_can_read,
     side_by_side,
     sleeps,
     starts_what_takes_too_long,
@@ -148,6 +155,85 @@ def test_only_errors_of_the_named_types_are_tried_again(runs, ann, shared):
     assert (shared / "right").read_text() == "xxx"
     assert (shared / "named").read_text() == "xxx"
     assert (shared / "wrong").read_text() == "x"
+
+
+REFUSALS = {
+    "plain": "Refused: plain",
+    "lock": "WithLock: lock",
+    "more": "WithMore: 503 at the store",
+    "of itself": "OfItself: says of itself",
+    "local": "Local: local",
+    "argument": "Refused: ('argument', <unlocked _thread.lock object at",
+    "unwilling": "Unwilling: unwilling",
+    "forgetful": "Forgetful: forgetful",
+    "mute": "Mute: (it cannot say what)",
+    "large": "Refused: xxx",
+    "caused": "Refused: caused",
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_an_error_is_tried_again_by_the_types_that_it_has_where_it_is_raised(runs, ann, shared, kind):
+    run = runs.run(ann, only(is_refused, str(shared / "tries"), kind))
+
+    assert (shared / "tries").read_text() == "xx"
+    assert f"step 'is_refused' raised {REFUSALS[kind]}" in run.error
+    attempts = runs.attempts(ann, run.id)
+    assert ["raise refusal(kind)" in attempt.error for attempt in attempts] == [True, True]
+    assert kind != "caused" or "the cause" in attempts[0].error
+
+
+def test_an_error_that_cannot_be_pickled_comes_back_as_what_it_was_where_it_can_be_made_again(apart, ann, shared):
+    lock = apart.run(ann, only(is_refused, str(shared / "one"), "lock")).cause
+    more = apart.run(ann, only(is_refused, str(shared / "two"), "more")).cause
+
+    assert (type(lock).__name__, lock.args) == ("WithLock", ("lock",))
+    assert (type(more).__name__, str(more), more.where) == ("WithMore", "503 at the store", "the store")
+
+
+def test_a_group_of_errors_is_one_in_every_process(runs, ann, shared):
+    run = runs.run(ann, only(groups, str(shared / "tries")))
+
+    assert (shared / "tries").read_text() == "xx"
+    first, inner = run.cause.exceptions
+    assert (type(first).__name__, str(first)) == ("WithLock", "first")
+    assert [str(error) for error in inner.exceptions] == ["second"]
+    assert "second" in runs.attempts(ann, run.id)[0].error
+
+
+@pytest.mark.parametrize("kind", ["exit", "own", "stop"])
+def test_what_is_no_error_of_the_named_types_is_not_tried_again_in_any_process(runs, ann, shared, kind):
+    run = runs.run(ann, only(ends_with, str(shared / "tries"), kind))
+
+    assert (shared / "tries").read_text() == "x"
+    assert "enough" in run.error
+
+
+def test_what_only_its_process_can_read_is_the_failure_of_its_step(processes, house, ann):
+    runs = house.runs(executor=processes)
+
+    logged = runs.run(ann, only(logs_a_lock))
+    returned = runs.run(ann, only(returns_what_only_it_can_read))
+
+    assert "step 'logs_a_lock' logged a param that cannot be sent back by its process" in logged.error
+    assert "returned what cannot be read by the run's process" in returned.error
+
+
+def test_each_item_each_try_and_the_caller_have_arguments_of_their_own(runs, ann, shared):
+    params = {"rounds": 500}
+
+    run = runs.run(ann, popped, params={"params": params, "file": str(shared / "tries")})
+
+    assert run.result == [[[0, 500], [1, 500]], [[2, 3]]]
+    assert params == {"rounds": 500}
+
+
+def test_a_step_that_writes_to_its_file_changes_no_other_steps(runs, ann):
+    assert runs.run(ann, overwritten, params={"text": "as it was"}).result == [
+        "as it was",
+        "as it was",
+        ["as it was"] * 2,
+    ]
 
 
 def test_a_value_that_nobody_can_keep_fails_its_step(runs, ann):

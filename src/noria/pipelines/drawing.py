@@ -25,13 +25,15 @@ class Drawing:
     """The graph that a pipeline draws while its function is called.
 
     `wait` gives the values of references to a pipeline that asks for them by `nr.value`; None when the graph is
-    drawn without being run, and then asking raises `BadPipeline`.
+    drawn without being run, and then asking raises `BadPipeline`. `keep` is given what steps are called with and what
+    branches return, and gives back what stands for it as it is now, whatever the pipeline does to it later.
     """
 
-    def __init__(self, wait: Waiting | None = None) -> None:
+    def __init__(self, wait: Waiting | None = None, *, keep: Callable[[object], object] | None = None) -> None:
         self.nodes: list[Node] = []
         self.choices: dict[str, Choice] = {}
         self._wait = wait
+        self._keep = keep or _unchanged
         self._path = ""
         self._guards: tuple[tuple[str, bool], ...] = ()
         self._counts: dict[str, int] = {}
@@ -45,7 +47,8 @@ class Drawing:
         for argument in arguments.values():
             for _ in self.references_in(argument, f"{step.what} was given"):
                 pass
-        node = Node(id=self._named(step.name), step=step, arguments=arguments, guards=self._guards)
+        kept = {name: self._keep(argument) for name, argument in arguments.items()}
+        node = Node(id=self._named(step.name), step=step, arguments=kept, guards=self._guards)
         self.nodes.append(node)
         return Ref(node, self, label=f"the result of step {node.id!r}")
 
@@ -57,9 +60,9 @@ class Drawing:
         node = Node(
             id=self._named(step.name),
             step=step,
-            arguments=shared,
+            arguments={name: self._keep(argument) for name, argument in shared.items()},
             guards=self._guards,
-            each=Each(items=items, **how),
+            each=Each(items=self._kept_items(items), **how),
         )
         self.nodes.append(node)
         return Ref(node, self, label=f"the results of step {node.id!r}")
@@ -110,9 +113,13 @@ class Drawing:
         path, guards = self._path, self._guards
         self._path, self._guards = f"{name}/{'then' if side else 'otherwise'}/", (*guards, (name, side))
         try:
-            return draw()
+            return self._keep(draw())
         finally:
             self._path, self._guards = path, guards
+
+    def _kept_items(self, items: object) -> object:
+        listed = cast("list[object]", items)
+        return items if isinstance(items, Ref) else [self._keep(item) for item in listed]
 
     def _named(self, name: str) -> str:
         whole = self._path + name
@@ -245,3 +252,7 @@ def branch(condition: object, then: Callable[[], Value], otherwise: Callable[[],
 
 def _nothing() -> None:
     return None
+
+
+def _unchanged(structure: object) -> object:
+    return structure

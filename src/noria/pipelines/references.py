@@ -9,6 +9,8 @@ from typing import Any
 from noria.core.errors import BadPipeline, Invalid, NotFound
 
 _MAIN = "__main__"
+_MAINS = (_MAIN, "__mp_main__")
+"""What a script that is run is called, and what it is called in a process of multiprocessing, which imports it."""
 
 
 def module_name(module: str) -> str:
@@ -17,7 +19,7 @@ def module_name(module: str) -> str:
     So a function is the same one whether its file was run or imported.
     """
     main = sys.modules.get(_MAIN)
-    if module != _MAIN or main is None:
+    if module not in _MAINS or main is None:
         return module
     if main.__spec__ is not None:
         return main.__spec__.name.removesuffix(".__main__")

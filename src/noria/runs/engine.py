@@ -14,7 +14,7 @@ from noria.runs import rules
 from noria.runs.inprocess import is_for_the_process
 from noria.runs.recorder import Recorder, recorder
 from noria.runs.steps import Steps, Task
-from noria.runs.values import Several, Taking, Value, Values, of_structure, take
+from noria.runs.values import Item, Several, Taking, Value, Values, is_unchanging, of_structure, take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Engine:
         self._failed_steps: dict[str, str] = {}
         self._sides: dict[str, bool] = {}
         self._broken: BaseException | None = None
-        self._drawing = Drawing(self._wait)
+        self._drawing = Drawing(self._wait, keep=self._as_it_is)
 
     def run(self, told: Recorder) -> Ended:
         """Draw and execute; what steps and the pipeline raise ends the run, what the engine itself raises is raised."""
@@ -73,6 +73,23 @@ class Engine:
                 if not self._is_settled(node) and self._is_taken(node):
                     self._execute(node)
             return self._ending(returned)
+
+    def _as_it_is(self, structure: object) -> object:
+        """Return what a step is called with as a value of its own: the pipeline, and its other steps, may change theirs.
+
+        What cannot be kept is said when the step is to be executed.
+        """
+        if is_unchanging(structure) or isinstance(structure, Ref):
+            return structure
+        if _holds_reference(structure):
+            return _mapped(structure, self._as_it_is)
+        try:
+            return self._values.keep(structure)
+        except NoriaError as problem:
+            if problem.retriable:
+                self._broken = problem
+                raise
+            return _Unkept(problem)
 
     def _in_turn(self) -> Iterator[Node]:
         """Yield the nodes by their priority, each after what it needs; those of the same one as they were drawn."""
@@ -198,7 +215,7 @@ class Engine:
         return [self._item(node, each, digests, place, item) for place, item in enumerate(self._items(node, each))]
 
     def _items(self, node: Node, each: Each) -> Sequence[object]:
-        """Return the items of a map; those that another map has made stay where they are."""
+        """Return the items of a map, each as what is taken by itself; those that another map has made stay where they are."""
         items = self._resolved(each.items) if isinstance(each.items, Ref) else each.items
         made = self._value_of(items) if isinstance(items, Ref) else items
         if isinstance(made, Several):
@@ -208,19 +225,20 @@ class Engine:
             raise BadPipeline(
                 f"{node.step.what} was mapped over a {type(found).__name__}", hint="map goes over a list: return one"
             )
-        return cast("Sequence[object]", found)
+        items = cast("Sequence[object]", found)
+        return [self._part(made, place, item) for place, item in enumerate(items)] if isinstance(made, Value) else items
+
+    def _part(self, whole: Value, place: int, item: object) -> object:
+        return item if is_unchanging(item) else Item(whole, place, held=item, digest=self._values.digest(item))
 
     def _item(self, node: Node, each: Each, shared: Mapping[str, str], place: int, item: object) -> Task:
-        digest = item.digest if isinstance(item, Value) else self._digest(item)
-
         def arguments(take: Taking = take) -> dict[str, object]:
-            taken = take(item) if isinstance(item, Value) else self._taken(item, take)
-            return {each.over: taken, **self._arguments(node, take)}
+            return {each.over: self._taken(item, take), **self._arguments(node, take)}
 
         return Task(
             id=f"{node.id}[{place}]",
             step=node.step,
-            inputs=rules.inputs_digest({each.over: digest, **shared}),
+            inputs=rules.inputs_digest({each.over: self._digest(item), **shared}),
             arguments=arguments,
             goes_on=each.goes_on,
         )
@@ -252,6 +270,8 @@ class Engine:
 
     def _value_of(self, reference: Ref) -> Value | Several:
         found = self._resolved(reference)
+        if isinstance(found, Value):
+            return found
         if not isinstance(found, Ref):
             return self._ending(found)
         origin = found.origin
@@ -262,12 +282,22 @@ class Engine:
         if isinstance(structure, Ref):
             found = self._resolved(structure)
             return take(self._value_of(found)) if isinstance(found, Ref) else self._taken(found, take)
+        if isinstance(structure, Value):
+            return take(structure)
+        if isinstance(structure, Item):
+            return structure.take()
+        if isinstance(structure, _Unkept):
+            raise structure.problem
         return _mapped(structure, partial(self._taken, take=take))
 
     def _digest(self, structure: object) -> str:
         if isinstance(structure, Ref):
             found = self._resolved(structure)
             return self._value_of(found).digest if isinstance(found, Ref) else self._digest(found)
+        if isinstance(structure, Value | Item):
+            return structure.digest
+        if isinstance(structure, _Unkept):
+            raise structure.problem
         if not _holds_reference(structure):
             return self._values.digest(structure)
         if isinstance(structure, dict):
@@ -275,6 +305,13 @@ class Engine:
             return of_structure([part for key, item in pairs for part in (repr(key), self._digest(item))], "dict")
         items = cast("list[object]", structure)
         return of_structure([self._digest(item) for item in items], type(items).__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Unkept:
+    """Stands for what a step was called with and cannot be given."""
+
+    problem: NoriaError
 
 
 class _Outside:

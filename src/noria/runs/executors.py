@@ -22,6 +22,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     cause: Exception
     may_pass: bool = True
     """Whether another try could end otherwise."""
+    kinds: tuple[str, ...] = ()
+    """The types of the error where it was raised, its own and what that derives from, when it was in another process."""
     is_lost: bool = False
     """Whether what executed the try was lost: no fault of the step, which is tried again though it has no retries."""
 

@@ -121,7 +121,7 @@ class Run:
 
     @property
     def result(self) -> object:
-        """Return what the pipeline returned; read from storage when first asked for.
+        """Return what the pipeline returned, read from storage: each time a fresh one, whatever was done to the last.
 
         Raises:
             StepFailed: the run failed; in the process where it did, the step's own error is the cause.

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
 
 from noria.access.model import Permission
 from noria.access.service import Access
@@ -91,7 +90,7 @@ class Records:
         return self._database.read(lambda connection: observed.params_of(connection, context.project, run.id))
 
     def _readable(self, run: Run, made: Value | None = None) -> Run:
-        """Return the run with a reader for its result, which reads it once."""
+        """Return the run with a reader for its result: whoever asks for that gets one of his own."""
         if run.artifact is None:
             return run
-        return replace(run, read=cache((made or self._values.stored(run.artifact)).take))
+        return replace(run, read=(made or self._values.stored(run.artifact)).take)

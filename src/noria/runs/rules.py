@@ -1,13 +1,14 @@
 """Pure decisions of the engine: what arguments come to, when to try again, what may be reused."""
 
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, LeaseLost, NoriaError
 from noria.pipelines.model import Cached, Needs, Retry
+from noria.pipelines.references import reference_to
 from noria.runs.model import Attempt, AttemptState, Prices, Run, RunState
 
 _LONGEST_WAIT_SECONDS = 300.0
@@ -15,8 +16,8 @@ _LONG = 10_000
 _MOST_LOST = 3
 _LONGEST_SENTENCE = 500
 _LONGEST_TRACEBACK = 16_000
+_BEGINNING = 4_000
 _ENGINE = {"noria.runs.engine", "noria.runs.inprocess", "noria.pipelines.drawing", "noria.pipelines.signatures"}
-_TRACEBACK = "Traceback "
 
 
 def arguments_digest(pipeline: str, given: Mapping[str, str]) -> str:
@@ -45,9 +46,20 @@ def cache_key(step: str, *, code: str, inputs: str, environment: Mapping[str, st
     return digests.of_parts([step.encode(), code.encode(), inputs.encode(), *declared])
 
 
-def tries_again(retry: Retry, *, tried: int, problem: Exception, is_lost: bool = False) -> bool:
-    """Say whether a step that raised in its `tried`th try, or was lost with its machine, gets another one."""
-    return (tried <= retry.retries and isinstance(problem, retry.retry_on)) or (is_lost and tried <= _MOST_LOST)
+def tries_again(
+    retry: Retry, *, tried: int, problem: Exception, kinds: Sequence[str] = (), is_lost: bool = False
+) -> bool:
+    """Say whether a step that raised in its `tried`th try, or was lost with its machine, gets another one.
+
+    `kinds` are the types of an error that was raised in another process, for it may have come here as another one.
+    """
+    is_named = isinstance(problem, retry.retry_on) or any(reference_to(kind) in kinds for kind in retry.retry_on)
+    return (tried <= retry.retries and is_named) or (is_lost and tried <= _MOST_LOST)
+
+
+def kinds_of(problem: BaseException) -> tuple[str, ...]:
+    """Return the names of an error's type and of all that it derives from."""
+    return tuple(reference_to(kind) for kind in type(problem).__mro__)
 
 
 def failures(attempts: Iterable[Attempt], *, after: datetime | None) -> dict[tuple[str, str], list[Attempt]]:
@@ -182,7 +194,7 @@ def is_part_of(step: str, whole: str) -> bool:
 
 def sentence(problem: BaseException) -> str:
     """Return an error as one line: its type and what it says; of our own only what it says."""
-    said = (problem.sentence if isinstance(problem, NoriaError) else _text(problem)).strip()
+    said = (problem.sentence if isinstance(problem, NoriaError) else text_of(problem)).strip()
     line = said.splitlines()[0] if said else ""
     whole = (
         line
@@ -194,7 +206,8 @@ def sentence(problem: BaseException) -> str:
     return storable(whole)[:_LONGEST_SENTENCE]
 
 
-def _text(problem: BaseException) -> str:
+def text_of(problem: BaseException) -> str:
+    """Return what an error says of itself."""
     try:
         return str(problem)
     except Exception:  # noqa: BLE001 - an error of a user's own kind may do anything here
@@ -208,18 +221,27 @@ def as_exception(problem: BaseException) -> Exception:
     return RuntimeError(sentence(problem)).with_traceback(problem.__traceback__)
 
 
+class Elsewhere(str):
+    """The traceback of an error from the process in which it was raised, as a note of the error that came from there."""
+
+    __slots__ = ()
+
+
 def traceback_of(problem: BaseException) -> str:
-    """Return an error with its traceback from the user's own function on; the end of it where it is very long.
+    """Return an error with its traceback from the user's own function on; its two ends where it is very long.
 
     Of one that was raised in another process it is the traceback from there, which came along as a note.
     """
     inner = problem.__traceback__
     while inner is not None and inner.tb_frame.f_globals.get("__name__") in _ENGINE:
         inner = inner.tb_next
-    elsewhere = [note for note in getattr(problem, "__notes__", ()) if note.startswith(_TRACEBACK)]
+    notes: Sequence[object] = getattr(problem, "__notes__", None) or ()
+    elsewhere = [note for note in notes if isinstance(note, Elsewhere)]
     whole = elsewhere[-1] if elsewhere and inner is None else _formatted(problem, inner)
     text = storable(whole)
-    return text if len(text) <= _LONGEST_TRACEBACK else "...\n" + text[-_LONGEST_TRACEBACK:]
+    if len(text) <= _LONGEST_TRACEBACK:
+        return text
+    return f"{text[:_BEGINNING]}\n...\n{text[_BEGINNING - _LONGEST_TRACEBACK :]}"
 
 
 def _formatted(problem: BaseException, inner: TracebackType | None) -> str:

@@ -11,6 +11,7 @@ from noria.pipelines.model import Cached, Failure
 from noria.runs import queries, rules
 from noria.runs.ends import End, Ends
 from noria.runs.executors import Arguments, Call, Outcome, Problem, refusal
+from noria.runs.files import Lent
 from noria.runs.known import Finished, Known
 from noria.runs.model import Attempt, AttemptState, Metric, Param, Run
 from noria.runs.recorder import Recorder
@@ -181,9 +182,10 @@ class Steps:
         started_at = self._around.clock.now()
         attempt = self._tries.get(task.id, 0) + 1
         telling = Telling(self._run, task.id, attempt, self._around, self._ends.check, self._stop)
+        lent = Lent()
         call = Call(
             step=task.step,
-            arguments=_patient(self._around.patience, task.arguments),
+            arguments=_patient(self._around.patience, task.arguments, lent),
             told=telling.recorder,
             stop=self._stop,
             run=self._run.id,
@@ -191,14 +193,21 @@ class Steps:
             attempt=attempt,
             is_alone=is_alone,
         )
-        outcome = self._around.executor.execute(call)
-        if telling.recorder.was_stopped:
-            telling.recorder.heed(at_rest=True)
-        made, params, problem = self._kept(task.id, outcome, telling.recorder)
+        may_be_used_again = False
+        try:
+            outcome = self._around.executor.execute(call)
+            if telling.recorder.was_stopped:
+                telling.recorder.heed(at_rest=True)
+            made, params, problem = self._kept(task.id, outcome, telling.recorder)
+            may_be_used_again = problem is None
+        finally:
+            lent.end(may_be_used_again=may_be_used_again)
         again = (
             problem is not None
             and problem.may_pass
-            and rules.tries_again(task.step.retry, tried=tried, problem=problem.cause, is_lost=problem.is_lost)
+            and rules.tries_again(
+                task.step.retry, tried=tried, problem=problem.cause, kinds=problem.kinds, is_lost=problem.is_lost
+            )
         )
         if problem is not None and not again and task.goes_on:
             made = self._around.values.keep(Failure(step=task.id, reason=rules.storable(problem.words)))
@@ -281,6 +290,6 @@ class Steps:
         ]
 
 
-def _patient(patience: Patience, arguments: Arguments) -> Arguments:
-    """Return what fetches arguments from a storage that may not answer for a while."""
-    return lambda taking=take: patience.ask(lambda _: arguments(taking))
+def _patient(patience: Patience, arguments: Arguments, lent: Lent) -> Arguments:
+    """Return what fetches arguments from a storage that may not answer for a while, with the files that are lent."""
+    return lambda taking=take: lent.while_taking(lambda: patience.ask(lambda _: arguments(taking)))

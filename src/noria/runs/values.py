@@ -1,4 +1,4 @@
-"""Values as artifacts: encoded, stored inline when small and else as blobs, and read back when needed."""
+"""Values as artifacts: encoded, stored inline when small and else as blobs, and read back for each taker."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import Invalid
 from noria.core.payloads import Payload
 from noria.pipelines.model import Input
+from noria.runs.files import read_own
 from noria.runs.model import Artifact
 from noria.store.blobs import Blobs
 
@@ -22,6 +23,8 @@ _GONE = object()
 _ELSEWHERE = frozenset({"file", "collection"})
 """Values that may lead to files, which their step may have deleted: each is read back."""
 _UNCHANGING = frozenset({type(None), bool, int, float, str, bytes})
+_SHARED = frozenset({"arrow", "arrow-series"})
+"""Frames and columns of Polars: clones share what is in them, and who writes to one writes to memory of its own."""
 
 
 class Value:
@@ -62,16 +65,34 @@ class Value:
         return folder
 
     def take(self) -> object:
-        """Return the value: the very one that was made to the first taker, and a fresh copy to each later one.
+        """Return the value, one of the taker's own: what was stored, read anew, unless nobody can change it.
 
-        So what one step does to its input no other step sees, and no value is held longer than needed.
+        So neither what a taker does to it, nor what is done later to the object that it was made of, is seen by another.
         """
         held = self._held
-        if held is not _GONE:
-            if type(held) not in _UNCHANGING:
-                self._held = _GONE
+        if held is _GONE:
+            return self._source.load() if self._source is not None else self._values.read(self.artifact)
+        if type(held) in _UNCHANGING:
             return held
-        return self._source.load() if self._source is not None else self._values.read(self.artifact)
+        self._held = _GONE  # so that no frame is held longer than needed
+        return cast("Any", held).clone()
+
+
+class Item:
+    """One item of a list that is kept as a whole: what was read with it to its first try, and read anew to each later one."""
+
+    __slots__ = ("_held", "_place", "_whole", "digest")
+
+    def __init__(self, whole: Value, place: int, *, held: object, digest: str) -> None:
+        self._whole = whole
+        self._place = place
+        self._held = held
+        self.digest = digest
+
+    def take(self) -> object:
+        """Return the item, one of the taker's own."""
+        held, self._held = self._held, _GONE
+        return cast("list[object]", self._whole.take())[self._place] if held is _GONE else held
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +132,7 @@ class Values:
         if isinstance(value, Value):
             return value
         encoded = self.codecs.encode(value)
-        return Value(self, self.put(encoded), held=_GONE if encoded.codec in _ELSEWHERE else value)
+        return Value(self, self.put(encoded), held=_held(value, encoded.codec))
 
     def put(self, encoded: Encoded) -> Artifact:
         """Store an encoded value."""
@@ -141,13 +162,28 @@ class Values:
                 f"the value with the digest {artifact.digest[:12]} was given by reference and not stored",
                 hint='hand it in again: runs.resume(context, id, params={"name": ...})',
             )
-        return self.codecs.decode(artifact.codec, self.payload(artifact))
+        payload = self.payload(artifact)
+        if artifact.codec == _PLAIN:
+            return self.codecs.decode(artifact.codec, payload)
+        return read_own(lambda: self.codecs.decode(artifact.codec, payload), size=payload.size)
 
     def payload(self, artifact: Artifact) -> Payload:
         """Return the bytes of a stored value, large ones where they lie."""
         if artifact.inline is not None:
             return Payload(artifact.inline.encode())
         return self.blobs.payload(artifact.blob)
+
+
+def is_unchanging(value: object) -> bool:
+    """Say whether nobody can change a value, so that all may have the same one."""
+    return type(value) in _UNCHANGING
+
+
+def _held(value: object, codec: str) -> object:
+    """Return what the first taker may be given without reading: what nobody can change; nothing for all else."""
+    if type(value) in _UNCHANGING:
+        return value
+    return cast("Any", value).clone() if codec in _SHARED else _GONE
 
 
 def words(value: object) -> str:

@@ -16,7 +16,7 @@ from noria.core.clock import RealClock
 from noria.core.digests import Buffer
 from noria.core.errors import Corrupt, NotFound, Unavailable
 from noria.core.payloads import CHUNK_BYTES, LARGE_BYTES, Payload
-from noria.store.mapping import Handle, Identity, InFile
+from noria.store.mapping import Handle, Identity, InFile, identity_of
 from noria.store.syncing import sync
 
 if TYPE_CHECKING:
@@ -148,8 +148,10 @@ class Blobs:
         with _nameless(folder, payload) as name:
             if self._is_fresh(payload):
                 name.unlink()
-            else:
-                _named(name, folder / _place(payload.digest))
+                return
+            place = folder / _place(payload.digest)
+            _named(name, place)
+            self._remember(payload.digest, identity_of(place.stat()))  # what was just written need not be read again
 
     def _remember(self, digest: str, file: Identity) -> None:
         """Remember which file was found to be what it is said to be."""

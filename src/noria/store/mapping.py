@@ -23,14 +23,18 @@ class Identity:
     size: int
 
 
+def identity_of(told: os.stat_result) -> Identity:
+    """Return the identity of a file that the system has told of."""
+    return Identity(device=told.st_dev, inode=told.st_ino, changed=told.st_ctime_ns, size=told.st_size)
+
+
 class Handle:
     """An open file, closed when nobody needs it any more; it can be read after its name was deleted."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         weakref.finalize(self, os.close, number)
-        told = os.fstat(number)
-        self.identity = Identity(device=told.st_dev, inode=told.st_ino, changed=told.st_ctime_ns, size=told.st_size)
+        self.identity = identity_of(os.fstat(number))
 
 
 class InFile(Payload):

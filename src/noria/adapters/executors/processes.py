@@ -23,9 +23,10 @@ from typing import Any, NamedTuple, cast
 
 from msgspec.structs import replace
 
+from noria.adapters.codecs import standard
 from noria.adapters.executors import places
 from noria.adapters.executors.importing import GUARD, refuse_while_importing
-from noria.adapters.executors.packing import made_again
+from noria.adapters.executors.packing import pack_problem, unpack_problem
 from noria.adapters.executors.sending import Said, tell, unsent
 from noria.core.clock import MachineStopwatch, Stopwatch
 from noria.core.errors import BadPipeline, Invalid
@@ -233,9 +234,8 @@ def _sent(call: Call, folder: Path | None) -> bytes:
 def _received(call: Call, value: Mapping[str, Any]) -> Outcome:
     told: Recorder = call.told
     told.metrics.update(value["metrics"])
-    told.params.update(value["params"])
     told.log.write(value["rest"])
-    return value["outcome"]
+    return _outcome(value, told)
 
 
 def _memory_bytes() -> float:
@@ -301,7 +301,7 @@ def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _S
         step = _step(sent.reference, sent.script)
     except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
         words = f"cannot be found by its process: {rules.sentence(problem)}"
-        outcome = Outcome(problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
+        outcome = Outcome(problem=Problem(words=words, cause=problem, may_pass=False))
     else:
 
         def given(*_: Taking) -> Mapping[str, object]:
@@ -309,8 +309,8 @@ def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _S
 
         send(_BEGUN, None)  # a time limit begins when the step does, and not with what it imports
         outcome = executor.execute(Call(step=step, arguments=given, told=told))
-    outcome = _sendable_outcome(replace(outcome, returned=places.left(outcome.returned, sent.folder)))
-    return {"outcome": outcome, "metrics": told.metrics, "params": told.params, "rest": log.take()}
+    outcome = replace(outcome, returned=places.left(outcome.returned, sent.folder))
+    return _ended(outcome, told) | {"metrics": told.metrics, "rest": log.take()}
 
 
 def _step(reference: str, script: str | None) -> Step[..., Any]:
@@ -329,35 +329,35 @@ def _inside(module: object, name: str) -> object:
     return module
 
 
-def _sendable_outcome(outcome: Outcome) -> Outcome:
-    if outcome.problem is not None:
-        return replace(outcome, problem=replace(outcome.problem, cause=_sendable(outcome.problem.cause)))
+def _ended(outcome: Outcome, told: Recorder) -> dict[str, Any]:
+    """Spell how a try ended: what it returned and logged pickled by itself, an error as other machines send it."""
+    returned, params, problem = None, dict[str, bytes](), outcome.problem
+    what = "logged a param that"
     try:
-        pickle.dumps(outcome.returned)
-    except Exception as problem:  # noqa: BLE001 - whatever a user's value raises when it is pickled
-        words = f"returned what cannot be sent back by its process: {rules.sentence(problem)}"
-        return replace(outcome, returned=None, problem=Problem(words=words, cause=_sendable(problem), may_pass=False))
-    return outcome
+        params = {name: pickle.dumps(value) for name, value in told.params.items()}
+        what = "returned what"
+        returned = None if problem else pickle.dumps(outcome.returned)
+    except Exception as refused:  # noqa: BLE001 - whatever a user's value raises when it is pickled
+        words = f"{what} cannot be sent back by its process: {rules.sentence(refused)}"
+        problem = Problem(words=words, cause=refused, may_pass=False)
+    return {
+        "outcome": replace(outcome, returned=None, problem=None),
+        "returned": returned,
+        "params": params,
+        "problem": None if problem is None else pack_problem(problem, standard()),
+    }
 
 
-def _sendable(problem: Exception) -> Exception:
-    """Return the error itself, its traceback as a note, or one that says the same where it cannot be pickled."""
-    problem.add_note(rules.traceback_of(problem))
-    for sent in (problem, _Unmade(problem)):
-        with contextlib.suppress(Exception):  # an error of a user's own kind may do anything here
-            pickle.loads(pickle.dumps(sent))  # noqa: S301 - made in this very line
-            return cast("Exception", sent)
-    copy = RuntimeError(rules.sentence(problem))
-    copy.add_note(problem.__notes__[-1])
-    return copy
-
-
-class _Unmade:
-    """An error whose constructor asks for more than its arguments: it is made again without calling that."""
-
-    def __init__(self, problem: Exception) -> None:
-        self._arguments = (type(problem), *problem.args)
-        self._attributes = vars(problem)
-
-    def __reduce__(self) -> tuple[Callable[..., Exception], tuple[object, ...], dict[str, object]]:
-        return made_again, self._arguments, self._attributes
+def _outcome(value: Mapping[str, Any], told: Recorder) -> Outcome:
+    """Return how a try ended, as it was spelled; a value that this process cannot read is the try's problem."""
+    ended: Outcome = value["outcome"]
+    if value["problem"] is not None:
+        return replace(ended, problem=unpack_problem(value["problem"], standard()))
+    what = "logged a param that"
+    try:
+        told.params.update({name: pickle.loads(spelled) for name, spelled in value["params"].items()})  # noqa: S301 - see _sent
+        what = "returned what"
+        return replace(ended, returned=pickle.loads(value["returned"]))  # noqa: S301 - see _sent
+    except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
+        words = f"{what} cannot be read by the run's process: {rules.sentence(problem)}"
+        return replace(ended, problem=Problem(words=words, cause=problem, may_pass=False))
