@@ -329,7 +329,7 @@ class _Walk:
         content = content_of(thing)
         self._opaque += content is None
         if isinstance(thing, operator.attrgetter | operator.methodcaller):
-            self._asked.update(texts_of(cast("object", thing.__reduce__()[1:])))
+            self._asked.update(texts_of(cast("Any", thing).__reduce__()[1:]))
         held = (
             "".join(f" {path}={self._spell(one)}" for path, one in self._own_code_in(thing)) if content is None else ""
         )
@@ -349,7 +349,8 @@ class _Walk:
         """Spell what a collection of the user's own kind has besides its items, and what makes a `defaultdict`'s."""
         if isinstance(thing, defaultdict) and isinstance(thing.default_factory, FunctionType):
             return f" by {self._spell(thing.default_factory)}"
-        attributes = attributes_of(thing) if self._is_own(type(thing).__module__) else {}
+        kind = cast("type[Any]", type(thing))
+        attributes = attributes_of(cast("object", thing)) if self._is_own(kind.__module__) else {}
         return f" {self._spell_names(attributes)}" if attributes else ""
 
     def _own_code_in(self, thing: object) -> list[tuple[str, Any]]:

@@ -53,7 +53,7 @@ def _held(thing: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - any obj
     elif isinstance(thing, MethodType):
         yield from (("function", thing.__func__), ("object", thing.__self__))
     else:
-        yield from sorted(_fields(thing).items())
+        yield from sorted(_fields(cast("object", thing)).items())
 
 
 def _fields(thing: object) -> dict[str, object]:
@@ -71,8 +71,6 @@ def _fields(thing: object) -> dict[str, object]:
             except Exception:  # noqa: BLE001, S112 - an empty slot, or whatever a library's object does
                 continue
     own: object = getattr(thing, "__dict__", None)
-    return (
-        found | {name: held for name, held in cast("dict[object, object]", own).items() if isinstance(name, str)}
-        if isinstance(own, dict)
-        else found
-    )
+    if isinstance(own, dict):
+        found |= {name: held for name, held in cast("dict[object, object]", own).items() if isinstance(name, str)}
+    return found

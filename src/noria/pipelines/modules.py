@@ -96,8 +96,10 @@ def _source_of(name: str) -> tuple[str, bool]:
         lines = linecache.getlines(loaded.__file__ or "", vars(loaded))
         return "".join(lines), hasattr(loaded, "__path__")
     spec = find_spec(name) if loaded is None and is_found(name) else None
+    loader: Any = spec and spec.loader
+    source: str | None = None
     try:
-        source = spec.loader.get_source(name) if spec is not None else ""  # type: ignore[union-attr]
+        source = loader.get_source(name)
     except (ImportError, OSError, AttributeError):
         source = ""
     return source or "", spec is not None and spec.submodule_search_locations is not None
