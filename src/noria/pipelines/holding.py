@@ -23,7 +23,7 @@ def code_in(thing: object, is_own: Callable[[object], bool]) -> list[tuple[str, 
     while waiting and len(seen) < _MOST:
         path, inside, depth = waiting.popleft()
         kept.append(inside)
-        for name, held in _held(inside):
+        for name, held in _safely_held(inside):
             if id(held) in seen:
                 continue
             seen.add(id(held))
@@ -38,6 +38,13 @@ def code_in(thing: object, is_own: Callable[[object], bool]) -> list[tuple[str, 
 def in_order(things: set[object] | frozenset[object]) -> list[object]:
     """Return what is in a set in an order that is the same in every process."""
     return sorted(things, key=lambda thing: _ADDRESS.sub("", repr(thing)))
+
+
+def _safely_held(thing: object) -> list[tuple[str, object]]:
+    try:
+        return list(_held(thing))
+    except Exception:  # noqa: BLE001 - whatever a library's object does when it is looked at
+        return []
 
 
 def _held(thing: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - any object

@@ -93,11 +93,9 @@ def _owned(value: Any, copies: list[_Copy], *, size: int) -> Any:  # noqa: ANN40
         return _taken(value, copies, size=size)
     if kind in {list, set, frozenset}:
         return kind(_owned(item, copies, size=size) for item in value)
-    if isinstance(value, tuple):
+    if kind is tuple or (isinstance(value, tuple) and hasattr(kind, "_fields")):
         items = [_owned(item, copies, size=size) for item in cast("tuple[Any, ...]", value)]
-        if hasattr(kind, "_fields"):
-            return kind(*items)
-        return tuple(items) if kind is tuple else cast("Any", value)
+        return kind(*items) if hasattr(kind, "_fields") else tuple(items)
     if kind is dict:
         return {key: _owned(item, copies, size=size) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
