@@ -326,14 +326,18 @@ class _Walk:
             return self._spell_all((part.func, part.args, part.keywords))
         if self._is_own(type(thing).__module__):
             return f"{kind} {self._spell_names(attributes_of(thing))}"
+        return f"{kind}{self._foreign(thing)}"
+
+    def _foreign(self, thing: Any) -> str:  # noqa: ANN401 - see _instance
+        """Spell an object of a library: what is in it where that is known, else the user's own code that it holds."""
         content = content_of(thing)
-        self._opaque += content is None
+        if content is not None:
+            return content
+        self._opaque += 1
+        held = self._own_code_in(thing)
         if isinstance(thing, operator.attrgetter | operator.methodcaller):
             self._asked.update(texts_of(cast("Any", thing).__reduce__()[1:]))
-        held = (
-            "".join(f" {path}={self._spell(one)}" for path, one in self._own_code_in(thing)) if content is None else ""
-        )
-        return f"{kind}{content or ''}{held}"
+        return "".join(f" {path}={self._spell(one)}" for path, one in held)
 
     def _collection(self, thing: Any) -> str:  # noqa: ANN401 - one of many kinds
         if isinstance(thing, tuple | list | dict) and is_flat(cast("Any", thing)):
@@ -349,7 +353,7 @@ class _Walk:
         """Spell what a collection of the user's own kind has besides its items, and what makes a `defaultdict`'s."""
         if isinstance(thing, defaultdict) and isinstance(thing.default_factory, FunctionType):
             return f" by {self._spell(thing.default_factory)}"
-        kind = cast("type[Any]", type(thing))
+        kind = cast("type[Any]", type(cast("object", thing)))
         attributes = attributes_of(cast("object", thing)) if self._is_own(kind.__module__) else {}
         return f" {self._spell_names(attributes)}" if attributes else ""
 

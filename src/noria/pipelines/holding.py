@@ -67,7 +67,7 @@ def _fields(thing: object) -> dict[str, object]:
     """Return the attributes that an object itself has, in a dictionary or in slots."""
     kind = type(thing)
     top = kind.__module__.partition(".")[0]
-    is_of_python = top in sys.stdlib_module_names and not isinstance(thing, _LOOKED_INTO)
+    is_of_python = top in sys.stdlib_module_names and not issubclass(kind, _LOOKED_INTO)
     if is_of_python or (top == "noria" and kind.__module__ != "noria.registry.model"):
         return {}
     found: dict[str, object] = {}
