@@ -36,7 +36,7 @@ sys.modules[__name__] = Prices()
     "spaces/prices.py": HELPER,
     "feature.py": HELPER,
 }
-STEPS = '''
+STEPS = """
 import collections
 import dataclasses
 import functools
@@ -93,6 +93,11 @@ def constant_of_an_inner_import(n):
 def package_of_an_inner_import(n):
     import shop.other
     return shop.parents(n)
+
+
+def chain_that_another_import_makes_possible(n):
+    import shop
+    return shop.deep.inner.times(n)
 
 
 def namespace_package(n):
@@ -380,7 +385,7 @@ def same_of_an_attribute_called_like_a_module(frame): return frame.prices
 def same_in_a_module_beside(n):
     from shop import other
     return other.same(n)
-'''
+"""
 NOT_STEPS = {"helper", "with_module", "uses", "wraps", "dispatched", "yields", "marked", "reassigned", "remembered"}
 TOLD = """
 import importlib, json, sys, types

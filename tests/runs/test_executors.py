@@ -17,12 +17,12 @@ from executed_steps import (
     add,
     both_cores,
     dies,
+    ends_with,
     exits,
     fails,
     fails_oddly,
     fails_speechless,
     fan,
-    ends_with,
     fills,
     frames,
     greedy,
@@ -229,7 +229,11 @@ def test_each_item_each_try_and_the_caller_have_arguments_of_their_own(runs, ann
 
 
 def test_a_step_that_writes_to_its_file_changes_no_other_steps(runs, ann):
-    assert runs.run(ann, overwritten, params={"text": "as it was"}).result == ["as it was", "as it was", ["as it was"] * 2]
+    assert runs.run(ann, overwritten, params={"text": "as it was"}).result == [
+        "as it was",
+        "as it was",
+        ["as it was"] * 2,
+    ]
 
 
 def test_a_value_that_nobody_can_keep_fails_its_step(runs, ann):

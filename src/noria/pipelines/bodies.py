@@ -154,10 +154,10 @@ def _definition(function: FunctionType, *, with_imports: bool) -> Definition | N
     definition.decorator_list = []
     imports = sorted(_imported_names(source) & set(code.co_names)) if with_imports else []
     try:
-        same = _is_same(_compiled(definition, code, imports), code)
-        return definition if same else None  # a file edited since is no source
+        is_same = _is_same(_compiled(definition, code, imports), code)
     except (SyntaxError, ValueError, StopIteration):
         return None
+    return definition if is_same else None  # a file edited since is no source
 
 
 @lru_cache(maxsize=64)
@@ -328,7 +328,9 @@ def _imported_names(source: str) -> frozenset[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            waiting += [inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt | ast.excepthandler)]
+            waiting += [
+                inner for inner in ast.iter_child_nodes(node) if isinstance(inner, ast.stmt | ast.excepthandler)
+            ]
     return frozenset(found)
 
 

@@ -10,32 +10,25 @@ it. What is imported by a name made up at run time, or executed as a text, is no
 
 import functools
 import operator
-import re
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, time, timedelta, timezone
-from decimal import Decimal
 from enum import Enum
-from fractions import Fraction
 from importlib.util import resolve_name
-from pathlib import PurePath
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, cast
-from uuid import UUID
 
 from noria.core import digests
 from noria.pipelines.bodies import Assignment, Body, assignment_of, body_of, import_of
+from noria.pipelines.contents import PLAIN, attributes_of, content_of, is_flat
 from noria.pipelines.dynamic import cannot_be_followed, reaches_modules, texts_of
 from noria.pipelines.holding import code_in, in_order
 from noria.pipelines.modules import NOTHING, imported, is_found, is_submodule, member, modules_named, source_digest
 from noria.pipelines.ownership import is_own, version_of
 from noria.pipelines.parsing import parsing
+from noria.pipelines.references import module_name
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
-_TOLD_BY_REPR = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, range, slice, bytearray)
-"""Values whose spelling tells all of them; a `datetime` is a `date`."""
 _MADE_BY_PYTHON = frozenset(
     [
         "__dict__",
@@ -114,16 +107,24 @@ class _Walk:
                 self._told.add((name, asked))
                 module = self._modules[name]
                 if is_submodule(module, asked):
-                    self._by_source.add(f"{name}.{asked}")
+                    self._count_source(f"{name}.{asked}")
                 elif (found := member(module, asked)) is not NOTHING:
                     told.append(f"{name}.{asked}={self._named(asked, found, vars(module))}")
         if self.made_up:
             self._by_source.update(self._modules)
-        return told + [f"{name}:{source_digest(name)}" for name in sorted(self._by_source)]
+        return told + [f"{module_name(name)}:{source_digest(name)}" for name in sorted(self._by_source)]
+
+    def _count_source(self, name: str) -> None:
+        """Let a module count by its source, and those inside it whose names are asked of anything."""
+        if name not in self._by_source:
+            self._by_source.add(name)
+            for asked in sorted(self._asked):
+                if is_found(f"{name}.{asked}"):
+                    self._count_source(f"{name}.{asked}")
 
     def _spell(self, thing: Any, *, always: bool = False) -> str:  # noqa: ANN401, PLR0911 - one answer for each kind of thing
         """Return a text that differs when the thing does; functions and classes get a number and are looked into once."""
-        if isinstance(thing, _PLAIN) and type(thing) in _PLAIN:
+        if isinstance(thing, PLAIN) and type(thing) in PLAIN:
             return f"{type(thing).__name__}:{thing!r}"
         if id(thing) in self._numbers:
             return f"#{self._numbers[id(thing)]}"
@@ -312,7 +313,7 @@ class _Walk:
             return self._spell_all((part.func, part.args, part.keywords))
         return self._spell(member)
 
-    def _instance(self, thing: Any) -> str:  # noqa: ANN401, PLR0911 - one answer for each kind of thing
+    def _instance(self, thing: Any) -> str:  # noqa: ANN401 - one answer for each kind of thing
         kind = self._spell(cast("type[Any]", type(thing)))
         if isinstance(thing, Enum):
             return f"{kind}.{thing.name}={self._spell(thing.value)}"
@@ -324,18 +325,22 @@ class _Walk:
             part = cast("functools.partial[Any]", thing)
             return self._spell_all((part.func, part.args, part.keywords))
         if self._is_own(type(thing).__module__):
-            return f"{kind} {self._spell_names(_attributes_of(thing))}"
-        content = _content_of(thing)
-        self._opaque += content is None
+            return f"{kind} {self._spell_names(attributes_of(thing))}"
+        return f"{kind}{self._foreign(thing)}"
+
+    def _foreign(self, thing: Any) -> str:  # noqa: ANN401 - see _instance
+        """Spell an object of a library: what is in it where that is known, else the user's own code that it holds."""
+        content = content_of(thing)
+        if content is not None:
+            return content
+        self._opaque += 1
+        held = self._own_code_in(thing)
         if isinstance(thing, operator.attrgetter | operator.methodcaller):
-            self._asked.update(texts_of(cast("object", thing.__reduce__()[1:])))
-        held = (
-            "".join(f" {path}={self._spell(one)}" for path, one in self._own_code_in(thing)) if content is None else ""
-        )
-        return f"{kind}{content or ''}{held}"
+            self._asked.update(texts_of(cast("Any", thing).__reduce__()[1:]))
+        return "".join(f" {path}={self._spell(one)}" for path, one in held)
 
     def _collection(self, thing: Any) -> str:  # noqa: ANN401 - one of many kinds
-        if isinstance(thing, tuple | list | dict) and _is_flat(cast("Any", thing)):
+        if isinstance(thing, tuple | list | dict) and is_flat(cast("Any", thing)):
             return f"{thing!r}"
         if isinstance(thing, tuple | list):
             return self._spell_all(cast("list[object]", thing))
@@ -348,7 +353,8 @@ class _Walk:
         """Spell what a collection of the user's own kind has besides its items, and what makes a `defaultdict`'s."""
         if isinstance(thing, defaultdict) and isinstance(thing.default_factory, FunctionType):
             return f" by {self._spell(thing.default_factory)}"
-        attributes = _attributes_of(thing) if self._is_own(type(thing).__module__) else {}
+        kind = cast("type[Any]", type(cast("object", thing)))
+        attributes = attributes_of(cast("object", thing)) if self._is_own(kind.__module__) else {}
         return f" {self._spell_names(attributes)}" if attributes else ""
 
     def _own_code_in(self, thing: object) -> list[tuple[str, Any]]:
@@ -376,31 +382,3 @@ class _Walk:
 def _held_by(function: FunctionType) -> dict[str, object]:
     """Return the attributes that somebody has put on a function."""
     return {name: held for name, held in vars(function).items() if name != "registry"}
-
-
-def _content_of(thing: Any) -> str | None:  # noqa: ANN401 - anything
-    """Return what is in a value of a well-known kind; None for what cannot be looked into."""
-    if isinstance(thing, _TOLD_BY_REPR):
-        return repr(cast("object", thing))
-    if isinstance(thing, re.Pattern):
-        return f"{cast('Any', thing).pattern!r}{cast('Any', thing).flags}"
-    if type(thing).__module__ == "numpy" and hasattr(thing, "tobytes") and not thing.dtype.hasobject:
-        return f"{thing.dtype.descr}{thing.shape}{digests.of_bytes(thing.tobytes())}"
-    return None
-
-
-def _attributes_of(thing: object) -> dict[str, object]:
-    slots = {name for kind in type(thing).__mro__ for name in _names_of(vars(kind).get("__slots__", ()))}
-    found = {name: getattr(thing, name) for name in slots if hasattr(thing, name) and name != "__weakref__"}
-    return found | getattr(thing, "__dict__", {})
-
-
-def _names_of(slots: str | Iterable[str]) -> Iterable[str]:
-    return (slots,) if isinstance(slots, str) else slots
-
-
-def _is_flat(things: list[object] | dict[object, object]) -> bool:
-    if isinstance(things, defaultdict) and isinstance(things.default_factory, FunctionType):
-        return False
-    values = (*things, *things.values()) if isinstance(things, dict) else things
-    return all(type(thing) in _PLAIN for thing in values)

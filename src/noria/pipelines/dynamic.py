@@ -50,23 +50,27 @@ def cannot_be_followed(expressions: Iterable[str]) -> tuple[str, ...]:
 
 
 def _is_made_up(node: ast.AST) -> bool:
-    if isinstance(node, ast.Attribute):
-        return node.attr == "__dict__"
-    if isinstance(node, ast.Subscript):
-        return _called(node.value) == "modules" and not isinstance(node.slice, ast.Constant)
-    if not isinstance(node, ast.Call):
-        return False
-    name = _called(node.func)
-    if name in _BY_NAME:
-        texts = node.args[1:2] if name == "getattr" else node.args
-        return not all(isinstance(text, ast.Constant) for text in texts)
-    if name in _IMPORTS:
-        return not all(isinstance(text, ast.Constant) for text in node.args[:1])
-    if name == "get" and isinstance(node.func, ast.Attribute) and _called(node.func.value) == "modules":
-        return not all(isinstance(text, ast.Constant) for text in node.args[:1])
+    match node:
+        case ast.Attribute(attr=name):
+            return name == "__dict__"
+        case ast.Subscript(value=value, slice=key):
+            return _called(value) == "modules" and not isinstance(key, ast.Constant)
+        case ast.Call(func=function, args=args):
+            return _calls_made_up(function, args)
+        case _:
+            return False
+
+
+def _calls_made_up(function: ast.expr, args: list[ast.expr]) -> bool:
+    name = _called(function)
     if name in _WHOLE | _RUNS:
-        return isinstance(node.func, ast.Name)  # a frame, a model and a cursor have methods of these names
-    return name in {"getmembers", "run_path", "run_module"}
+        return isinstance(function, ast.Name)  # a frame, a model and a cursor have methods of these names
+    if name == "get" and isinstance(function, ast.Attribute):
+        name = _called(function.value)
+    texts = {"getattr": args[1:2], "import_module": args[:1], "__import__": args[:1], "modules": args[:1]}
+    is_by_name = name in _BY_NAME or name in texts
+    made_up = not all(isinstance(text, ast.Constant) for text in texts.get(name, args))
+    return (is_by_name and made_up) or name in {"getmembers", "run_path", "run_module"}
 
 
 def _called(function: ast.expr) -> str:

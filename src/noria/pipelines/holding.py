@@ -23,7 +23,7 @@ def code_in(thing: object, is_own: Callable[[object], bool]) -> list[tuple[str, 
     while waiting and len(seen) < _MOST:
         path, inside, depth = waiting.popleft()
         kept.append(inside)
-        for name, held in _held(inside):
+        for name, held in _safely_held(inside):
             if id(held) in seen:
                 continue
             seen.add(id(held))
@@ -40,6 +40,13 @@ def in_order(things: set[object] | frozenset[object]) -> list[object]:
     return sorted(things, key=lambda thing: _ADDRESS.sub("", repr(thing)))
 
 
+def _safely_held(thing: object) -> list[tuple[str, object]]:
+    try:
+        return list(_held(thing))
+    except Exception:  # noqa: BLE001 - whatever a library's object does when it is looked at
+        return []
+
+
 def _held(thing: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - any object
     if isinstance(thing, str | bytes | int | float | complex | type | None):
         return
@@ -53,14 +60,14 @@ def _held(thing: Any) -> Iterator[tuple[str, object]]:  # noqa: ANN401 - any obj
     elif isinstance(thing, MethodType):
         yield from (("function", thing.__func__), ("object", thing.__self__))
     else:
-        yield from sorted(_fields(thing).items())
+        yield from sorted(_fields(cast("object", thing)).items())
 
 
 def _fields(thing: object) -> dict[str, object]:
     """Return the attributes that an object itself has, in a dictionary or in slots."""
     kind = type(thing)
     top = kind.__module__.partition(".")[0]
-    is_of_python = top in sys.stdlib_module_names and not isinstance(thing, _LOOKED_INTO)
+    is_of_python = top in sys.stdlib_module_names and not issubclass(kind, _LOOKED_INTO)
     if is_of_python or (top == "noria" and kind.__module__ != "noria.registry.model"):
         return {}
     found: dict[str, object] = {}
@@ -71,8 +78,6 @@ def _fields(thing: object) -> dict[str, object]:
             except Exception:  # noqa: BLE001, S112 - an empty slot, or whatever a library's object does
                 continue
     own: object = getattr(thing, "__dict__", None)
-    return (
-        found | {name: held for name, held in cast("dict[object, object]", own).items() if isinstance(name, str)}
-        if isinstance(own, dict)
-        else found
-    )
+    if isinstance(own, dict):
+        found |= {name: held for name, held in cast("dict[object, object]", own).items() if isinstance(name, str)}
+    return found

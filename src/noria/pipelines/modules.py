@@ -13,6 +13,7 @@ from noria.core import digests
 from noria.pipelines.bodies import bound_in, source_without_docs
 from noria.pipelines.bundles import imported_by
 from noria.pipelines.ownership import is_own
+from noria.pipelines.references import module_name
 
 NOTHING = object()
 """Stands for what a module does not have."""
@@ -73,13 +74,14 @@ def modules_named(texts: Iterable[str], names: Mapping[str, Any]) -> Iterator[st
 
 def source_digest(name: str) -> str:
     """Return the digest of a module's source and of all that it imports of the user's own; nothing of it is executed."""
-    waiting, found = [name], dict[str, str]()
+    waiting, seen, found = [name], set[str](), dict[str, str]()
     while waiting:
         module = waiting.pop()
-        if module in found or not is_own(module, ""):
+        if module in seen or not is_own(module, ""):
             continue
+        seen.add(module)
         source, is_package = _source_of(module)
-        found[module] = source_without_docs(source)
+        found[module_name(module)] = source_without_docs(source)
         try:
             waiting += imported_by(module, source, is_package=is_package)
         except (SyntaxError, ValueError):
@@ -94,8 +96,10 @@ def _source_of(name: str) -> tuple[str, bool]:
         lines = linecache.getlines(loaded.__file__ or "", vars(loaded))
         return "".join(lines), hasattr(loaded, "__path__")
     spec = find_spec(name) if loaded is None and is_found(name) else None
+    loader: Any = spec and spec.loader
+    source: str | None = None
     try:
-        source = spec.loader.get_source(name) if spec is not None else ""  # type: ignore[union-attr]
+        source = loader.get_source(name)
     except (ImportError, OSError, AttributeError):
         source = ""
     return source or "", spec is not None and spec.submodule_search_locations is not None

@@ -88,14 +88,14 @@ def read_own(read: Callable[[], object], *, size: int) -> object:
 
 def _owned(value: Any, copies: list[_Copy], *, size: int) -> Any:  # noqa: ANN401 - any value
     """Return a value with the paths in it replaced by those of the taker's own copies."""
-    kind = cast("type[Any]", type(value))
+    kind: Any = cast("object", type(value))
     if isinstance(value, Path):
         return _taken(value, copies, size=size)
     if kind in {list, set, frozenset}:
-        return kind(_owned(item, copies, size=size) for item in value)
-    if isinstance(value, tuple):
+        return cast("Any", kind)(_owned(item, copies, size=size) for item in value)
+    if kind is tuple or (tuple in kind.__mro__ and hasattr(kind, "_fields")):
         items = [_owned(item, copies, size=size) for item in cast("tuple[Any, ...]", value)]
-        return kind(*items) if hasattr(kind, "_fields") else tuple(items) if kind is tuple else value
+        return cast("Any", kind)(*items) if hasattr(kind, "_fields") else tuple(items)
     if kind is dict:
         return {key: _owned(item, copies, size=size) for key, item in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
