@@ -260,7 +260,9 @@ class ProcessScorer:
                 problem.hint if isinstance(problem, NoriaError) else "it is tried again; the machine may lack something"
             )
             raise Unavailable(self._unstarted, hint=hint) from problem
-        self._unstarted, self._pause = None, _FIRST_PAUSE_SECONDS
+        if self._unstarted is not None:
+            self._unstarted = self._failed = None
+        self._pause = _FIRST_PAUSE_SECONDS
         return self._child
 
 
