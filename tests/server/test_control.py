@@ -386,7 +386,7 @@ def test_what_was_not_foreseen_is_a_problem_too_and_the_server_goes_on(turned, m
 
     from noria.server.control.app import make_app
 
-    client = TestClient(make_app(turned), raise_server_exceptions=False)
+    client = TestClient(make_app(turned), base_url="http://localhost", raise_server_exceptions=False)
     monkeypatch.setattr(turned.loops, "all", lambda _context: 1 / 0)
 
     told = problem(client.get("/api/v1/loops"), 500, "noria")
