@@ -411,9 +411,10 @@ class _Child:
             told = cast("dict[str, Any]", reply)
             if isinstance(told.get("error"), str):
                 return told["error"]
-            scores = told.get("scores")
-            if isinstance(scores, list) and len(scores) == count and _KINDS.issuperset(map(type, scores)):
-                return cast("Scores", scores)
+            scores: Any = told.get("scores")
+            found = cast("list[Any]", scores if isinstance(scores, list) else [])
+            if isinstance(scores, list) and len(found) == count and _KINDS.issuperset(map(type, found)):
+                return cast("Scores", found)
         raise EOFError("this is no answer")
 
     def end(self) -> None:
