@@ -121,15 +121,16 @@ def _is_deeper(value: Any, levels: int) -> bool:  # noqa: ANN401 - any plain val
     """Say whether a plain value has lists or objects inside each other, more than so many."""
     within: list[Any] = [value]
     for _ in range(levels):
-        inner = (one for one in within if isinstance(one, dict | list))
-        within = [each for one in inner for each in _parts(one)]
+        within = [each for one in within for each in _parts(one)]
         if not within:
             return False
     return any(isinstance(one, dict | list) for one in within)
 
 
-def _parts(value: Any) -> list[Any]:  # noqa: ANN401 - a list or an object
-    return list(cast("dict[str, Any]", value).values()) if isinstance(value, dict) else value
+def _parts(value: Any) -> list[Any]:  # noqa: ANN401 - any plain value
+    if isinstance(value, dict):
+        return list(cast("dict[str, Any]", value).values())
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def _data(kind: str, body: bytes) -> Any:  # noqa: ANN401 - whatever plain value the sender gave
