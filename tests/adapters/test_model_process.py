@@ -16,8 +16,8 @@ from sklearn.linear_model import Ridge
 
 import noria as nr
 from noria.adapters.codecs import standard
-from noria.adapters.model_process import ModelProcesses, Order
-from noria.core.errors import Invalid, ModelFailed, NotFound, Unavailable
+from noria.adapters.model_process import ModelProcesses, Order, ProcessScorer
+from noria.core.errors import BadData, Invalid, ModelFailed, NotFound, TimedOut, Unavailable
 from noria.pipelines.bundles import bundle_of
 from noria.settings import Settings
 from noria.store.bundles import Bundles
@@ -26,11 +26,25 @@ SOURCE = """
 import os, time
 import polars as pl
 
+class Odd(BaseException):
+    def __str__(self):
+        raise ValueError("and it cannot say why")
+
 def table(rows):
     if (rows["x"] == 666).any():
         os._exit(3)
     if (rows["x"] == 13).any():
         raise ValueError("an unlucky number")
+    if (rows["x"] == 998).any():
+        raise SystemExit("a model that wants to end")
+    if (rows["x"] == 999).any():
+        raise Odd
+    if (rows["x"] == 997).any():
+        for number in range(3, 64):
+            try:
+                os.write(number, b"\\xff" * 64)
+            except OSError:
+                pass
     while (rows["x"] == 7).any() and not os.path.exists(str(rows["gate"][0])):
         time.sleep(0.005)
     rows = rows.with_columns(calls=pl.lit(float(rows.height)))
@@ -169,6 +183,89 @@ def test_many_who_ask_at_once_get_each_their_own(scorer):
         thread.join()
 
     assert wrong == []
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 2**127, 10**400])
+def test_a_number_of_over_64_bits_is_passed_over_where_nobody_reads_it_and_refused_where_somebody_does(scorer, number):
+    unread = scorer.submit([{"x": 5, "gate": "", "note": number}])
+    read = scorer.submit([{"x": 5, "gate": ""}, {"x": number, "gate": ""}])
+
+    assert round(unread.result(20)[0]) % 1_000 == 5
+    with pytest.raises(BadData, match="column 'x' of row 1 has a value that m@1 cannot be given"):
+        read.result(20)
+    assert score(scorer, 5).result(20)
+
+
+@pytest.mark.parametrize(("value", "words"), [(998, "SystemExit: a model that wants to end"), (999, "Odd: ")])
+def test_what_a_model_raises_is_said_whatever_it_is_and_its_process_goes_on(scorer, value, words):
+    before = (score(scorer, 1).result(20), scorer.process)
+
+    with pytest.raises(ModelFailed, match=words):
+        score(scorer, value).result(20)
+
+    assert (score(scorer, 1).result(20), scorer.process) == before
+
+
+def test_garbage_instead_of_an_answer_replaces_the_process(scorer):
+    before = scorer.deaths
+
+    with pytest.raises(Unavailable):
+        score(scorer, 997).result(30)
+
+    assert scorer.deaths > before
+    assert score(scorer, 5).result(20)
+    assert scorer.trouble is None
+
+
+def test_a_process_that_hangs_is_replaced_and_what_it_had_fails_in_time(order, processes, tmp_path):
+    scorer = ProcessScorer(order, processes._forks, patience=0.5)
+    try:
+        assert score(scorer, 1).result(20)
+        os.kill(scorer.process, signal.SIGSTOP)
+
+        with pytest.raises(TimedOut, match="did not answer within 0.5 seconds"):
+            score(scorer, 2).result(20)
+
+        assert "did not answer" in scorer.trouble
+        scorer._patience = 20.0
+        assert score(scorer, 3).result(30)
+        assert (scorer.trouble, scorer.deaths) == (None, 1)
+    finally:
+        scorer.close()
+
+
+def test_a_machine_that_lacks_something_at_a_replacement_costs_requests_and_not_the_version(
+    scorer, processes, monkeypatch
+):
+    def lacking():
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(processes._forks, "fork", lacking)
+        os.kill(scorer.process, signal.SIGKILL)
+        with pytest.raises(Unavailable, match="could not be started again: .*Too many open files"):
+            score(scorer, 5).result(20)
+        assert "Too many open files" in scorer.trouble
+
+    for _ in range(400):  # nobody asks: it is tried again all the same
+        if scorer.trouble is None:
+            break
+        time.sleep(0.05)
+    assert (scorer.trouble, round(score(scorer, 5).result(20)[0]) % 1_000) == (None, 5)
+
+
+def test_what_nobody_foresaw_fails_the_request_and_the_thread_goes_on(scorer, monkeypatch):
+    def broken(_rows):
+        raise RuntimeError("a bug of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scorer, "_ask", broken)
+        with pytest.raises(Unavailable, match="could not be asked: RuntimeError: a bug of ours"):
+            score(scorer, 5).result(20)
+        assert "a bug of ours" in scorer.trouble
+
+    assert score(scorer, 5).result(20)
+    assert scorer.trouble is None
 
 
 def test_closing_answers_what_was_submitted_and_ends_the_process(order, processes, tmp_path):

@@ -172,14 +172,23 @@ def test_nothing_is_read_without_the_right_to(empty, path):
     problem(client_of(empty).get(f"/api/v1/{path}", headers={"noria-actor": "eve"}), 403, "denied")
 
 
-def test_a_header_from_another_machine_names_nobody(turned):
+def test_a_name_that_does_not_come_straight_from_this_machine_is_refused_not_dropped(turned, client):
     elsewhere = client_of(turned, at="10.0.0.9")
+    as_ann = {"noria-actor": "ann"}
 
-    elsewhere.post("/api/v1/loops/clicks/pause", headers={"noria-actor": "eve"})
+    problem(elsewhere.post("/api/v1/loops/clicks/pause", headers=as_ann), 403, "not-believed")
+    for header in ("x-forwarded-for", "forwarded", "x-real-ip", "via"):
+        through = as_ann | {header: "10.0.0.9"}
+        problem(client.post("/api/v1/loops/clicks/pause", headers=through), 403, "not-believed")
 
     turned.ledger.seal()
-    paused = [fact for fact in turned.ledger.after(-1) if fact.kind is FactKind.LOOP_PAUSED]
-    assert [fact.actor for fact in paused] == ["person:ann"]
+    assert [fact for fact in turned.ledger.after(-1) if fact.kind is FactKind.LOOP_PAUSED] == []
+
+
+def test_two_names_are_none(client):
+    twice = [("noria-actor", "ann"), ("noria-actor", "eve")]
+
+    problem(client.get("/api/v1/loops", headers=twice), 422, "invalid")
 
 
 @pytest.mark.parametrize("name", ["service:loop-worker", "x" * 200, " "])
@@ -196,6 +205,56 @@ def test_another_sites_page_cannot_act_and_a_rebound_name_is_not_answered(empty)
 
 
 # --- events
+
+
+def nested(levels):
+    return '{"a":' * levels + "1" + "}" * levels
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        '"time":"0001-01-01T00:00:00+23:59"',
+        '"time":"9999-12-31T23:59:59-23:59"',
+        '"time":"2026-02-30T00:00:00Z"',
+        f'"data":{nested(65)}',
+        f'"data":{nested(100_000)}',
+        f'"extension":{nested(100_000)}',
+        '"data":' + "[" * 900 + "]" * 900,
+        '"data":1e400',
+        '"data":' + "9" * 5_000,
+        '"subject":"a\\u0000"',
+        '"data":"\\ud800"',
+    ],
+    ids=range(11),
+)
+def test_an_event_that_cannot_be_kept_is_refused_in_words(client, told):
+    body = '{"specversion":"1.0","id":"7","source":"/shop","type":"t",' + told + "}"
+
+    answer = client.post("/api/v1/events", content=body, headers={"content-type": "application/cloudevents+json"})
+
+    problem(answer, 422, "invalid")
+
+
+def test_an_event_at_the_limits_is_kept(client):
+    told = f'"time":"9999-12-31T23:59:59Z","data":{nested(64)}'
+    body = '{"specversion":"1.0","id":"7","source":"/shop","type":"t",' + told + "}"
+
+    answer = client.post("/api/v1/events", content=body, headers={"content-type": "application/cloudevents+json"})
+
+    assert answer.status_code == 202
+
+
+def test_a_database_whose_disk_is_full_is_said_as_such(turned, client):
+    import sqlite3
+
+    from noria.store import sqlite
+
+    found = sqlite._translated(sqlite3.OperationalError("database or disk is full"))
+
+    assert (found.code, found.status) == ("not-stored", 507)
+    assert sqlite._translated(sqlite3.OperationalError("attempt to write a readonly database")).status == 507
+
 
 EVENT = {"specversion": "1.0", "id": "7", "source": "/shop", "type": "com.shop.refreshed", "data": {"rows": 3}}
 STRUCTURED = {"content-type": "application/cloudevents+json; charset=utf-8"}
@@ -327,7 +386,7 @@ def test_what_was_not_foreseen_is_a_problem_too_and_the_server_goes_on(turned, m
 
     from noria.server.control.app import make_app
 
-    client = TestClient(make_app(turned), raise_server_exceptions=False)
+    client = TestClient(make_app(turned), base_url="http://localhost", raise_server_exceptions=False)
     monkeypatch.setattr(turned.loops, "all", lambda _context: 1 / 0)
 
     told = problem(client.get("/api/v1/loops"), 500, "noria")

@@ -1,6 +1,7 @@
 """Laws of segments: what is acknowledged is there, a torn tail is waited for and never fatal, positions go on."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -8,9 +9,11 @@ from datetime import timedelta
 
 import pytest
 
-from noria.core.errors import Unavailable
+from noria.core.errors import NotStored, Unavailable
 from noria.serving import segments
 from noria.serving.disk import MachineDisk
+from noria.serving.log import Log
+from noria.serving.model import Feedback
 from noria.serving.segments import SegmentWriter, lines_after
 
 
@@ -90,6 +93,82 @@ def test_after_a_refusal_of_the_disk_the_next_lines_begin_another_segment(tmp_pa
     writer.append(b"whole\n")
 
     assert lines_of(tmp_path) == [b"whole"]
+
+
+def test_nothing_of_what_was_refused_stays_and_the_file_goes_on(tmp_path, clock):
+    disk = FullDisk()
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=disk)
+    writer.append(b"before\n")
+
+    for _ in range(3):
+        disk.is_full = True
+        with pytest.raises(NotStored):
+            writer.append(b"x\nlost\n")
+        disk.is_full = False
+        writer.append(b"after\n")
+
+    assert [path.read_bytes() for path in segments_in(tmp_path, "log")] == [b"before\nafter\nafter\nafter\n"]
+
+
+def test_a_folder_that_is_removed_under_a_writer_is_made_again(tmp_path, clock):
+    writer = SegmentWriter(tmp_path / "log", "log", clock=clock, disk=MachineDisk())
+    writer.append(b"before\n")
+    shutil.rmtree(tmp_path / "log")
+
+    writer.append(b"after\n")
+    writer.append_synced(b"synced\n")
+
+    assert lines_of(tmp_path / "log") == [b"after", b"synced"]
+
+
+class HalfMade(MachineDisk):
+    """A disk that makes a file and then refuses it."""
+
+    problems = 0
+
+    def create(self, path):
+        file = super().create(path)
+        if self.problems:
+            self.problems -= 1
+            os.close(file)
+            raise OSError(5, "Input/output error")
+        return file
+
+
+def test_a_file_that_was_made_in_vain_does_not_stand_in_the_way_of_the_next(tmp_path, clock):
+    disk = HalfMade()
+    disk.problems = 2
+    writer = SegmentWriter(tmp_path, "log", clock=clock, disk=disk)
+
+    for _ in range(2):
+        with pytest.raises(NotStored, match="Input/output error"):
+            writer.append(b"lost\n")
+    writer.append(b"whole\n")
+
+    assert lines_of(tmp_path) == [b"whole"]
+
+
+def test_a_log_knows_that_it_was_refused_and_finds_out_by_itself_that_there_is_room_again(tmp_path, clock, ids):
+    disk = FullDisk()
+    log = Log(tmp_path / "log", clock=clock, ids=ids, disk=disk)
+    told = [Feedback(label=True, at=clock.now(), key="c1")]
+    disk.is_full = True
+    with pytest.raises(NotStored):
+        log.told("default", "clicks", told)
+    disk.is_full = False
+
+    log.try_again()
+    assert "No space left" in log.trouble  # it was a moment ago
+    clock.advance_to(clock.now() + timedelta(seconds=11))
+    log.try_again()
+    assert log.trouble is None
+
+    disk.is_full = True
+    with pytest.raises(NotStored):
+        log.told("default", "clicks", told)
+    disk.is_full = False
+    log.told("default", "clicks", told)
+    assert log.trouble is None
 
 
 class WatchedDisk(MachineDisk):

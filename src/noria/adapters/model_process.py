@@ -267,7 +267,9 @@ class ProcessScorer:
                 problem.hint if isinstance(problem, NoriaError) else "it is tried again; the machine may lack something"
             )
             raise Unavailable(self._unstarted, hint=hint) from problem
-        self._unstarted, self._pause = None, _FIRST_PAUSE_SECONDS
+        if self._unstarted is not None:
+            self._unstarted = self._failed = None
+        self._pause = _FIRST_PAUSE_SECONDS
         return self._child
 
 
@@ -423,9 +425,10 @@ class _Child:
             told = cast("dict[str, Any]", reply)
             if isinstance(told.get("error"), str):
                 return told["error"]
-            scores = told.get("scores")
-            if isinstance(scores, list) and len(scores) == count and _KINDS.issuperset(map(type, scores)):
-                return cast("Scores", scores)
+            scores: Any = told.get("scores")
+            found = cast("list[Any]", scores if isinstance(scores, list) else [])
+            if isinstance(scores, list) and len(found) == count and _KINDS.issuperset(map(type, found)):
+                return cast("Scores", found)
         raise EOFError("this is no answer")
 
     def end(self) -> None:

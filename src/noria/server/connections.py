@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from noria.server.guard import refuse
 from noria.server.problems import MEDIA_TYPE, Problem, body_of, problem
@@ -87,7 +87,8 @@ class _Connection(HttpToolsProtocol):
         """Read on; what is no whole request yet is waited for, but not for ever, and does not grow without end."""
         if self.transport.is_closing():
             return
-        if self._since is None and (self.cycle is None or not self.cycle.more_body):
+        cycle = self._begun()
+        if self._since is None and (cycle is None or not cycle.more_body):
             self._since = self.loop.time()
         super().data_received(data)
         if self._has_head or self.transport.is_closing():
@@ -111,20 +112,25 @@ class _Connection(HttpToolsProtocol):
         if size <= self.limits.most_header_bytes and len(self.headers) <= _MOST_HEADERS:
             super().on_headers_complete()
             return
-        app, self.app = self.app, _refuse_headers
+        app: Any = self.app  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType] - uvicorn's own
+        self.app = _refuse_headers
         try:
             super().on_headers_complete()
         finally:
-            self.app = app
+            self.app = app  # pyright: ignore[reportUnknownMemberType] - see above
 
     def on_message_complete(self) -> None:
         """Wait for nothing: the request is here."""
         self._since = None
         super().on_message_complete()
 
+    def _begun(self) -> RequestResponseCycle | None:
+        """Return the request that came last; uvicorn's types do not know that there may be none."""
+        return self.cycle
+
     def _take_authority(self) -> None:
         """Let the host of `GET http://host/path` stand for the header `Host`, as RFC 9112 has it (3.2.2)."""
-        target = httptools.parse_url(self.url)
+        target = cast("Any", httptools.parse_url(self.url))  # its stubs know of no part that lacks
         if target.host is not None:
             port = b"" if target.port is None else b":%d" % target.port
             kept = [(name, value) for name, value in self.headers if name != b"host"]
@@ -143,7 +149,8 @@ class _Connection(HttpToolsProtocol):
 
     def _close_with(self, found: Problem) -> None:
         """Say why unless an answer has begun, and close."""
-        is_answering = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        cycle = self._begun()
+        is_answering = cycle is not None and cycle.response_started and not cycle.response_complete
         if is_answering or self.transport.get_write_buffer_size():
             self.transport.abort()
             return

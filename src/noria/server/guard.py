@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -167,7 +167,7 @@ def _name_of(host: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def _address(text: str) -> "object | None":
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         found = ip_address(text)
     except ValueError:

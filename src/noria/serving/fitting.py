@@ -32,7 +32,8 @@ def rows_of(
     """Return the rows that were asked about, by their keys, as the dataset has them."""
     rows: list[dict[str, Any]] = [_decode(one.row) for one in asked.values()]
     names = list(schema) or list(dict.fromkeys([dataset.key, dataset.time, *(name for row in rows for name in row)]))
-    columns = {name: [row.get(name) for row in rows] for name in names if name not in (dataset.label, KNOWN_AT)}
+    names = [name for name in names if name not in (dataset.label, KNOWN_AT) and "\0" not in name]
+    columns = {name: [row.get(name) for row in rows] for name in names}
     columns[dataset.key] = list(asked)
     columns[dataset.time] = [one.time or one.at for one in asked.values()]
     frame = pl.DataFrame([_column(name, values, schema.get(name)) for name, values in columns.items()])

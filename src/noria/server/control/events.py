@@ -119,13 +119,18 @@ def _must_have_utc(moment: datetime) -> None:
 
 def _is_deeper(value: Any, levels: int) -> bool:  # noqa: ANN401 - any plain value
     """Say whether a plain value has lists or objects inside each other, more than so many."""
-    within = [value]
+    within: list[Any] = [value]
     for _ in range(levels):
-        inner = (list(one.values()) if isinstance(one, dict) else one for one in within if isinstance(one, dict | list))
-        within = [each for parts in cast("Any", inner) for each in parts]
+        within = [each for one in within for each in _parts(one)]
         if not within:
             return False
     return any(isinstance(one, dict | list) for one in within)
+
+
+def _parts(value: Any) -> list[Any]:  # noqa: ANN401 - any plain value
+    if isinstance(value, dict):
+        return list(cast("dict[str, Any]", value).values())
+    return cast("list[Any]", value) if isinstance(value, list) else []
 
 
 def _data(kind: str, body: bytes) -> Any:  # noqa: ANN401 - whatever plain value the sender gave

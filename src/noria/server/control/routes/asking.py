@@ -16,6 +16,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         409: "the world moved, or says otherwise",
         413: "the body is too large",
         422: "what was given cannot be used as it is",
+        507: "the disk did not take what was to be kept",
         503: "busy or not reachable: try again",
     }.items()
 }
