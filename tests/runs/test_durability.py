@@ -140,7 +140,7 @@ def test_an_interrupted_run_goes_on_where_it_was(any_house, ann, exits_when_term
     runs = any_house.runs()
     with pytest.raises(ends):
         runs.run(ann, whole, key="k")
-    assert runs.list(ann)[0].state == "running"
+    assert runs.list(ann)[0].state == "interrupted"
 
     run = any_house.runs(holder="another process").run(ann, whole, key="k")
 
@@ -421,7 +421,7 @@ def test_a_storage_that_is_away_for_long_ends_nothing_and_the_run_goes_on_later(
         with pytest.raises(Unavailable, match="the storage is away"):
             house.runs(stopwatch=watch).run(ann, thick_and_length, key="k")
     (run,) = house.runs().list(ann)
-    assert run.state is RunState.RUNNING
+    assert run.state is RunState.INTERRUPTED
 
     assert house.runs().run(ann, thick_and_length, key="k").result == 10_000
 

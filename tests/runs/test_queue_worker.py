@@ -279,7 +279,7 @@ def test_a_worker_that_is_told_to_end_gives_its_run_back_and_another_goes_on_at_
             until((tmp_path / "begun").exists)
             worker._told.set()
             thread.join(60)
-        assert runs.get(ann, run.id).state == "running"
+        assert runs.get(ann, run.id).state == "interrupted"
         (tmp_path / "may_end").touch()
 
         assert work(any_home) == 1
@@ -408,7 +408,7 @@ def test_a_run_whose_command_is_told_to_end_is_given_back(home, shop, tmp_path):
     assert "is given back" in said
     with nr.open(home) as platform:
         (run,) = platform.runs.list(platform.context)
-        assert run.state == "running"
+        assert run.state == "interrupted"
         with platform.database.engine.connect() as connection:
             expires_at = connection.exec_driver_sql(
                 "SELECT expires_at FROM leases WHERE name LIKE 'run/%%'"

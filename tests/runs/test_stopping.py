@@ -280,7 +280,7 @@ def test_a_run_whose_process_died_is_cancelled_at_once(any_house, ann):
     runs = any_house.runs()
     (left,) = runs.list(ann)
 
-    assert left.state == "running"
+    assert left.state == "interrupted"
     assert runs.cancel(ann, left.id).state == "cancelled"
     assert runs.get(ann, left.id).ended_at is not None
     assert runs.cancel(ann, left.id).state == "cancelled"

@@ -5,6 +5,7 @@ import click
 from noria.cli.output import home_option, json_option, opened, show_one
 from noria.core.clock import RealClock
 from noria.core.durations import as_duration
+from noria.core.errors import ReadOnly
 from noria.store import garbage
 
 
@@ -17,6 +18,8 @@ def gc(dry_run: bool, older_than: str, home: str | None, as_json: bool) -> None:
     """Take away blobs whose digest stands nowhere in the database, and compact the log of predictions and feedback."""
     before = RealClock().now() - as_duration(older_than)
     with opened(home) as platform:
+        if platform.is_read_only and not dry_run:
+            raise ReadOnly("the home can only be read by this user", hint="noria gc --dry-run says what there is")
         found = garbage.find(platform.database, platform.blobs, before=before)
         if not dry_run:
             garbage.collect(platform.blobs, found)

@@ -164,28 +164,23 @@ def step(
     with `cache="12h"` while it is no older than that; without a word it is as the pipeline says, else not at all.
     `environment` are texts that belong to the inputs, such as the version of a container image. Of the steps that wait
     in a run, those of a higher `priority` are executed first, with what they need; else the order is that of the calls.
-
     A try takes at most `timeout_seconds` and `memory_bytes`, and needs `cpus`, `gpus` and whatever is under `tags`; an
     executor that cannot give that refuses the step. The one in this process cannot end a step: use processes.
-
-    In a run an argument that is not what its parameter is annotated with fails the step before it works; not so without
-    `check_types`. Called as the function that it is, a step checks nothing.
+    In a run an argument that is not what its parameter is annotated with fails the step, but for `check_types=False`.
 
     Raises:
         BadPipeline: not a plain function, or a setting that means nothing.
 
     """
     _refuse_name(name)
-    errors = cast("tuple[type[Exception], ...]", tuple(retry_on) if isinstance(retry_on, Sequence) else (retry_on,))
     _refuse_environment(environment)
+    errors = cast("tuple[type[Exception], ...]", tuple(retry_on) if isinstance(retry_on, Sequence) else (retry_on,))
     _refuse_settings(retries=retries, backoff_seconds=backoff_seconds, errors=errors, priority=priority)
     retry = Retry(retries=retries, backoff_seconds=backoff_seconds, retry_on=errors)
-    kept, needed = as_cached(cache), _needs(**needs)
+    how: dict[str, Any] = {"retry": retry, "cache": as_cached(cache), "needs": _needs(**needs), "name": name}
 
     def decorate(inner: Callable[..., Any]) -> Step[..., Any]:
-        how: dict[str, Any] = {"needs": needed, "environment": environment}
-        how |= {"priority": priority, "check_types": check_types}
-        return Step(inner, retry=retry, cache=kept, name=name, **how)
+        return Step(inner, environment=environment, priority=priority, check_types=check_types, **how)
 
     return decorate if function is None else decorate(function)
 

@@ -85,7 +85,7 @@ def _read(text: str, annotation: Any, note: Note) -> object:  # noqa: ANN401 - s
     members = members_of(annotation)
     if len(members) > 1:
         return _one_of(text, members, note)
-    found = members[0]
+    found = unwrapped(annotation)
     if found in (Any, object) or isinstance(found, TypeVar | str) or getattr(found, "_is_protocol", False):
         return guessed(text, note=note)
     if get_origin(found) is Literal:
@@ -110,7 +110,7 @@ def _of_class(text: str, kind: type[Any]) -> object:
         return kind(text)
     for plain in (str, int, float):
         if issubclass(kind, plain):
-            return kind(_READERS[plain](text))
+            return cast("Any", kind)(_READERS[plain](text))
     return _json(text, kind)
 
 
@@ -198,7 +198,7 @@ def _timedelta(text: str) -> timedelta:
     try:
         return as_duration(text)
     except Invalid:
-        return cast("timedelta", msgspec.convert(text, timedelta))
+        return msgspec.convert(text, timedelta)
 
 
 def _nothing(text: str) -> None:
@@ -260,7 +260,7 @@ def _json(text: str, kind: Any) -> object:  # noqa: ANN401 - see unwrapped
     if isinstance(kind, type) and not _has_fields(kind) and kind not in _COLLECTIONS and not is_typeddict(kind):
         raise _NotOne(_ONLY_FROM_PYTHON)
     try:
-        return msgspec.json.decode(text.encode(), type=kind, dec_hook=_nested)
+        return cast("object", msgspec.json.decode(text.encode(), type=kind, dec_hook=_nested))
     except msgspec.ValidationError:
         raise
     except msgspec.DecodeError as problem:

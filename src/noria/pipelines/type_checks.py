@@ -93,16 +93,17 @@ def _is_same(value: object, literal: object) -> bool:
 
 def _generic(origin: Any, inner: tuple[Any, ...]) -> Check | None:  # noqa: ANN401 - see unwrapped
     """Check the items of the collections that everybody uses; of any other class the class."""
-    if not isinstance(origin, type) or origin is type or getattr(origin, "_is_protocol", False):
+    if not isinstance(origin, type) or getattr(origin, "_is_protocol", False):
         return None
-    if origin is collections.abc.Callable:
+    kind = cast("type[Any]", origin)
+    if kind is type or kind is cast("Any", collections.abc.Callable):
         return None
-    if origin is tuple:
+    if kind is tuple:
         return _tuple(inner)
-    if issubclass(origin, collections.abc.Mapping) and len(inner) == 2:  # noqa: PLR2004 - keys and values
-        return _mapping(origin, check_of(inner[0]), check_of(inner[1]))
-    if issubclass(origin, collections.abc.Sequence | collections.abc.Set) and len(inner) == 1:
-        return _collection(origin, check_of(inner[0]))
+    if issubclass(kind, collections.abc.Mapping) and len(inner) == 2:  # noqa: PLR2004 - keys and values
+        return _mapping(cast("type[Any]", origin), check_of(inner[0]), check_of(inner[1]))
+    if issubclass(kind, collections.abc.Sequence | collections.abc.Set) and len(inner) == 1:
+        return _collection(cast("type[Any]", origin), check_of(inner[0]))
     return _class(cast("type[Any]", origin))
 
 

@@ -1,7 +1,7 @@
 """Performs a claimed run: gathers what is finished, lets the engine take the rest, commits how it ended."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from noria.runs import observed, output, queries, rules
 from noria.runs.engine import Ended, Engine
 from noria.runs.holding import QUEUE
 from noria.runs.known import Finished
-from noria.runs.model import Asked, AttemptState, Hit, LogPart, Param, Run, RunState
+from noria.runs.model import Asked, AttemptState, Hit, Param, Run, RunState
 from noria.runs.recorder import Recorder
 from noria.runs.steps import Steps
 from noria.runs.stopping import BeyondHere, Stopped
@@ -80,7 +80,7 @@ class Performer:
             engine = Engine(pipeline, given, values=self._around.values, steps=steps)
             with kept(), _keeping(run.id, telling):
                 how = _run(engine, told)
-            ended = self._end(context, run, lease, how, steps, told, telling.rest())
+            ended = self._end(context, run, lease, how, steps, told)
             return ended
         finally:
             self._let_go(run, lease, ended)
@@ -120,14 +120,7 @@ class Performer:
             database.wake(QUEUE)
 
     def _end(
-        self,
-        context: Context,
-        run: Run,
-        lease: Lease,
-        how: Ended | Asked | Needs,
-        steps: Steps,
-        told: Recorder,
-        logs: Sequence[LogPart] = (),
+        self, context: Context, run: Run, lease: Lease, how: Ended | Asked | Needs, steps: Steps, told: Recorder
     ) -> Run:
         """Commit how a run ended, and the fact that tells of it, in one decision."""
         metrics = steps.metrics(0, _PIPELINE_ITSELF, told)
@@ -145,7 +138,6 @@ class Performer:
                 observed.drop_metrics(connection, run.id, attempt=0)
             observed.insert_metrics(connection, run.project, metrics)
             observed.insert_params(connection, run.project, params)
-            observed.insert_logs(connection, run.project, logs)
             self._around.holder.release_in(connection, lease)
             so_far = _with_spent(connection, run)
             if isinstance(how, Asked):
@@ -228,6 +220,8 @@ def _keeping(run: str, telling: Telling) -> Generator[None]:
         yield
     finally:
         output.end_run(run)
+        with suppress(NoriaError):  # whoever has lost the lease hears of it when the run's end is committed
+            telling.recorder.log.hand_on()
 
 
 def _waiting(connection: Connection, run: Run, needs: Needs) -> Run:

@@ -142,18 +142,14 @@ def _led_past(before: tuple[TextIO, TextIO], passing: tuple[TextIO, ...]) -> Cal
         logging.root,
         *(each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)),
     ]
-    led = [
-        (handler, cast("Any", handler).stream)
-        for logger in loggers
-        for handler in logger.handlers
-        if isinstance(handler, logging.StreamHandler) and id(cast("Any", handler).stream) in past
-    ]
+    handlers: list[Any] = [handler for logger in loggers for handler in logger.handlers]
+    led = [(handler, handler.stream) for handler in handlers if id(getattr(handler, "stream", None)) in past]
     for handler, stream in led:
-        cast("Any", handler).stream = past[id(stream)]
+        handler.stream = past[id(stream)]
 
     def restore() -> None:
         for handler, stream in led:
-            cast("Any", handler).stream = stream
+            handler.stream = stream
 
     return restore
 
