@@ -68,6 +68,7 @@ def remove(home, thing, **options):
 
 
 def told(home, kind):
+    home.ledger.seal()
     return [fact for fact in home.ledger.after(-1, limit=10_000) if fact.kind is kind]
 
 
