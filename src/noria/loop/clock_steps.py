@@ -89,7 +89,7 @@ def _look(
             times[_DECISION] = (cycle.deadline, now + _waits(loop, cycle))
     if cycle is not None and cycle.rollout is not None:
         rollout = rooms.rollouts.get(context, cycle.rollout)
-        times[_ROLLOUT] = (rollout.stage_at, now)
+        times |= {_ROLLOUT: (rollout.stage_at, now)} if rollout.is_open else {}
     retried = queries.latest_retry(connection, row)
     if retried is not None:
         times["a next try"] = (retried, now + rules.LONGEST_WAIT)
