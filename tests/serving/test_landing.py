@@ -92,6 +92,16 @@ def test_feedback_on_a_row_that_has_not_come_waits_for_it(home):
     assert labels(home) == {"c7": True}
 
 
+def test_feedback_that_was_told_on_a_clock_that_was_ahead_is_known_when_it_lands(home):
+    ask(home, rows_of(1))
+    home.clock.advance_to(START + timedelta(days=2000))
+    tell(home, label=True, key="c0")
+    home.clock._now = START + HOUR
+
+    assert land(home) == Landed(rows=1, labels=1)
+    assert home.read("clicks")["known_at"].to_list() == [START + HOUR]
+
+
 def test_of_two_labels_for_one_row_the_later_counts(home):
     ask(home, rows_of(1))
     tell(home, label=True, key="c0")

@@ -80,7 +80,8 @@ class Lazy(click.Group):
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="noria %(version)s")
 @click.option("--supervised", is_flag=True, hidden=True, help="End when standard input does: `noria up` holds it.")
-def noria(supervised: bool) -> None:  # noqa: FBT001 - click's flags
+@click.option("--traceback", is_flag=True, help="Show the traceback of an error that nobody foresaw.")
+def noria(supervised: bool, traceback: bool) -> None:  # noqa: ARG001, FBT001 - click's flags; `main` reads the second
     """Continuous training: data arrives, is guarded, trained on, judged, promoted or refused; and again."""
     if supervised:
         from noria.cli.orphans import end_with_parent  # noqa: PLC0415 - only a child of `noria up` needs it

@@ -28,7 +28,7 @@ from difflib import get_close_matches
 from types import MappingProxyType
 from typing import ClassVar
 
-_CLOSE = 0.75
+_CLOSE = 0.78
 """How alike two names are, by `difflib`, of which one is a slip of the other."""
 _NO_SYNONYMS: Mapping[str, str] = MappingProxyType({})
 

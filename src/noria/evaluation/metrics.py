@@ -52,7 +52,20 @@ _METRICS = {
     )
 }
 NAMES = tuple(_METRICS)
-_OTHERS = ("mse", "meansquarederror", "rmsle", "mape", "smape", "r2", "f1", "precision", "recall", "ndcg", "gini", "mcc")
+_OTHERS = (
+    "mse",
+    "meansquarederror",
+    "rmsle",
+    "mape",
+    "smape",
+    "r2",
+    "f1",
+    "precision",
+    "recall",
+    "ndcg",
+    "gini",
+    "mcc",
+)
 _SYNONYMS = {
     **dict.fromkeys(("prauc", "aucpr", "auprc", "ap", "averageprecisionscore"), "average_precision"),
     **dict.fromkeys(("rocauc", "aucroc", "auroc", "rocaucscore", "aucscore"), "auc"),

@@ -87,8 +87,8 @@ def remove(connection: Connection, project: str, thing: Thing) -> None:
 
 
 def users(connection: Connection, project: str, thing: Thing) -> list[Thing]:
-    """Return the things that need this one."""
-    return sorted(set(_users(connection, project, thing)))
+    """Return the things that need this one, in the order in which they go."""
+    return sorted(set(_users(connection, project, thing)), key=lambda user: user.place)
 
 
 def _users(connection: Connection, project: str, thing: Thing) -> Iterator[Thing]:

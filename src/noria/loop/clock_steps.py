@@ -65,7 +65,7 @@ def set_right(rooms: Rooms, context: Context, loop: Loop, lease: Lease) -> bool:
             queries.set_deadline(connection, cycle, now + _waits(loop, cycle))
         if rollout is not None and _ROLLOUT in ahead.times:
             rooms.rollouts.bring_back_in(connection, rollout)
-        told = {"loop": loop.name, "by_seconds": ahead.by.total_seconds(), "words": ahead.words()}
+        told: dict[str, object] = {"loop": loop.name, "by_seconds": ahead.by.total_seconds(), "words": ahead.words()}
         told["ahead"] = {name: stored.isoformat() for name, (stored, _) in ahead.times.items()}
         rooms.ledger.record(connection, context, FactKind.CLOCK_SET_BACK, subject=loop.name, payload=told)
 
@@ -89,7 +89,7 @@ def _look(
             times[_DECISION] = (cycle.deadline, now + _waits(loop, cycle))
     if cycle is not None and cycle.rollout is not None:
         rollout = rooms.rollouts.get(context, cycle.rollout)
-        times[_ROLLOUT] = (rollout.stage_at, now)
+        times |= {_ROLLOUT: (rollout.stage_at, now)} if rollout.is_open else {}
     retried = queries.latest_retry(connection, row)
     if retried is not None:
         times["a next try"] = (retried, now + rules.LONGEST_WAIT)

@@ -309,8 +309,13 @@ def _this(project: str, name: str) -> Any:  # noqa: ANN401 - SQLAlchemy's Update
 
 def _loop(row: RowMapping) -> LoopRow:
     values: dict[str, Any] = {name: row[name] for name in _LOOP}
-    counted = {words: datetime.fromisoformat(moment) for words, moment in (row["counts_from"] or {}).items()}
-    typed = {"state": LoopState(row["state"]), "standing": rules.from_plain(row["standing"]), "counts_from": counted}
+    stored: dict[str, str] = row["counts_from"] or {}
+    counted = {words: datetime.fromisoformat(moment) for words, moment in stored.items()}
+    typed: dict[str, Any] = {
+        "state": LoopState(row["state"]),
+        "standing": rules.from_plain(row["standing"]),
+        "counts_from": counted,
+    }
     values.update(typed)
     return LoopRow(**values)
 

@@ -16,7 +16,7 @@ class Kind(StrEnum):
     RUN = "run"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Thing:
     """One of them, by its kind and name."""
 
@@ -25,6 +25,11 @@ class Thing:
 
     def __str__(self) -> str:
         return f"{self.kind.value} {self.name}"
+
+    @property
+    def place(self) -> tuple[int, str]:
+        """Return where it stands among others that go: what needs others goes before them."""
+        return list(Kind).index(self.kind), self.name
 
     @property
     def subject(self) -> str:

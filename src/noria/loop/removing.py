@@ -144,7 +144,7 @@ class Removals:
                 if user != thing and user not in found:
                     found[user] = None
                     left.append(user)
-        return tuple(sorted(found, key=lambda user: (list(Kind).index(user.kind), user.name)))
+        return tuple(sorted(found, key=lambda user: user.place))
 
     def _busy(self, connection: Connection, context: Context, thing: Thing, *, is_removed: bool) -> list[str]:
         """Say what of the thing is under way, each with the way to end it."""

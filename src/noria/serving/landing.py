@@ -290,6 +290,7 @@ class Landings:
         """Land the feedback of the plan and what waited."""
         told = [msgspec.convert(one, Feedback) for one in delivery.landing.waiting]
         told += list(self._read(delivery, FEEDBACK, Feedback))
+        told = [_not_ahead(one, delivery.at) for one in told]
         if delivery.dataset.label is None:
             return _Part(asides=tuple(self._aside(delivery, one, "its dataset has no label") for one in told))
         parts = landed_apart(
@@ -365,6 +366,11 @@ class Landings:
             return {}
         label = self._datasets.label_type(context, dataset)
         return rows if label is None or dataset.label is None else {**rows, dataset.label: label}
+
+
+def _not_ahead(told: Feedback, now: datetime) -> Feedback:
+    """Return feedback that was told on a clock which was ahead as told now; a little ahead is another machine's clock."""
+    return told if told.at <= now + _SLACK else msgspec.structs.replace(told, at=now)
 
 
 def _asked_at(prediction: str) -> datetime:
