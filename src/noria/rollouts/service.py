@@ -221,9 +221,9 @@ class Rollouts:
 
         """
         self._access.require(context, Permission.MODEL_PROMOTE)
-        is_known = bool(self._registry.versions(context, model))
-        before = self._registry.before(context, model) if to is None and is_known else to
-        is_back = to is None and self.open_of(context, model) is not None
+        before = self._registry.before(context, model) if to is None else to
+        stays = to in (None, self._registry.alias(context, model).version)
+        is_back = stays and self.open_of(context, model) is not None  # the candidate goes, and the champion answers on
         if before is not None and not is_back:
             self._registry.verified(context, model, before)
 
