@@ -56,6 +56,7 @@ class Rollouts:
 
     def begin(self, context: Context, wanted: Candidate) -> Rollout:
         """Begin in a transaction of its own; see `begin_in`."""
+        self._access.require(context, Permission.MODEL_PROMOTE)
         self._registry.verified(context, wanted.model, wanted.version)
         fixed = replace(wanted, canary=self.fixed(context, wanted.endpoint, wanted.canary, champion=wanted.champion))
         return self._database.write(lambda connection: self.begin_in(connection, context, fixed))
@@ -192,6 +193,7 @@ class Rollouts:
             CannotServe: what it is made of is gone, or damaged; the champion stays.
 
         """
+        self._access.require(context, Permission.MODEL_PROMOTE)
         self._registry.verified(context, model, number)
 
         def work(connection: Connection) -> AliasState:
