@@ -96,6 +96,7 @@ class Registry:
             CannotServe: what it is made of is gone, or damaged.
 
         """
+        self._access.require(context, Permission.MODEL_PROMOTE)
         self.verified(context, model, number)
         return self._database.write(
             lambda connection: self.promote_in(connection, context, model, number, expected=expected, reason=reason),
@@ -140,6 +141,7 @@ class Registry:
             CannotServe: what that one is made of is gone, or damaged.
 
         """
+        self._access.require(context, Permission.MODEL_PROMOTE)
         to = self.before(context, model) if to is None else to
         if to is not None:
             self.verified(context, model, to)

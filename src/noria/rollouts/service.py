@@ -56,6 +56,7 @@ class Rollouts:
 
     def begin(self, context: Context, wanted: Candidate) -> Rollout:
         """Begin in a transaction of its own; see `begin_in`."""
+        self._access.require(context, Permission.MODEL_PROMOTE)
         self._registry.verified(context, wanted.model, wanted.version)
         fixed = replace(wanted, canary=self.fixed(context, wanted.endpoint, wanted.canary, champion=wanted.champion))
         return self._database.write(lambda connection: self.begin_in(connection, context, fixed))
@@ -192,6 +193,7 @@ class Rollouts:
             CannotServe: what it is made of is gone, or damaged; the champion stays.
 
         """
+        self._access.require(context, Permission.MODEL_PROMOTE)
         self._registry.verified(context, model, number)
 
         def work(connection: Connection) -> AliasState:
@@ -221,9 +223,9 @@ class Rollouts:
 
         """
         self._access.require(context, Permission.MODEL_PROMOTE)
-        is_known = bool(self._registry.versions(context, model))
-        before = self._registry.before(context, model) if to is None and is_known else to
-        is_back = to is None and self.open_of(context, model) is not None
+        before = self._registry.before(context, model) if to is None else to
+        stays = to in (None, self._registry.alias(context, model).version)
+        is_back = stays and self.open_of(context, model) is not None  # the candidate goes, and the champion answers on
         if before is not None and not is_back:
             self._registry.verified(context, model, before)
 

@@ -52,7 +52,8 @@ def _parts(value: Any) -> list[Any]:  # noqa: ANN401 - anything that was read
         return list(value)
     if kind is np.ndarray:
         return cast("list[Any]", value.ravel().tolist()) if value.dtype.hasobject else []
-    held = dict.values(cast("dict[Any, Any]", value)) if issubclass(kind, dict) else ()
+    values = cast("Callable[[Any], list[Any]]", getattr(dict, "values"))  # noqa: B009 - not the object's own, which would be called
+    held = list(values(value)) if issubclass(kind, dict) else []
     return [*held, *_fields(value).values()]
 
 
