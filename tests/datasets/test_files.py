@@ -261,7 +261,6 @@ REFUSED = [
     ("a quote that is not closed", 'id,at,x\na,{t},"1\n', "line 2"),
     ("NUL", "id,at,x\na,{t},\0\n", "NUL"),
     ("UTF-16 without a mark", "id,at,x\na,{t},1\n".encode("utf-16-le"), "NUL"),
-    ("two separators", "a;b,c;d\n1;2,3;4\n", None),
     ("remarks above the header", "# of today\nid,at,x\na,{t},1\n", "line 2"),
     ("a pattern for a name", "id,at,^x$\na,{t},1\n", "named '^x$'"),
     ("one of ours", "id,at,noria_row_source\na,{t},1\n", "noria_row_source"),
@@ -271,9 +270,6 @@ REFUSED = [
 @pytest.mark.parametrize(("text", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
 def test_files_that_cannot_be_meant_are_refused_with_a_hint(write, text, words):
     file = write(text.replace(b"{t}", DAY.encode()) if isinstance(text, bytes) else text.replace("{t}", DAY))
-    if words is None:
-        assert read(file, dataset=Dataset("d", key="a", time="b;c"), types={"b;c": "text"}, sep=",") if False else True
-        return
 
     with pytest.raises(BadData) as refused:
         read(file)
