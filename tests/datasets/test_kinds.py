@@ -13,6 +13,7 @@ from test_datasets import HOUR, START, build
 from noria.core.errors import BadData, Invalid
 from noria.datasets import columns, kinds
 from noria.datasets.model import Dataset
+
 THINGS = Dataset("things", key="id", time="at")
 LABELLED = Dataset("labelled", key="id", time="at", label="y")
 
@@ -32,7 +33,7 @@ def thing(number, values, kind=None, frame=pl.DataFrame):
 PUSHED_TWICE = [
     ([Decimal("1.10")], None, [Decimal("12345.678")], None),
     ([5], pl.Int64, [Decimal("0.5")], None),
-    ([datetime(2026, 1, 1)], pl.Datetime("ns"), [datetime(2026, 1, 2)], pl.Datetime("ms")),  # noqa: DTZ001
+    ([datetime(2026, 1, 1)], pl.Datetime("ns"), [datetime(2026, 1, 2)], pl.Datetime("ms")),
     ([timedelta(1)], pl.Duration("ms"), [timedelta(2)], pl.Duration("ns")),
     ([[1, 2]], pl.List(pl.Int32), [[3.5]], pl.List(pl.Float32)),
     ([[1, 2]], pl.Array(pl.Int64, 2), [[3]], pl.List(pl.Int8)),
@@ -67,7 +68,7 @@ def test_the_same_kind_of_value_goes_in_again_whatever_its_width(datasets, ann, 
         (["1"], None, [1], None),
         ([True], None, [1], None),
         ([1.5], None, [Decimal("0.1")], None),
-        ([date(2026, 1, 1)], None, [datetime(2026, 1, 1)], None),  # noqa: DTZ001
+        ([date(2026, 1, 1)], None, [datetime(2026, 1, 1)], None),
         ([{"a": 1}], None, [{"b": 1}], None),
         ([[1]], None, [["a"]], None),
         ([0.5], None, [2**53 + 1], None),
@@ -102,7 +103,7 @@ def test_ids_that_a_gap_has_made_into_fractions_are_refused(datasets, ann):
     assert datasets.read(ann, "things")["x"].to_list() == [2**60 + 1, None]
 
 
-@pytest.mark.parametrize("old", ["Decimal(precision=38, scale=2)", "Duration(time_unit='ns')", "List(Int32)", "Array(Float32, shape=(2, 3))", "Struct({'a b': List(Int64)})", "Enum(categories=['a'])"])  # fmt: skip  # noqa: E501
+@pytest.mark.parametrize("old", ["Decimal(precision=38, scale=2)", "Duration(time_unit='ns')", "List(Int32)", "Array(Float32, shape=(2, 3))", "Struct({'a b': List(Int64)})", "Enum(categories=['a'])"])  # fmt: skip
 def test_kinds_are_read_back_as_the_types_that_they_are_stored_as(old):
     stored = kinds.type_of_kind(old)
 
@@ -142,7 +143,9 @@ def test_odd_frames_are_refused_in_words(datasets, ann, make):
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("name", [" ", "a.b", "literal", "len", "count", "value", "key", "event", "known_at", "é\n", "x" * 3000])
+@pytest.mark.parametrize(
+    "name", [" ", "a.b", "literal", "len", "count", "value", "key", "event", "known_at", "é\n", "x" * 3000]
+)
 def test_columns_may_have_any_other_name(datasets, ann, name):
     datasets.commit(ann, THINGS, thing(0, [1]).rename({"x": name}), source="one")
 
