@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from noria.boot import Platform
 from noria.cli.output import home_option, json_option, opened, show, show_one
 from noria.cli.reading import file_options, told_of
 from noria.core.errors import Conflict, Invalid
-from noria.datasets.files import FileTable
-from noria.datasets.inference import Understood
-from noria.datasets.model import Dataset
+from noria.datasets.model import Dataset, Snapshot
 from noria.loop.removal_model import Kind
+
+if TYPE_CHECKING:
+    from noria.datasets.files import FileTable
+    from noria.datasets.inference import Understood
 
 
 @click.group()
@@ -48,35 +51,21 @@ def push(
     """
     with opened(home) as platform:
         datasets, context = platform.datasets, platform.context
-        known = {dataset.name: dataset for dataset in datasets.datasets(context)}
-        dataset = known.get(name) or _first(name, key=key_column, time=time_column, label=label_column)
-        _must_be_declared_so(dataset, key=key_column, time=time_column, label=label_column)
+        dataset = _declared(platform, name, key=key_column, time=time_column, label=label_column)
         table = datasets.understand(context, dataset, file, **told_of(spelled))
-        is_first = datasets.latest(context, name) is None
-        columns = [_told(each) for each in table.understood] if is_first or dry_run else []
-        if not as_json and columns:
+        columns = [_told(each) for each in table.understood]
+        if not dry_run and datasets.latest(context, name) is not None:
+            columns = []
+        if columns and not as_json:
             show(columns, as_json=False, empty="")
-            click.echo()
         if dry_run:
             return _show_dry_run(columns, table, as_json=as_json)
+        origin = source or file.name
         if only_labels:
-            snapshot = datasets.land_labels(context, dataset, table, source=source or file.name, key=once)
+            snapshot = datasets.land_labels(context, dataset, table, source=origin, key=once)
         else:
-            snapshot = datasets.commit(
-                context, dataset, table, source=source or file.name, key=once, label_delay=label_delay
-            )
-    told = {
-        "dataset": name,
-        "snapshot": f"{name}@{snapshot.number}",
-        "rows": snapshot.rows,
-        "labels": snapshot.labels,
-        "digest": snapshot.digest,
-    }
-    if as_json:
-        told |= {"columns": columns, "notes": list(snapshot.notes)}
-    show_one(told, as_json=as_json)
-    _say(() if as_json else snapshot.notes)
-    return None
+            snapshot = datasets.commit(context, dataset, table, source=origin, key=once, label_delay=label_delay)
+    return _show_snapshot(snapshot, columns, as_json=as_json)
 
 
 @data.command()
@@ -141,14 +130,28 @@ def aside(endpoint: str, home: str | None, as_json: bool) -> None:  # noqa: FBT0
     show(rows, as_json=as_json, empty=f"nothing of {endpoint} was put aside")
 
 
-def _told(column: Understood) -> dict[str, Any]:
+def _told(column: "Understood") -> dict[str, Any]:
     return {
         "column": column.name, "type": column.kind, "missing": column.missing, "example": column.example,
         "why": column.why,
     }  # fmt: skip
 
 
-def _show_dry_run(columns: list[dict[str, Any]], table: FileTable, *, as_json: bool) -> None:
+def _show_snapshot(snapshot: Snapshot, columns: list[dict[str, Any]], *, as_json: bool) -> None:
+    told: dict[str, Any] = {
+        "dataset": snapshot.dataset,
+        "snapshot": str(snapshot),
+        "rows": snapshot.rows,
+        "labels": snapshot.labels,
+        "digest": snapshot.digest,
+    }
+    if as_json:
+        told |= {"columns": columns, "notes": list(snapshot.notes)}
+    show_one(told, as_json=as_json)
+    _say(() if as_json else snapshot.notes)
+
+
+def _show_dry_run(columns: list[dict[str, Any]], table: "FileTable", *, as_json: bool) -> None:
     if as_json:
         show_one({"rows": table.frame.height, "columns": columns, "notes": list(table.notes)}, as_json=True)
         return
@@ -161,15 +164,19 @@ def _say(notes: Iterable[str]) -> None:
         click.echo(f"note: {note}")
 
 
-def _must_be_declared_so(dataset: Dataset, **columns: str | None) -> None:
-    """Raise `Conflict` if a column is said to be another than the dataset was declared with."""
+def _declared(platform: Platform, name: str, **columns: str | None) -> Dataset:
+    """Return the dataset, or declare a new one; raises `Conflict` if a column is said to be another than it was."""
+    known = {dataset.name: dataset for dataset in platform.datasets.datasets(platform.context)}
+    if name not in known:
+        return _first(name, key=columns["key"], time=columns["time"], label=columns["label"])
     for role, column in columns.items():
-        there = getattr(dataset, role)
-        if column is not None and column != there:
+        there = getattr(known[name], role)
+        if column not in (None, there):
             raise Conflict(
-                f"dataset {dataset.name!r} has {there!r} as its {role}, not {column!r}",
+                f"dataset {name!r} has {there!r} as its {role}, not {column!r}",
                 hint=f"leave out --{role}, or push to another dataset",
             )
+    return known[name]
 
 
 def _first(name: str, *, key: str | None, time: str | None, label: str | None) -> Dataset:

@@ -66,6 +66,7 @@ def read(rows: Any, *, dataset: Dataset, known: Mapping[str, str], options: File
     suffix = _suffix(file)
     if suffix in delimited.SUFFIXES:
         texts = delimited.read(file, sep=options.get("sep"), encoding=options.get("encoding"))
+        frames.must_be_names([name for name in texts.columns if name and told.types.get(name) != "skip"])
         found, notes = Reader(texts=texts, told=told, times=times, known=known).columns()
         frames.must_be_names([each.name for each in found])
         return FileTable(

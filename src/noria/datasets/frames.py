@@ -16,6 +16,8 @@ from noria.datasets.model import LABEL_SOURCE, ROW_SOURCE
 
 _ONE_TYPE = "give every column one type; nothing was committed"
 _EXACT_FLOAT = 2**53
+_UNORDERED: tuple[type[object], ...] = (set, frozenset, UUID, range)
+"""What would come back as a list or as bytes."""
 
 
 @contextmanager
@@ -68,7 +70,7 @@ def _column(name: str, values: list[object]) -> pl.Series:
         large = next((value for value in values if isinstance(value, int) and int(float(value)) != value), None)
         if large is not None:
             raise BadData(f"column {name!r} holds {large} among fractions, which cannot hold it", hint=_ONE_TYPE)
-        values = [None if value is None else float(value) for value in values]
+        values = [float(value) if isinstance(value, int | float) else None for value in values]
     with in_words(f"column {name!r}"):
         return pl.Series(name, values, strict=True)
 
@@ -117,10 +119,10 @@ def _must_be_plain_pandas(table: Any) -> None:  # noqa: ANN401 - pandas is an ex
 def _must_be_plain_values(name: str, values: Iterable[Any]) -> None:
     """Raise `BadData` for Python objects that would come back as something else: sets, ids, objects of many shapes."""
     there = [value for value in values if value is not None]
-    odd = next((value for value in there if isinstance(value, set | frozenset | UUID | range)), None)
+    odd: object = next((value for value in there if isinstance(value, _UNORDERED)), None)
     if odd is not None:
         raise BadData(f"column {name!r} holds {odd!r}, a {type(odd).__name__}", hint="make it a list or a text")
-    shapes = {tuple(value) for value in there if isinstance(value, dict)}
+    shapes = {tuple(cast("dict[str, object]", value)) for value in there if isinstance(value, dict)}
     if len(shapes) > 1:
         raise BadData(
             f"column {name!r} holds objects with other names: {', '.join(map(str, sorted(map(list, shapes))[:2]))}",

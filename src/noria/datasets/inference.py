@@ -204,16 +204,14 @@ class Reader:
     def _date(self, name: str, texts: pl.Series) -> tuple[pl.Series, str] | None:
         """Return a column of dates or times; None where it holds none."""
         stripped = texts.drop_nulls().str.strip_chars()
-        dates = self._dates_of(name)
+        dates = self._written(name, texts)
         if dates is None and stripped.str.contains(parsing.SHORT_YEAR).all():
             raise self._problem(
                 name, texts, texts.is_not_null(), "whose year has two digits",
                 f"--dates '{name}=%d/%m/%y' or the like, or --types '{name}=text'",
             )  # fmt: skip
-        looks = self._holds(texts, lambda given: parsing.times(given, dates or "ymd").there)
-        if not looks and parsing.swappable(texts) is None:
-            return None
-        if dates is not None and not looks:
+        is_date = self._holds(texts, lambda given: parsing.times(given, dates or "ymd").there)
+        if not is_date and name not in self.told.dates and parsing.swappable(texts) is None:
             return None
         return self._dated(name, texts, is_moment=False)
 
@@ -232,13 +230,19 @@ class Reader:
 
     # --- times
 
-    def _dates_of(self, name: str) -> str | None:
-        told = self.told.dates.get(name)
-        if told is None and "" in self.told.dates:
-            told = self.told.dates[""]
-            if told in ("unix", "unix_ms", "unix_us") and name not in self.times:
-                return None
-        return told
+    def _written(self, name: str, texts: pl.Series) -> str | None:
+        """Return how a column's dates are told to be written; None where nothing is told that is about them.
+
+        What is told of no column by name is about event times, and about columns that it fits; dates that begin with
+        the year are sure without it.
+        """
+        default = self.told.dates.get("")
+        if name in self.told.dates or default is None:
+            return self.told.dates.get(name)
+        if default in parsing.DATES and self._holds(texts, lambda given: parsing.times(given, "ymd").there):
+            return None
+        fits = name in self.times or self._holds(texts, lambda given: parsing.times(given, default).there)
+        return default if fits else None
 
     def _dated(self, name: str, texts: pl.Series, *, is_moment: bool, is_local: bool = False) -> tuple[pl.Series, str]:
         """Return days, times without a zone, or moments; raises `BadData` where the order or the zone is not known."""
@@ -285,7 +289,7 @@ class Reader:
 
     def _order(self, name: str, texts: pl.Series) -> tuple[str, str]:
         """Return how dates are written, and in words why; raises `BadData` where day and month may be swapped."""
-        told = self._dates_of(name)
+        told = self._written(name, texts)
         if told is not None:
             return told, f", written as {told}"
         numbers = parsing.swappable(texts)
