@@ -6,7 +6,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from noria.core.errors import BadData, nearest
-from noria.datasets.model import KNOWN_AT, Dataset
+from noria.datasets.model import KNOWN_AT, PREDICTION, Dataset
 
 MOMENT = pl.Datetime("us", "UTC")
 _UNKNOWN = "unknown"
@@ -48,7 +48,8 @@ def joined_columns(dataset: Dataset, known: Mapping[str, str], frame: pl.DataFra
     The columns of rows are those of the first commit; the label's is that of the first labels. Raises `BadData` for
     rows with other columns, and for columns of another kind; whole numbers may become fractions.
     """
-    found = {name: kind_of(dtype) for name, dtype in frame.schema.items() if name != KNOWN_AT or not dataset.label}
+    hidden = {PREDICTION, KNOWN_AT} if dataset.label else {PREDICTION}
+    found = {name: kind_of(dtype) for name, dtype in frame.schema.items() if name not in hidden}
     rows_known = [name for name in known if name != dataset.label]
     if dataset.label not in found and rows_known:
         _must_be_the_same(dataset, rows_known, list(found))

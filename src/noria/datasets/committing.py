@@ -11,10 +11,10 @@ from noria.core.clock import Clock
 from noria.core.context import Context
 from noria.core.errors import Conflict, Stale
 from noria.core.ids import Ids
+from noria.datasets import casting, queries, rules
 from noria.datasets import columns as kinds
-from noria.datasets import queries, rules
 from noria.datasets.fragments import FragmentList, FragmentReader
-from noria.datasets.model import KNOWN_AT, Dataset, Fragment, FragmentKind, Snapshot
+from noria.datasets.model import KNOWN_AT, PREDICTION, Dataset, Fragment, FragmentKind, Snapshot
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.store.database import Answer, Connection, Database
@@ -94,6 +94,7 @@ class Committer:
         through = there[-1].added_in if there else 0
         found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
         columns = _columns(delivery, found[1] if found else {})
+        self._must_widen_exactly(delivery, there, found[1] if found else {}, columns)
         rows, labels = (
             None if frame is None else kinds.conformed(frame, columns) for frame in (delivery.rows, delivery.labels)
         )
@@ -101,32 +102,46 @@ class Committer:
         if rows is not None:
             touched = self.keyed_rows(dataset, unseen, rows[dataset.key])
             if touched is not None:
-                rules.must_be_new(rows[dataset.key], touched[dataset.key], dataset=dataset)
+                rules.must_be_new(rows, touched, dataset=dataset)
         if earlier is not None and list(earlier.columns.items()) == list(columns.items()):
             return replace(earlier, checked_through=through)
         parts = [] if rows is None else [self._rows_part(dataset, part) for part in rows.iter_slices(_FRAGMENT_ROWS)]
         if labels is not None:
             owners = self._owners(dataset, there, rows, labels[dataset.key])
+            labels = rules.owned(labels, owners, dataset=dataset)
+            rules.must_be_known(rules.identified(labels), owners, dataset=dataset)
             parts += [self._labels_part(dataset, part, owners) for part in labels.iter_slices(_FRAGMENT_ROWS)]
         return _Draft(delivery=delivery, columns=columns, parts=parts, checked_through=through)
 
+    def _must_widen_exactly(
+        self, delivery: Delivery, there: Sequence[Fragment], before: Mapping[str, str], after: Mapping[str, str]
+    ) -> None:
+        """Raise `BadData` if whole numbers, kept or delivered, would become others in a column of fractions."""
+        for name, kind in after.items():
+            if kind != "float":
+                continue
+            of = FragmentKind.LABELS if name == delivery.dataset.label else FragmentKind.ROWS
+            kept = (self._reader.frame(part) for part in there if part.kind is of and before.get(name) == "int")
+            brought = (frame for frame in (delivery.rows, delivery.labels) if frame is not None)
+            casting.must_widen_exactly(name, (*kept, *brought))
+
     def keyed_rows(self, dataset: Dataset, parts: Sequence[Fragment], keys: pl.Series) -> pl.DataFrame | None:
-        """Return key and time of the rows in the fragments that may hold some of the keys; None for no fragments."""
+        """Return key, time and prediction of the rows of some keys; None if no fragment may hold one."""
         near = rules.overlapping(parts, keys, kind=FragmentKind.ROWS)
         touched = self._reader.holding(near, keys, dataset=dataset)
-        return (
-            pl.concat([self._reader.frame(p).select(dataset.key, dataset.time) for p in touched]) if touched else None
-        )
+        names, wanted = (dataset.key, dataset.time, PREDICTION), pl.col(dataset.key).is_in(keys.implode())
+        found = [rules.identified(self._reader.frame(part).filter(wanted)).select(names) for part in touched]
+        return pl.concat(found) if found else None
 
     def _owners(
         self, dataset: Dataset, there: Sequence[Fragment], rows: pl.DataFrame | None, keys: pl.Series
     ) -> pl.DataFrame:
-        """Return key and time of the rows that labels belong to; raises `BadData` if some belong to none."""
-        brought = None if rows is None else rows.select(dataset.key, dataset.time)
+        """Return key, time and prediction of the rows that labels may belong to."""
+        names = (dataset.key, dataset.time, PREDICTION)
+        brought = None if rows is None else rules.identified(rows).select(names)
         named = [frame for frame in (self.keyed_rows(dataset, there, keys), brought) if frame is not None]
-        owners = pl.concat(named) if named else pl.DataFrame({dataset.key: keys.clear(), dataset.time: []})
-        rules.must_be_known(keys, owners[dataset.key], dataset=dataset)
-        return owners
+        nothing = {dataset.key: keys.clear(), dataset.time: pl.Series([], dtype=kinds.MOMENT)}
+        return pl.concat(named) if named else rules.identified(pl.DataFrame(nothing))
 
     def _rows_part(self, dataset: Dataset, frame: pl.DataFrame) -> Fragment:
         blob, digest = self._reader.put(frame)
@@ -150,7 +165,8 @@ class Committer:
     def _labels_part(self, dataset: Dataset, frame: pl.DataFrame, owners: pl.DataFrame) -> Fragment:
         blob, digest = self._reader.put(frame)
         first_key, last_key = rules.key_range(frame[dataset.key])
-        times = frame.join(owners, on=dataset.key, how="inner")[dataset.time].sort()
+        row = [dataset.key, PREDICTION]
+        times = rules.identified(frame).join(owners, on=row, how="inner", nulls_equal=True)[dataset.time].sort()
         return Fragment(
             id=self._ids.new("fragment"),
             kind=FragmentKind.LABELS,
@@ -201,7 +217,9 @@ class Committer:
         columns = _columns(draft.delivery, found[1] if found else {})
         newer = queries.fragments_after(connection, context.project, dataset.name, draft.checked_through)
         same_rows = rows is not None and rules.overlapping(newer, rows[dataset.key], kind=FragmentKind.ROWS)
-        if same_rows or list(columns.items()) != list(draft.columns.items()):
+        known = found[1] if found else {}
+        widens = any(kind != columns[name] for name, kind in known.items() if kind == "int")
+        if same_rows or (newer and widens) or list(columns.items()) != list(draft.columns.items()):
             raise Stale(f"dataset {dataset.name!r} got another snapshot meanwhile", hint="try again")
 
     def _snapshot(self, context: Context, draft: _Draft, newest: Snapshot | None) -> Snapshot:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-from noria.core.errors import Invalid, NotFound, Unavailable
-from noria.serving.model import Endpoint, Route, Variant
+from noria.core.errors import BadData, Invalid, NotFound, Unavailable
+from noria.datasets import values
+from noria.serving.model import Endpoint, Feedback, Route, Variant
 
 _POINTS = 2**64
 _STAMP_BYTES = 5
@@ -60,6 +61,26 @@ def checked_variants(variants: Sequence[Variant], shadows: Sequence[int]) -> Non
     named = [*(variant.version for variant in variants), *shadows]
     if len(set(named)) < len(named):
         raise Invalid(f"versions {named} are not all different", hint="a version answers or is a shadow, once")
+
+
+def must_be_feedback(told: Feedback, kind: str) -> None:
+    """Raise `BadData` for feedback about nothing, or whose label or time cannot be kept as it is.
+
+    `kind` is that of the dataset's labels. A fraction among whole numbers is let in: its column may have become one
+    of fractions since, and is looked at when the label lands.
+    """
+    if (told.prediction is None) == (told.key is None):
+        raise BadData(
+            "feedback names a prediction or the key of a row, one of them", hint="give Feedback(prediction=...)"
+        )
+    try:
+        label = values.exactly(told.label, kind) if kind == "int" else values.exact_label(told.label, kind)
+        values.kind_of_value(label)
+        values.moment(told.at)
+    except values.Misfit as misfit:
+        raise BadData(
+            f"the feedback on {told.prediction or told.key!r}: {misfit}", hint=values.hint_for(kind)
+        ) from None
 
 
 def stamped(endpoint: Endpoint, token: str) -> str:

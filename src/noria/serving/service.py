@@ -11,7 +11,7 @@ from noria.core.clock import Clock, Stopwatch
 from noria.core.context import Context
 from noria.core.errors import Conflict, Invalid, NotFound, Stale
 from noria.core.ids import Ids
-from noria.datasets.model import KNOWN_AT
+from noria.datasets.model import KNOWN_AT, PREDICTION
 from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
@@ -185,6 +185,7 @@ class Endpoints:
 
         Raises:
             NotFound: there is no such endpoint, or the rows have no such column.
+            BadData: a value that the dataset could not keep exactly.
             Unavailable: nobody answers there yet.
             ModelFailed: the version failed, and no other one has a share of the traffic.
 
@@ -192,7 +193,7 @@ class Endpoints:
         endpoint, route = self.get(context, name), self.route(context, name)
         dataset = self._datasets.dataset(context, endpoint.dataset)
         now = self._clock.now()
-        rows = asking.timed(rows, dataset, now)
+        rows = asking.exact(rows, dataset, self._datasets.kinds(context, dataset.name), at=now)
         requests = [self._ids.new("q").removeprefix("q_") for _ in range(rows.height)]
         question = Question(
             context=context,
@@ -210,11 +211,15 @@ class Endpoints:
 
         Raises:
             NotFound: there is no such endpoint, or a prediction that it never gave.
+            BadData: a label that the dataset cannot hold exactly, a time without a zone.
 
         """
         self._access.require(context, Permission.DATA_WRITE)
         endpoint = self.get(context, name)
+        dataset = self._datasets.dataset(context, endpoint.dataset)
+        kind = self._datasets.kinds(context, dataset.name).get(dataset.label or "", "unknown")
         for told in feedback:
+            rules.must_be_feedback(told, kind)
             if told.prediction is not None:
                 rules.endpoint_of(told.prediction, {name: endpoint})
         self._log.told(context.project, name, feedback)
@@ -282,9 +287,12 @@ class Endpoints:
         if self._datasets.latest(context, dataset.name) is None:
             return history.NO_LABELS
         until = last + timedelta(microseconds=1)
-        rows = self._datasets.read(context, dataset.name, as_of=as_of, since=first, until=until, labelled=True)
+        rows = self._datasets.read(
+            context, dataset.name, as_of=as_of, since=first, until=until, labelled=True, with_predictions=True
+        )
         return rows.select(
             pl.col(dataset.key).cast(pl.String).alias("row_key"),
+            pl.col(PREDICTION).alias("prediction"),
             pl.col(dataset.label).cast(pl.Float64, strict=False).alias("label"),
             pl.col(KNOWN_AT).alias("at"),
         )

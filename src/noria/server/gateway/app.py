@@ -91,7 +91,7 @@ class Gateway:
         with self._table.entered(name) as live:
             requests = (self._platform.ids.new("q")[2:] for _ in rows)
             at = self._platform.clock.now()
-            asked = bodies.asked_of(rows, keys, dataset=live.dataset, at=at, requests=requests)
+            asked = bodies.asked_of(rows, keys, door=live.door, at=at, requests=requests)
             answers = await self._answers.answer(live, rows, asked)
             await _respond(send, 200, _spelled(live, answers, is_single=is_single), _JSON, self._headers(200))
             self._metrics.count("noria_requests_total", route="predict", status=200)
@@ -104,11 +104,14 @@ class Gateway:
         body = await self._body(scope, receive)
         endpoints = self._table.endpoints()
         told: dict[str, list[Feedback]] = {}
-        for named, one in bodies.telling_of(body, at=self._platform.clock.now()):
+        doors = self._table.doors()
+        for place, (named, one) in enumerate(bodies.telling_of(body, at=self._platform.clock.now())):
             if one.prediction is not None:
                 named = rules.endpoint_of(one.prediction, endpoints).name  # noqa: PLW2901 - the id says whose it is
             elif named not in endpoints:
                 raise NotFound("endpoint", named, known=endpoints)
+            if named in doors:
+                bodies.must_be_label(place, one, doors[named].label)
             told.setdefault(named or "", []).append(one)
         for name, pieces in told.items():
             await asyncio.to_thread(self._platform.log.told, self._table.project, name, pieces)

@@ -10,7 +10,7 @@ from noria.boot import Platform
 from noria.core.clock import Stopwatch
 from noria.core.errors import NoriaError, NotFound
 from noria.datasets.model import Dataset
-from noria.server.gateway.bodies import Reader
+from noria.server.gateway.bodies import Door, Reader
 from noria.serving.model import Endpoint, Route
 from noria.serving.running import Scorer
 
@@ -35,6 +35,7 @@ class Live:
 
     endpoint: Endpoint
     dataset: Dataset
+    door: Door
     route: Route
     versions: Mapping[int, Loaded]
     requests: int = 0
@@ -102,6 +103,10 @@ class Table:
     def endpoints(self) -> dict[str, Endpoint]:
         """Return the endpoints that are known, by name."""
         return {name: live.endpoint for name, live in self._live.items()}
+
+    def doors(self) -> dict[str, Door]:
+        """Return what the endpoints' datasets let in, by the endpoints' names."""
+        return {name: live.door for name, live in self._live.items()}
 
     def routes(self) -> list[Route]:
         """Return the routes by which answers are given now."""
@@ -190,7 +195,8 @@ class Table:
         except Exception:
             _close(loaded for number, loaded in versions.items() if number not in before)
             raise
-        return Live(endpoint=endpoint, dataset=dataset, route=route, versions=versions)
+        door = Door(dataset, rooms.datasets.kinds(self._context, dataset.name))
+        return Live(endpoint=endpoint, dataset=dataset, door=door, route=route, versions=versions)
 
     def _opened(self, endpoint: Endpoint, dataset: Dataset, number: int) -> Loaded:
         rooms = self._platform
@@ -198,9 +204,10 @@ class Table:
         servable = rooms.endpoints.servable(self._context, endpoint.model, number)
         inputs = rooms.endpoints.inputs(self._context, endpoint, number)
         others = (*rooms.datasets.columns(self._context, dataset.name), dataset.key, dataset.time, dataset.label or "")
+        kinds = rooms.datasets.kinds(self._context, dataset.name)
         scorer = rooms.runtime.open(version, servable, inputs=inputs)
         _log.info("%s is loaded for endpoint %s", version, endpoint.name)
-        return Loaded(version=number, scorer=scorer, reader=Reader(inputs, others=others))
+        return Loaded(version=number, scorer=scorer, reader=Reader(inputs, others=others, checked=kinds))
 
     def _swap(self, name: str, after: Live | None) -> None:
         with self._lock:
