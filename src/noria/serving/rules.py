@@ -63,24 +63,19 @@ def checked_variants(variants: Sequence[Variant], shadows: Sequence[int]) -> Non
         raise Invalid(f"versions {named} are not all different", hint="a version answers or is a shadow, once")
 
 
-def must_be_feedback(told: Feedback, kind: str) -> None:
-    """Raise `BadData` for feedback about nothing, or whose label or time cannot be kept as it is.
+def must_be_feedback(told: Feedback) -> None:
+    """Raise `BadData` for feedback about nothing, or whose label or time could not be kept as it is.
 
-    `kind` is that of the dataset's labels. A fraction among whole numbers is let in: its column may have become one
-    of fractions since, and is looked at when the label lands.
+    Whether the label is of its dataset's kind is seen when it lands.
     """
     if (told.prediction is None) == (told.key is None):
-        raise BadData(
-            "feedback names a prediction or the key of a row, one of them", hint="give Feedback(prediction=...)"
-        )
+        raise BadData("feedback names a prediction or the key of a row, one of them", hint="leave the other one out")
     try:
-        label = values.exactly(told.label, kind) if kind == "int" else values.exact_label(told.label, kind)
-        values.kind_of_value(label)
+        values.exact_label(told.label, values.kind_of_value(told.label))
         values.moment(told.at)
     except values.Misfit as misfit:
-        raise BadData(
-            f"the feedback on {told.prediction or told.key!r}: {misfit}", hint=values.hint_for(kind)
-        ) from None
+        hint = "a label is true, false, a number or a text; a time has a zone"
+        raise BadData(f"the feedback on {told.prediction or told.key!r}: {misfit}", hint=hint) from None
 
 
 def stamped(endpoint: Endpoint, token: str) -> str:

@@ -211,15 +211,13 @@ class Endpoints:
 
         Raises:
             NotFound: there is no such endpoint, or a prediction that it never gave.
-            BadData: a label that the dataset cannot hold exactly, a time without a zone.
+            BadData: what could be no label of any dataset, a time without a zone.
 
         """
         self._access.require(context, Permission.DATA_WRITE)
         endpoint = self.get(context, name)
-        dataset = self._datasets.dataset(context, endpoint.dataset)
-        kind = self._datasets.kinds(context, dataset.name).get(dataset.label or "", "unknown")
         for told in feedback:
-            rules.must_be_feedback(told, kind)
+            rules.must_be_feedback(told)
             if told.prediction is not None:
                 rules.endpoint_of(told.prediction, {name: endpoint})
         self._log.told(context.project, name, feedback)

@@ -84,7 +84,7 @@ class Checker:
 
 
 class Door(Checker):
-    """What an endpoint's dataset lets in: rows with their keys and times, and labels.
+    """What an endpoint's dataset lets in: rows with their keys and times.
 
     Columns may have become wider since, from whole numbers to fractions; what is let in is looked at again when it
     lands.
@@ -94,7 +94,6 @@ class Door(Checker):
         label = dataset.label or ""
         super().__init__({name: kind for name, kind in kinds.items() if name not in (dataset.time, label)})
         self.dataset = dataset
-        self.label = kinds.get(label, "unknown")
 
     def enter(self, rows: Sequence[Row], at: datetime) -> list[datetime]:
         """Return the rows' event times, and fill in that of a row that says none: it happened now.
@@ -193,15 +192,6 @@ def asking_of(body: bytes) -> tuple[list[Row], list[str | int | None], bool]:
     if len(rows) > _MOST_ROWS:
         raise BadData(f"{len(rows):,} rows are too many at once", hint=f"send at most {_MOST_ROWS:,}")
     return rows, keys, is_single
-
-
-def must_be_label(place: int, told: Feedback, kind: str) -> None:
-    """Raise `BadData` for a label that can be none of a kind; one of an endpoint without labels yet decides the kind."""
-    try:
-        values.exactly(told.label, kind) if kind == "int" else values.exact_label(told.label, kind)
-    except values.Misfit as misfit:
-        hint = "send the label as the dataset has it" if kind not in values.PLAIN else values.hint_for(kind)
-        raise BadData(f"the label of feedback {place}: {misfit}", hint=hint) from None
 
 
 def telling_of(body: bytes, *, at: datetime) -> list[tuple[str | None, Feedback]]:

@@ -104,10 +104,6 @@ class Table:
         """Return the endpoints that are known, by name."""
         return {name: live.endpoint for name, live in self._live.items()}
 
-    def doors(self) -> dict[str, Door]:
-        """Return what the endpoints' datasets let in, by the endpoints' names."""
-        return {name: live.door for name, live in self._live.items()}
-
     def routes(self) -> list[Route]:
         """Return the routes by which answers are given now."""
         return [live.route for live in self._live.values()]
