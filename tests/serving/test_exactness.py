@@ -114,17 +114,17 @@ def test_rows_of_another_kind_are_refused_before_they_are_scored(tmp_path, colum
 
 def test_fractions_widen_whole_numbers_and_what_is_missing_stays_so(tmp_path):
     with opened(tmp_path) as home:
-        home.push(CLICKS, rows_of(1, first=100).with_columns(k=pl.lit(1)))
-        ask(home, rows_of(2).with_columns(k=pl.Series([2.0, 3.0]), y=pl.Series([float("nan"), 0.5])))
+        home.push(CLICKS, rows_of(1, first=100).with_columns(k=pl.lit(1), w=pl.lit(0.5)))
+        ask(home, rows_of(2).with_columns(k=pl.Series([2.0, 3.0]), w=pl.Series([float("nan"), 0.5])))
         land(home)
         assert home.read("clicks")["k"].dtype == pl.Int64
 
-        ask(home, rows_of(1, first=7).with_columns(k=pl.lit(17.5)))
+        ask(home, rows_of(1, first=7).with_columns(k=pl.lit(17.5), w=pl.lit(None)))
         land(home)
 
         found = home.read("clicks").sort("x")
         assert found["k"].to_list() == [2.0, 3.0, 17.5, 1.0]
-        assert found["y"].to_list() == [None, 0.5, 0.5, 0.5]
+        assert found["w"].to_list() == [None, 0.5, None, 0.5]
 
 
 def test_fractions_do_not_widen_a_column_whose_numbers_would_become_others(tmp_path):

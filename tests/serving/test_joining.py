@@ -95,6 +95,17 @@ def test_a_prediction_about_a_pushed_key_has_its_own_row_and_the_pushed_one_keep
     assert by_x(home, "c0") == [(0.0, False), (7.0, True)]
 
 
+def test_a_request_about_a_row_that_was_pushed_just_so_is_about_that_row(home):
+    home.push(CLICKS, rows_of(1))
+    (same,) = ask(home, rows_of(1), key="id")
+    other = asked(home, 7, key="c0")
+    told(home, prediction=other, label=True)
+    told(home, prediction=same.prediction, label=False)
+
+    assert land(home) == Landed(rows=1, labels=2, repeated=1)
+    assert by_x(home, "c0") == [(0.0, False), (7.0, True)]
+
+
 def test_labels_that_are_pushed_by_a_key_are_of_the_last_row_that_had_happened(home):
     asked(home, 1)
     asked(home, 2)

@@ -14,6 +14,7 @@ from noria.datasets.columns import kind_of, type_of
 from noria.datasets.values import MOST_EXACT, SURE, Misfit, exact_float, exactly, kind_of_value
 
 UNKNOWN = "unknown"
+_FIRST, _LAST = -(2**63), 2**63 - 1
 _WRITTEN: dict[type[pl.DataType], type] = {
     pl.Date: dt.date, pl.Time: dt.time, pl.Duration: dt.timedelta, pl.Binary: bytes,
 }  # fmt: skip
@@ -23,22 +24,38 @@ _WRITTEN: dict[type[pl.DataType], type] = {
 def cells(values: Sequence[object], dtype: pl.DataType) -> tuple[list[Any], dict[int, str]]:
     """Return values as a column of a type holds them, and by their places the reasons of those that it cannot hold.
 
-    In a column of whole numbers fractions stay what they are; see `Widening`.
+    Fractions in a column of whole numbers, and whole numbers of more than 64 bits, stay what they are: whether they
+    fit depends on what the column becomes; see `Widening`.
     """
     kind = kind_of(dtype)
     types = frozenset(map(type, values))
     if kind in SURE and types <= SURE[kind]:
         return list(values), {}
-    plain = kind == UNKNOWN or type_of(kind) is not None
     reasons: dict[int, str] = {}
     found: list[Any] = []
     for place, value in enumerate(values):
         try:
-            found.append(exactly(value, kind) if plain else _written(value, dtype))
+            found.append(value if _is_left_to_widening(value, kind) else _cell(value, kind, dtype))
         except Misfit as misfit:
             found.append(None)
             reasons[place] = str(misfit)
     return found, reasons
+
+
+def is_settled(found: Iterable[object], kind: str) -> bool:
+    """Say whether cells are of a column's kind as it is, so that nothing about it is left to be decided."""
+    if kind != "int":
+        return kind != UNKNOWN
+    return all(value is None or (type(value) is int and not _is_left_to_widening(value, kind)) for value in found)
+
+
+def _is_left_to_widening(value: object, kind: str) -> bool:
+    return kind in ("int", UNKNOWN) and type(value) is int and not _FIRST <= value <= _LAST
+
+
+def _cell(value: object, kind: str, dtype: pl.DataType) -> object:
+    is_plain = kind == UNKNOWN or type_of(kind) is not None
+    return exactly(value, kind) if is_plain else _written(value, dtype)
 
 
 class Widening:
@@ -73,6 +90,7 @@ class Widening:
 
     def _kind(self, name: str, known: str, value: Any) -> str:  # noqa: ANN401 - a plain value
         if known == UNKNOWN:
+            exactly(value, kind_of_value(value))
             return kind_of_value(value)
         if known == "int" and isinstance(value, float) and not _is_whole(value):
             if self._is_large(name):

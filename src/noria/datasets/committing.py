@@ -108,7 +108,7 @@ class Committer:
         parts = [] if rows is None else [self._rows_part(dataset, part) for part in rows.iter_slices(_FRAGMENT_ROWS)]
         if labels is not None:
             owners = self._owners(dataset, there, rows, labels[dataset.key])
-            labels = rules.owned(labels, owners, dataset=dataset)
+            labels = rules.unspelled(rules.owned(labels, owners, dataset=dataset))
             rules.must_be_known(rules.identified(labels), owners, dataset=dataset)
             parts += [self._labels_part(dataset, part, owners) for part in labels.iter_slices(_FRAGMENT_ROWS)]
         return _Draft(delivery=delivery, columns=columns, parts=parts, checked_through=through)
@@ -132,6 +132,21 @@ class Committer:
         names, wanted = (dataset.key, dataset.time, PREDICTION), pl.col(dataset.key).is_in(keys.implode())
         found = [rules.identified(self._reader.frame(part).filter(wanted)).select(names) for part in touched]
         return pl.concat(found) if found else None
+
+    def pushed_just_so(self, dataset: Dataset, parts: Sequence[Fragment], rows: pl.DataFrame) -> pl.DataFrame:
+        """Return those of some rows that were pushed with the same key, time and values."""
+        keys = rows[dataset.key]
+        near = rules.overlapping(parts, keys, kind=FragmentKind.ROWS)
+        names = [name for name, of in rows.schema.items() if name != PREDICTION and not of.is_nested()]
+        schema = {name: rows.schema[name] for name in names}
+        pushed = [
+            rules.identified(self._reader.frame(part).filter(pl.col(dataset.key).is_in(keys.implode())))
+            .filter(pl.col(PREDICTION).is_null())
+            .select(names)
+            .cast(schema, strict=False)  # type: ignore[arg-type]  # names to types, as cast takes them
+            for part in self._reader.holding(near, keys, dataset=dataset)
+        ]
+        return rows.join(pl.concat(pushed), on=names, how="semi", nulls_equal=True) if pushed else rows.clear()
 
     def _owners(
         self, dataset: Dataset, there: Sequence[Fragment], rows: pl.DataFrame | None, keys: pl.Series

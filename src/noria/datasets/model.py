@@ -20,6 +20,8 @@ PREDICTION = "noria_prediction"
 
 Rows of different predictions may share a key, so a row is known by both. Reads leave it out unless asked for it.
 """
+PUSHED = ""
+"""In that column of labels that are to land: the row that has no prediction, whatever others share its key."""
 MOVED = 0.1
 """From how much PSI on a column is said to have moved; by custom 0.1 is some change and 0.2 much."""
 MOST_LETTERS = 255

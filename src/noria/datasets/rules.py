@@ -8,7 +8,7 @@ import polars as pl
 from noria.core import digests
 from noria.core.errors import BadData, Conflict, Invalid, nearest
 from noria.datasets import columns
-from noria.datasets.model import KNOWN_AT, MOST_LETTERS, PREDICTION, Dataset, Fragment, FragmentKind
+from noria.datasets.model import KNOWN_AT, MOST_LETTERS, PREDICTION, PUSHED, Dataset, Fragment, FragmentKind
 
 _SHOWN = 3
 _KEY_KINDS = ("int", "text")
@@ -143,12 +143,12 @@ def must_be_known(labels: pl.DataFrame, owners: pl.DataFrame, *, dataset: Datase
 
 
 def owned(labels: pl.DataFrame, owners: pl.DataFrame, *, dataset: Dataset) -> pl.DataFrame:
-    """Return labels with the prediction that each belongs to, the column left out where no row has one.
+    """Return labels with the prediction that each belongs to; as they are where neither they nor rows name one.
 
     A label that names no prediction is of the last row under its key that had happened when it became known, and of
     the first one if none had. Of two at the same time, the one asked about later counts as the last.
     """
-    if owners[PREDICTION].null_count() == owners.height:
+    if PREDICTION not in labels.columns and owners[PREDICTION].null_count() == owners.height:
         return labels
     labels = identified(labels).with_row_index(_PLACE)
     unnamed = labels.filter(pl.col(PREDICTION).is_null()).drop(PREDICTION)
@@ -158,7 +158,18 @@ def owned(labels: pl.DataFrame, owners: pl.DataFrame, *, dataset: Dataset) -> pl
     ranked = choices.sort(_PLACE, happened, pl.when(happened).then(ticks).otherwise(-ticks), PREDICTION)
     chosen = ranked.unique(_PLACE, keep="last").select(_PLACE, PREDICTION)
     found = labels.join(chosen, on=_PLACE, how="left", suffix="_chosen", maintain_order="left")
-    return found.with_columns(pl.coalesce(PREDICTION, f"{PREDICTION}_chosen")).drop(_PLACE, f"{PREDICTION}_chosen")
+    return found.with_columns(pl.coalesce(PREDICTION, f"{PREDICTION}_chosen", pl.lit(PUSHED))).drop(
+        _PLACE, f"{PREDICTION}_chosen"
+    )
+
+
+def unspelled(labels: pl.DataFrame) -> pl.DataFrame:
+    """Return labels as they are stored: of a row without a prediction they name none."""
+    if PREDICTION not in labels.columns:
+        return labels
+    named = pl.when(pl.col(PREDICTION) != PUSHED).then(pl.col(PREDICTION))
+    found = labels.with_columns(named.alias(PREDICTION))
+    return found if found[PREDICTION].null_count() < found.height else found.drop(PREDICTION)
 
 
 def relevant(

@@ -217,6 +217,11 @@ class Datasets:
         nothing = {dataset.key: wanted.clear(), dataset.time: pl.Series([], dtype=kinds.MOMENT)}
         return rules.identified(pl.DataFrame(nothing)) if found is None else found
 
+    def pushed_just_so(self, context: Context, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return those of some rows that the dataset holds without a prediction, of the same key, time and values."""
+        dataset = self.dataset(context, name)
+        return self._committer.pushed_just_so(dataset, self._listed.of(context, name), rows) if rows.height else rows
+
     def known_keys(self, context: Context, name: str, keys: Iterable[str]) -> set[str]:
         """Return which of some keys, spelled as texts, the dataset holds; its cost follows the keys, not the dataset."""
         dataset = self.dataset(context, name)

@@ -172,8 +172,7 @@ def _widen(cells: _Cells, holds_large: Callable[[str], bool]) -> None:
     places = cells.places()
     kinds: dict[str, str] = {}
     for name, of in cells.types.items():
-        types = {type(cells.columns[name][place]) for place in places} - {type(None)}
-        if kind_of(of) == casting.UNKNOWN or (kind_of(of) == "int" and float in types):
+        if not casting.is_settled((cells.columns[name][place] for place in places), kind_of(of)):
             kinds[name] = kind_of(of)
     if not kinds:
         return

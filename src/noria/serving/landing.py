@@ -18,7 +18,7 @@ from noria.core.errors import Stale, Unavailable
 from noria.core.ids import Ids, moment_of
 from noria.datasets import rules as datasets_rules
 from noria.datasets.holding import spelled
-from noria.datasets.model import PREDICTION, Dataset
+from noria.datasets.model import PREDICTION, PUSHED, Dataset
 from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
@@ -34,6 +34,10 @@ from noria.store.database import Connection, Database
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(minutes=1)
+_Asked = dict[str | None, tuple[str, str, datetime]]
+"""By the ids of predictions: the keys of their rows, the ids that those rows have, and their event times."""
+_There = dict[str, list[tuple[str | None, datetime]]]
+"""By keys: the predictions and the event times of their rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +102,7 @@ class Landings:
         """Land what has come since the last time; nothing new is nothing landed.
 
         Each request's rows are rows of their own, known by key and prediction, also where the dataset has rows of
-        their keys already. Feedback that names a prediction is the label of that prediction's row; one that names a
+        their keys already; only a row that was pushed just so, with the same time and values, is that row. Feedback that names a prediction is the label of that prediction's row; one that names a
         key is that of the last row under the key that had happened when it was told, or of the first. Feedback on a
         row that is not there waits for it, and is put aside when it has waited too long.
 
@@ -267,6 +271,8 @@ class Landings:
         )  # fmt: skip
         known = self._rows(delivery, spelled(found.frame[dataset.key]))
         fresh = found.frame.join(known, on=[dataset.key, PREDICTION], how="anti", maintain_order="left")
+        same = self._datasets.pushed_just_so(context, dataset.name, fresh)
+        fresh = fresh.filter(~pl.col(PREDICTION).is_in(same[PREDICTION].implode()))
         misfits = dict(fitting.sifted(fresh, lambda rows: self._datasets.misfit(context, dataset, rows)))
         fresh = fresh.filter(~pl.col(PREDICTION).is_in(list(misfits)))
         asides = [fitting.aside_row(asked[one], why, at=delivery.at) for one, why in misfits.items()]
@@ -337,9 +343,10 @@ class Landings:
         asked = self._asked_about(delivery, told)
         keys = {asked[one.prediction][0] if one.prediction in asked else one.key for one in told}
         rows = self._rows(delivery, [key for key in keys if key is not None])
-        there: dict[str, list[str | None]] = {}
-        for key, prediction in zip(spelled(rows[delivery.dataset.key]), rows[PREDICTION], strict=True):
-            there.setdefault(key, []).append(prediction)
+        there: _There = {}
+        columns = spelled(rows[delivery.dataset.key]), rows[PREDICTION], rows[delivery.dataset.time]
+        for key, prediction, time in zip(*columns, strict=True):
+            there.setdefault(key, []).append((prediction, time))
         matched = _Matched(rows=rows)
         for one in told:
             found = _row_of(one, asked, there) if one.at <= delivery.at else None
@@ -349,7 +356,7 @@ class Landings:
                 matched.named.append(fitting.Named(key=found[0], prediction=found[1], told=one))
         return matched
 
-    def _asked_about(self, delivery: _Delivery, told: Iterable[Feedback]) -> dict[str | None, tuple[str, str]]:
+    def _asked_about(self, delivery: _Delivery, told: Iterable[Feedback]) -> _Asked:
         """Return the keys of the rows that predictions were about, and the ids those rows have, by the predictions' ids."""
         ids = [one.prediction for one in told if one.prediction is not None]
         if not ids:
@@ -359,8 +366,11 @@ class Landings:
             self._histories[place] = answers_in(self._log.folder_of(*place))
         since = min(_asked_at(prediction) for prediction in ids) - _SLACK
         found = self._histories[place].since(since).filter(pl.col("prediction").is_in(ids))
-        rows = found.select("prediction", "row_key", "request").iter_rows()
-        return {prediction: (key, rules.stamped(delivery.endpoint, request)) for prediction, key, request in rows}
+        rows = found.select("prediction", "row_key", "request", pl.coalesce("time", "at")).iter_rows()
+        return {
+            prediction: (key, rules.stamped(delivery.endpoint, request), moment)
+            for prediction, key, request, moment in rows
+        }
 
     def _read(self, delivery: _Delivery, name: str, kind: type[Any]) -> Iterable[Any]:
         plan = {segment: end for segment, end in (delivery.landing.plan or {}).items() if segment.startswith(name)}
@@ -371,20 +381,21 @@ class Landings:
         return self._datasets.rows_of_keys(delivery.context, delivery.dataset.name, keys)
 
 
-def _row_of(
-    told: Feedback, asked: Mapping[str | None, tuple[str, str]], there: Mapping[str, Sequence[str | None]]
-) -> tuple[str, str | None] | None:
+def _row_of(told: Feedback, asked: _Asked, there: _There) -> tuple[str, str | None] | None:
     """Return key and prediction of the row that feedback is about, None if it is not there; see `rules.owned`.
 
-    Rows that landed before rows knew their predictions have none: they are known by their key alone.
+    A request about a row that was pushed just so has none of its own: it is the row without prediction of that time.
+    So are rows that landed before rows knew their predictions.
     """
     if told.prediction is None:
         return None if told.key is None or told.key not in there else (told.key, None)
     if told.prediction not in asked:
         return None
-    key, answered = asked[told.prediction]
+    key, answered, moment = asked[told.prediction]
     of_key = there.get(key, ())
-    return (key, answered) if answered in of_key else (key, None) if list(of_key) == [None] else None
+    if any(prediction == answered for prediction, _ in of_key):
+        return key, answered
+    return (key, PUSHED) if (None, moment) in of_key else None
 
 
 def _asked_at(prediction: str) -> datetime:
