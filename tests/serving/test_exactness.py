@@ -50,7 +50,7 @@ def landed_in(folder, records, cuts, before):
         except Exception:
             rows = []
         waiting = home.landings._landing(home.context, home.endpoints.get(home.context, "clicks")).waiting
-        return rows, sorted(asides(home)), sorted(one["prediction"] for one in waiting)
+        return rows, sorted(asides(home)), sorted(one["prediction"].split(".")[1] for one in waiting)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

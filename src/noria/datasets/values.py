@@ -20,7 +20,7 @@ SURE: dict[str, frozenset[type]] = {
 PLAIN = frozenset({"int", "float", "bool", "text", "time"})
 """The kinds of columns whose values are looked at before anything reads them."""
 _WORDS = {
-    "int": "whole numbers", "float": "numbers", "bool": "true or false", "text": "texts", "time": "times with a zone",
+    "int": "numbers", "whole": "whole numbers", "float": "numbers", "bool": "true or false", "text": "texts", "time": "times with a zone",
 }  # fmt: skip
 _HINTS = {
     "int": "send a number without quotes, and null for a missing value",
@@ -81,7 +81,7 @@ def exact_label(value: object, kind: str) -> object:
         return bool(value)
     found = exactly(value, kind)
     if kind == "int" and isinstance(found, float):
-        raise _strange(value, kind)
+        raise _strange(value, "whole")
     if found is None:
         raise Misfit("a label is missing")
     return found
