@@ -123,7 +123,7 @@ BAD = [
         {"row": {"x": "hot", "y": 1.0}},
         422,
         "bad-data",
-        "column 'x' is a number, and row 0 has 'hot'",
+        "column 'x' of row 0: 'hot' is not of its kind: numbers",
         "",
     ),
     ("a nested value", {"row": {"x": [1], "y": 1.0}}, 422, "bad-data", "the body is not what this route takes", ""),

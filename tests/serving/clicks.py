@@ -50,6 +50,17 @@ def labels(home):
     return dict(zip(found["id"], found["bought"], strict=True))
 
 
+def by_x(home, key):
+    """Return x and label of each row of a key."""
+    found = home.read("clicks").filter(pl.col("id") == key).sort("x")
+    return list(zip(found["x"], found["bought"], strict=True))
+
+
+def asides(home):
+    found = home.landings.asides(home.context, home.endpoints.get(home.context, "clicks"))
+    return [(aside.kind, aside.key, aside.reason) for aside in found]
+
+
 def snapshots(home):
     return [(made.source, made.rows, made.labels) for made in home.datasets.snapshots(home.context, "clicks")]
 

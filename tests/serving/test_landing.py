@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import polars as pl
 import pytest
-from clicks import CLICKS, HOUR, READS, START, ask, labels, land, rows_of, snapshots, tell
+from clicks import CLICKS, HOUR, READS, START, ask, by_x, labels, land, rows_of, snapshots, tell
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
@@ -71,14 +71,15 @@ def test_a_row_without_key_and_time_is_known_by_its_request_and_the_time_it_was_
     assert (row["at"], row["bought"], len(row["id"])) == (START + HOUR, True, 21)
 
 
-def test_a_row_that_the_dataset_holds_already_is_left_out_and_its_label_lands(home):
+def test_a_request_about_a_key_that_the_dataset_holds_is_a_row_of_its_own_and_is_counted(home):
     home.push(CLICKS, rows_of(2))
-    ask(home, rows_of(3, at=START + HOUR))
+    ask(home, rows_of(3, first=0, at=START + HOUR).with_columns(x=pl.lit(7.5)), key="id")
+    home.clock.advance_to(START + 2 * HOUR)
     tell(home, label=True, key="c0")
 
-    assert land(home) == Landed(rows=1, labels=1)
+    assert land(home) == Landed(rows=3, labels=1, repeated=2)
 
-    assert labels(home) == {"c0": True, "c1": None, "c2": None}
+    assert by_x(home, "c0") == [(0.0, None), (7.5, True)]
 
 
 def test_feedback_on_a_row_that_has_not_come_waits_for_it(home):
@@ -217,7 +218,9 @@ def test_a_label_that_is_not_of_the_datasets_kind_is_put_aside(home):
 
     assert land(home) == Landed(aside=1)
 
-    assert asides(home) == [(AsideKind.FEEDBACK, "c1", "its label is not Boolean")]
+    assert asides(home) == [
+        (AsideKind.FEEDBACK, "c1", "its label does not fit: 'perhaps' is not of its kind: true or false")
+    ]
 
 
 def test_landing_reads_the_fragments_of_the_keys_that_came_and_not_the_dataset(home, monkeypatch):
@@ -235,7 +238,7 @@ def test_landing_reads_the_fragments_of_the_keys_that_came_and_not_the_dataset(h
     ask(home, rows_of(1, first=75))
     tell(home, label=True, key="c75")
     read.clear()
-    assert land(home) == Landed(labels=1)
+    assert land(home) == Landed(rows=1, labels=1, repeated=1)
     assert len(read) <= 3
 
 

@@ -96,12 +96,22 @@ def _load(order: dict[str, Any]) -> Model:
 
 def _answer(model: Model, rows: Sequence[dict[str, Any]], inputs: dict[str, str]) -> dict[str, Any]:
     try:
-        scores = np.asarray(model.predict(asking.frame_of(rows, inputs)), dtype=np.float64)
+        groups = asking.alike(rows, inputs)
+        if len(groups) == 1:
+            return {"scores": asking.finite(_scores(model, rows, inputs).tolist())}
+        scores = np.empty(len(rows), dtype=np.float64)
+        for places in groups:
+            scores[places] = _scores(model, [rows[place] for place in places], inputs)
     except BaseException as problem:  # noqa: BLE001 - users' code may raise anything, and even ask to end the process
         return {"error": _spelled(problem)}
-    if scores.shape != (len(rows),):
-        return {"error": f"scores of shape {scores.shape} for {len(rows)} rows"}
     return {"scores": asking.finite(scores.tolist())}
+
+
+def _scores(model: Model, rows: Sequence[dict[str, Any]], inputs: dict[str, str]) -> "np.ndarray":
+    scores = np.asarray(model.predict(asking.frame_of(rows, inputs)), dtype=np.float64)
+    if scores.shape != (len(rows),):
+        raise ValueError(f"scores of shape {scores.shape} for {len(rows)} rows")
+    return scores
 
 
 def _refusal(problem: BaseException) -> dict[str, str]:

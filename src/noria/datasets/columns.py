@@ -7,7 +7,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from noria.core.errors import BadData, nearest
 from noria.datasets import kinds
-from noria.datasets.model import KNOWN_AT, Dataset
+from noria.datasets.model import KNOWN_AT, PREDICTION, Dataset
 
 MOMENT = kinds.MOMENT
 _EXACT = 2**53
@@ -50,7 +50,8 @@ def joined_columns(dataset: Dataset, known: Mapping[str, str], frame: pl.DataFra
     rows with other columns, and for columns of another kind; whole numbers may become fractions, and a column that
     had no values takes the kind of its first.
     """
-    found = {name: kind_of(dtype) for name, dtype in frame.schema.items() if name != KNOWN_AT or not dataset.label}
+    hidden = {PREDICTION, KNOWN_AT} if dataset.label else {PREDICTION}
+    found = {name: kind_of(dtype) for name, dtype in frame.schema.items() if name not in hidden}
     rows_known = [name for name in known if name != dataset.label]
     if dataset.label not in found and rows_known:
         _must_be_the_same(dataset, rows_known, list(found))

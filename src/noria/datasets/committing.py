@@ -14,7 +14,7 @@ from noria.core.ids import Ids
 from noria.datasets import columns as kinds
 from noria.datasets import queries, rules
 from noria.datasets.fragments import FragmentList, FragmentReader
-from noria.datasets.model import KNOWN_AT, Dataset, Fragment, FragmentKind, Snapshot
+from noria.datasets.model import KNOWN_AT, PREDICTION, Dataset, Fragment, FragmentKind, Snapshot
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
 from noria.store.database import Answer, Connection, Database
@@ -111,12 +111,14 @@ class Committer:
         if rows is not None:
             touched = self.keyed_rows(dataset, unseen, rows[dataset.key])
             if touched is not None:
-                rules.must_be_new(rows[dataset.key], touched[dataset.key], dataset=dataset)
+                rules.must_be_new(rows, touched, dataset=dataset)
         if earlier is not None and list(earlier.columns.items()) == list(columns.items()):
             return replace(earlier, checked_through=through)
         parts = [] if rows is None else [self._rows_part(dataset, part) for part in rows.iter_slices(_FRAGMENT_ROWS)]
         if labels is not None:
             owners = self._owners(dataset, there, rows, labels[dataset.key])
+            labels = rules.unspelled(rules.owned(labels, owners, dataset=dataset))
+            rules.must_be_known(rules.identified(labels), owners, dataset=dataset)
             parts += [self._labels_part(dataset, part, owners) for part in labels.iter_slices(_FRAGMENT_ROWS)]
         return _Draft(delivery=delivery, columns=columns, parts=parts, checked_through=through)
 
@@ -132,20 +134,33 @@ class Committer:
                     kinds.must_be_exact_as_fractions(delivery.dataset, frame[name])
 
     def keyed_rows(self, dataset: Dataset, parts: Sequence[Fragment], keys: pl.Series) -> pl.DataFrame | None:
-        """Return key and time of the rows in the fragments that may hold some of the keys; None for no fragments."""
+        """Return key, time and prediction of the rows of some keys; None if no fragment may hold one."""
         near = rules.overlapping(parts, keys, kind=FragmentKind.ROWS)
         touched = self._reader.holding(near, keys, dataset=dataset)
-        return pl.concat([_dated_keys(dataset, self._reader.frame(part)) for part in touched]) if touched else None
+        found = [_identified_rows(dataset, self._reader.frame(part), keys) for part in touched]
+        return pl.concat(found) if found else None
+
+    def pushed_just_so(self, dataset: Dataset, parts: Sequence[Fragment], rows: pl.DataFrame) -> pl.DataFrame:
+        """Return those of some rows that were pushed with the same key, time and values."""
+        keys = rows[dataset.key]
+        near = rules.overlapping(parts, keys, kind=FragmentKind.ROWS)
+        names = [name for name, of in rows.schema.items() if name != PREDICTION and not of.is_nested()]
+        schema = {name: rows.schema[name] for name in names}
+        pushed: list[pl.DataFrame] = []
+        for part in self._reader.holding(near, keys, dataset=dataset):
+            frame = rules.identified(self._reader.frame(part))
+            frame = frame.filter(frame[dataset.key].is_in(keys.implode()) & frame[PREDICTION].is_null())
+            pushed.append(frame[names].cast(schema, strict=False))  # type: ignore[arg-type]  # names to types, as cast takes them
+        return rows.join(pl.concat(pushed), on=names, how="semi", nulls_equal=True) if pushed else rows.clear()
 
     def _owners(
         self, dataset: Dataset, there: Sequence[Fragment], rows: pl.DataFrame | None, keys: pl.Series
     ) -> pl.DataFrame:
-        """Return key and time of the rows that labels belong to; raises `BadData` if some belong to none."""
-        brought = None if rows is None else _dated_keys(dataset, rows)
+        """Return key, time and prediction of the rows that labels may belong to."""
+        brought = None if rows is None else _identified_rows(dataset, rows)
         named = [frame for frame in (self.keyed_rows(dataset, there, keys), brought) if frame is not None]
-        owners = pl.concat(named) if named else pl.DataFrame({dataset.key: keys.clear(), dataset.time: []})
-        rules.must_be_known(keys, owners[dataset.key], dataset=dataset)
-        return owners
+        nothing = {dataset.key: keys.clear(), dataset.time: pl.Series([], dtype=kinds.MOMENT)}
+        return pl.concat(named) if named else rules.identified(pl.DataFrame(nothing))
 
     def _rows_part(self, dataset: Dataset, frame: pl.DataFrame) -> Fragment:
         blob, digest = self._reader.put(frame)
@@ -169,8 +184,8 @@ class Committer:
     def _labels_part(self, dataset: Dataset, frame: pl.DataFrame, owners: pl.DataFrame) -> Fragment:
         blob, digest = self._reader.put(frame)
         first_key, last_key = rules.key_range(frame[dataset.key])
-        owned = pl.DataFrame({"key": owners[dataset.key], "time": owners[dataset.time]})
-        times = pl.DataFrame({"key": frame[dataset.key]}).join(owned, on="key", how="inner")["time"].sort()
+        row = [dataset.key, PREDICTION]
+        times = rules.identified(frame).join(owners, on=row, how="inner", nulls_equal=True)[dataset.time].sort()
         return Fragment(
             id=self._ids.new("fragment"),
             kind=FragmentKind.LABELS,
@@ -221,7 +236,9 @@ class Committer:
         columns = _columns(draft.delivery, found[1] if found else {})
         newer = queries.fragments_after(connection, context.project, dataset.name, draft.checked_through)
         same_rows = rows is not None and rules.overlapping(newer, rows[dataset.key], kind=FragmentKind.ROWS)
-        if same_rows or list(columns.items()) != list(draft.columns.items()):
+        known = found[1] if found else {}
+        widens = any(kind != columns[name] for name, kind in known.items() if kind == "int")
+        if same_rows or (newer and widens) or list(columns.items()) != list(draft.columns.items()):
             raise Stale(f"dataset {dataset.name!r} got another snapshot meanwhile", hint="try again")
 
     def _snapshot(self, context: Context, draft: _Draft, newest: Snapshot | None) -> Snapshot:
@@ -286,8 +303,10 @@ class Committer:
         return work()
 
 
-def _dated_keys(dataset: Dataset, frame: pl.DataFrame) -> pl.DataFrame:
-    return pl.DataFrame([frame[dataset.key], frame[dataset.time]])
+def _identified_rows(dataset: Dataset, rows: pl.DataFrame, keys: pl.Series | None = None) -> pl.DataFrame:
+    """Return key, time and prediction of rows; of those of some keys alone, where they are given."""
+    found = rules.identified(rows)[[dataset.key, dataset.time, PREDICTION]]
+    return found if keys is None else found.filter(found[dataset.key].is_in(keys.implode()))
 
 
 def _columns(delivery: Delivery, known: Mapping[str, str]) -> dict[str, str]:

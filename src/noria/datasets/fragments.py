@@ -12,7 +12,7 @@ from noria.core.context import Context
 from noria.core.digests import canonical_json
 from noria.datasets import frames, profiles, queries
 from noria.datasets.keys import KeyIndex
-from noria.datasets.model import Dataset, Fragment
+from noria.datasets.model import PREDICTION, Dataset, Fragment
 from noria.datasets.profiles import Profile
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database
@@ -111,7 +111,7 @@ class FragmentReader:
     def profile(self, part: Fragment) -> Profile:
         """Return a fragment's profile."""
         if part.profile is None:
-            return profiles.of_frame(self.frame(part))
+            return _profiled(self.frame(part))
         return Profile.from_plain(json.loads(self._blobs.get(part.profile)))
 
     def put(self, frame: pl.DataFrame) -> tuple[str, str]:
@@ -123,8 +123,13 @@ class FragmentReader:
     def put_profile(self, frame: pl.DataFrame) -> str:
         """Profile a frame and store the profile; return its blob."""
         with frames.in_words("the rows"):
-            told = profiles.of_frame(frame).plain()
+            told = _profiled(frame).plain()
         return self._blobs.put(canonical_json(told))
+
+
+def _profiled(frame: pl.DataFrame) -> Profile:
+    """Return the profile of the columns that a read shows."""
+    return profiles.of_frame(frame.drop(PREDICTION, strict=False))
 
 
 def _size(frame: pl.DataFrame) -> int:

@@ -15,6 +15,13 @@ KNOWN_AT = "known_at"
 """The column that says when a label became known."""
 ROW_SOURCE, LABEL_SOURCE = "noria_row_source", "noria_label_source"
 """The columns that say through which source a row and its label came, where a read is asked for them."""
+PREDICTION = "noria_prediction"
+"""The column that names the prediction a row was scored under, or a label belongs to; null for rows from elsewhere.
+
+Rows of different predictions may share a key, so a row is known by both. Reads leave it out unless asked for it.
+"""
+PUSHED = ""
+"""In that column of labels that are to land: the row that has no prediction, whatever others share its key."""
 MOVED = 0.1
 """From how much PSI on a column is said to have moved; by custom 0.1 is some change and 0.2 much."""
 MOST_LETTERS = 255

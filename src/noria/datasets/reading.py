@@ -11,7 +11,7 @@ import polars as pl
 from noria.datasets import rules
 from noria.datasets.fragments import FragmentReader
 from noria.datasets.holding import Held
-from noria.datasets.model import KNOWN_AT, LABEL_SOURCE, ROW_SOURCE, Dataset, Fragment, FragmentKind
+from noria.datasets.model import KNOWN_AT, LABEL_SOURCE, PREDICTION, ROW_SOURCE, Dataset, Fragment, FragmentKind
 
 
 class Reading(TypedDict, total=False):
@@ -24,13 +24,15 @@ class Reading(TypedDict, total=False):
     labelled: bool
     without: Held | None
     with_sources: bool
+    with_predictions: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """Rows with event times in [since, until), none after `as_of`; labels known by `as_of`; nothing that is held.
 
-    With `sources`, by snapshot numbers, a read says of each row and label through which source it came.
+    With `sources`, by snapshot numbers, a read says of each row and label through which source it came; with
+    `predictions`, under which prediction's id a row was scored.
     """
 
     as_of: datetime | None = None
@@ -38,6 +40,7 @@ class Window:
     until: datetime | None = None
     without: Held = field(default_factory=Held)
     sources: Mapping[int, str] | None = None
+    predictions: bool = False
 
     def holds(self, part: Fragment) -> bool:
         """Say whether all rows of a fragment lie inside."""
@@ -67,11 +70,21 @@ def shown(
     rows = _rows(reader, dataset, [part for part in parts if part.kind is FragmentKind.ROWS], window)
     if rows is None:
         rows = window.seen(schema, reader.frame(schema), key=dataset.key).clear()
+    whole = _labelled(reader, dataset, parts, window, rows=rows)
+    if window.predictions:
+        return rules.identified(whole)
+    return whole.drop(PREDICTION, strict=False)
+
+
+def _labelled(
+    reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], window: Window, *, rows: pl.DataFrame
+) -> pl.DataFrame:
+    """Return rows with their labels, and when those became known; without, if the dataset has no label."""
     if dataset.label is None:
         return rows
     labels = _labels(reader, dataset, [part for part in parts if part.kind is FragmentKind.LABELS], window, rows=rows)
     if labels is not None:
-        whole = rows.join(labels, on=dataset.key, how="left", maintain_order="left")
+        whole = _joined(rows, labels, key=dataset.key)
         if whole[KNOWN_AT].null_count() < whole.height:
             return whole
     unknown = [pl.lit(None).alias(dataset.label), pl.lit(None, pl.Datetime("us", "UTC")).alias(KNOWN_AT)]
@@ -80,11 +93,23 @@ def shown(
     return rows.with_columns(unknown)
 
 
+def _joined(rows: pl.DataFrame, labels: pl.DataFrame, *, key: str) -> pl.DataFrame:
+    """Return rows with their labels: a row is known by its key, and by its prediction where it has one."""
+    if PREDICTION not in rows.columns:
+        if PREDICTION in labels.columns:
+            labels = labels.filter(pl.col(PREDICTION).is_null()).drop(PREDICTION)
+        return rows.join(labels, on=key, how="left", maintain_order="left")
+    row = [key, PREDICTION]
+    return rows.join(rules.identified(labels), on=row, how="left", maintain_order="left", nulls_equal=True)
+
+
 def differences(window: Window, parts: Sequence[Fragment]) -> dict[str, object]:
     """Return what makes a read another one than the plain read of its window: what it leaves out, what it adds."""
     more: dict[str, object] = {"without": window.without.digest()} if window.without else {}
     if window.sources is not None:
         more["sources"] = [window.sources[part.added_in] for part in parts]
+    if window.predictions:
+        more["predictions"] = True
     return more
 
 
@@ -92,8 +117,14 @@ def together(frames: Sequence[pl.DataFrame]) -> pl.DataFrame | None:
     """Return frames as one, in their order; None for none. Numbers of two widths become the wider."""
     if not frames:
         return None
+    if len({PREDICTION in frame.columns for frame in frames}) > 1:
+        frames = [_in_order(rules.identified(frame)) for frame in frames]
     alike = all(frame.schema == frames[0].schema for frame in frames)
     return pl.concat(frames, how="vertical" if alike else "vertical_relaxed")
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(pl.exclude(PREDICTION), PREDICTION)
 
 
 def _rows(reader: FragmentReader, dataset: Dataset, parts: Sequence[Fragment], window: Window) -> pl.DataFrame | None:

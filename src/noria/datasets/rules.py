@@ -10,7 +10,16 @@ from noria.core import digests
 from noria.core.durations import spell_duration
 from noria.core.errors import BadData, Conflict, Invalid, nearest
 from noria.datasets import columns
-from noria.datasets.model import KEY_LETTERS, KNOWN_AT, MOST_LETTERS, Dataset, Fragment, FragmentKind
+from noria.datasets.model import (
+    KEY_LETTERS,
+    KNOWN_AT,
+    MOST_LETTERS,
+    PREDICTION,
+    PUSHED,
+    Dataset,
+    Fragment,
+    FragmentKind,
+)
 
 _SHOWN = 3
 _KEY_KINDS = ("int", "text")
@@ -19,6 +28,7 @@ _FIRST_INT = -(2**63)
 _YEARS = (1, 9999)
 _LIVE = timedelta(days=1)
 """How old an event may be whose label arrives and is no history."""
+_PLACE = "noria_place"
 
 
 def must_be_declared_so(known: Dataset, dataset: Dataset) -> None:
@@ -59,12 +69,13 @@ def checked_labels(dataset: Dataset, frame: pl.DataFrame, *, now: datetime) -> p
     if frame.height == 0:
         raise BadData("there are no labels", hint="nothing was landed; was the file's writer cut short?")
     for name in frame.columns:
-        if name not in wanted:
+        if name not in (*wanted, PREDICTION):
             raise BadData(
                 f"labels of dataset {dataset.name!r} have no column {name!r}",
                 hint=f"give {dataset.key!r}, {dataset.label!r} and {KNOWN_AT!r} alone; nothing was landed",
             )
-    frame = pl.DataFrame([frame[dataset.key], frame[dataset.label], _moments(frame, KNOWN_AT)])
+    named = [frame[PREDICTION]] if PREDICTION in frame.columns else []
+    frame = pl.DataFrame([frame[dataset.key], frame[dataset.label], _moments(frame, KNOWN_AT), *named])
     _must_be_keys(frame, dataset.key)
     must_be_texts(frame)
     missing = _missing(frame[dataset.label])
@@ -184,9 +195,18 @@ def overlapping(parts: Iterable[Fragment], keys: pl.Series, *, kind: FragmentKin
     return [part for part in parts if part.kind is kind and part.first_key <= last and first <= part.last_key]
 
 
-def must_be_new(keys: pl.Series, known: pl.Series, *, dataset: Dataset) -> None:
-    """Raise `BadData` if rows of these keys are there already."""
-    twice = keys.filter(keys.is_in(known.implode()))
+def identified(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return rows or labels with the column that names their prediction; it is null where there was none."""
+    return frame if PREDICTION in frame.columns else frame.with_columns(pl.lit(None, pl.String).alias(PREDICTION))
+
+
+def must_be_new(rows: pl.DataFrame, known: pl.DataFrame, *, dataset: Dataset) -> None:
+    """Raise `BadData` if rows are there already: the same prediction's, or for others any row of the same key."""
+    rows, key = identified(rows).select(dataset.key, PREDICTION), dataset.key
+    pushed, asked = rows.filter(pl.col(PREDICTION).is_null()), rows.filter(pl.col(PREDICTION).is_not_null())
+    twice = pl.concat([pushed.join(known, on=key, how="semi"), asked.join(known, on=[key, PREDICTION], how="semi")])[
+        key
+    ]
     if twice.len():
         raise BadData(
             f"{twice.len():,} rows have keys that dataset {dataset.name!r} holds already: {_some(twice)}",
@@ -194,14 +214,44 @@ def must_be_new(keys: pl.Series, known: pl.Series, *, dataset: Dataset) -> None:
         )
 
 
-def must_be_known(keys: pl.Series, known: pl.Series, *, dataset: Dataset) -> None:
+def must_be_known(labels: pl.DataFrame, owners: pl.DataFrame, *, dataset: Dataset) -> None:
     """Raise `BadData` if labels belong to no row."""
-    strangers = keys.filter(~keys.is_in(known.implode()))
+    strangers = labels.join(owners, on=[dataset.key, PREDICTION], how="anti", nulls_equal=True)[dataset.key]
     if strangers.len():
         raise BadData(
             f"{strangers.len():,} labels belong to no row of dataset {dataset.name!r}: {_some(strangers)}",
             hint="commit their rows first; nothing was landed",
         )
+
+
+def owned(labels: pl.DataFrame, owners: pl.DataFrame, *, dataset: Dataset) -> pl.DataFrame:
+    """Return labels with the prediction that each belongs to; as they are where neither they nor rows name one.
+
+    A label that names no prediction is of the last row under its key that had happened when it became known, and of
+    the first one if none had. Of two at the same time, the one asked about later counts as the last.
+    """
+    if PREDICTION not in labels.columns and owners[PREDICTION].null_count() == owners.height:
+        return labels
+    labels = identified(labels).with_row_index(_PLACE)
+    unnamed = labels.filter(pl.col(PREDICTION).is_null()).drop(PREDICTION)
+    happened = pl.col(dataset.time) <= pl.col(KNOWN_AT)
+    ticks = pl.col(dataset.time).dt.epoch("us")
+    choices = unnamed.join(owners.select(dataset.key, dataset.time, PREDICTION), on=dataset.key, how="inner")
+    ranked = choices.sort(_PLACE, happened, pl.when(happened).then(ticks).otherwise(-ticks), PREDICTION)
+    chosen = ranked.unique(_PLACE, keep="last").select(_PLACE, PREDICTION)
+    found = labels.join(chosen, on=_PLACE, how="left", suffix="_chosen", maintain_order="left")
+    return found.with_columns(pl.coalesce(PREDICTION, f"{PREDICTION}_chosen", pl.lit(PUSHED))).drop(
+        _PLACE, f"{PREDICTION}_chosen"
+    )
+
+
+def unspelled(labels: pl.DataFrame) -> pl.DataFrame:
+    """Return labels as they are stored: of a row without a prediction they name none."""
+    if PREDICTION not in labels.columns:
+        return labels
+    named = pl.when(pl.col(PREDICTION) != PUSHED).then(pl.col(PREDICTION))
+    found = labels.with_columns(named.alias(PREDICTION))
+    return found if found[PREDICTION].null_count() < found.height else found.drop(PREDICTION)
 
 
 def relevant(
@@ -236,10 +286,11 @@ def read_digest(dataset: Dataset, parts: Sequence[Fragment], *, schema: Fragment
 
 
 def known_by(labels: pl.DataFrame, *, key: str) -> pl.DataFrame:
-    """Return each key's label: the one that became known last, of two at once the one landed last."""
+    """Return each row's label: the one that became known last, of two at once the one landed last."""
     if labels[key].n_unique() == labels.height:
         return labels
-    return labels.sort(KNOWN_AT, maintain_order=True).unique(key, keep="last", maintain_order=True)
+    row = [key, PREDICTION] if PREDICTION in labels.columns else [key]
+    return labels.sort(KNOWN_AT, maintain_order=True).unique(row, keep="last", maintain_order=True)
 
 
 def inside(
@@ -309,7 +360,10 @@ def _must_be_unique(frame: pl.DataFrame, key: str) -> None:
             hint="every row needs a key of its own; nothing was committed",
         )
     if frame[key].n_unique() < frame.height:
-        twice = frame[key].filter(frame[key].is_duplicated()).unique(maintain_order=True)
+        row = frame.select(key, PREDICTION) if PREDICTION in frame.columns else frame.select(key)
+        twice = frame[key].filter(row.is_duplicated()).unique(maintain_order=True)
+        if not twice.len():
+            return
         raise BadData(
             f"{twice.len():,} keys come more than once: {_some(twice)}",
             hint="leave the copies out; nothing was committed",

@@ -16,14 +16,24 @@ from noria.core.context import Context
 from noria.core.durations import as_duration
 from noria.core.errors import BadData, Conflict, Invalid, NotFound
 from noria.core.ids import Ids
+from noria.datasets import casting, files, frames, profiles, queries, reading, rules
 from noria.datasets import columns as kinds
-from noria.datasets import files, frames, profiles, queries, reading, rules
 from noria.datasets.committing import Committer, Delivery
 from noria.datasets.erasing import Eraser, Erasure
 from noria.datasets.files import FileOptions, FileTable
 from noria.datasets.fragments import FragmentList, FragmentReader
 from noria.datasets.holding import Held, spelled
-from noria.datasets.model import KNOWN_AT, Dataset, Difference, Fragment, FragmentKind, LabelsAhead, Rows, Snapshot
+from noria.datasets.model import (
+    KNOWN_AT,
+    PREDICTION,
+    Dataset,
+    Difference,
+    Fragment,
+    FragmentKind,
+    LabelsAhead,
+    Rows,
+    Snapshot,
+)
 from noria.datasets.profiles import Profile
 from noria.datasets.reading import Reading, Window
 from noria.ledger.service import Ledger
@@ -160,7 +170,8 @@ class Datasets:
         whose event had happened and labels that were known by then. A label that is not known is null; `known_at`
         comes along. `labelled` leaves out rows without a label. A window without rows is an empty frame. `without`
         leaves out what is held: rows, and labels as if they were not known. `with_sources` adds the columns
-        `noria_row_source` and `noria_label_source`: through which source each row and its label came.
+        `noria_row_source` and `noria_label_source`: through which source each row and its label came;
+        `with_predictions` adds `noria_prediction`: the id of the prediction that a row was scored under, if any.
 
         Raises:
             NotFound: there is no such dataset, snapshot or column.
@@ -185,7 +196,8 @@ class Datasets:
         there = self._listed.of(context, dataset)
         parts = rules.relevant(there, through=chosen.number, **bounds)
         sources = self._sources(context, dataset) if options.get("with_sources") else None
-        seen = replace(window, without=without.inside(**bounds), sources=sources)
+        predictions = options.get("with_predictions", False)
+        seen = replace(window, without=without.inside(**bounds), sources=sources, predictions=predictions)
         more = reading.differences(seen, parts)
         digest = rules.read_digest(declared, parts, schema=there[0], labelled=labelled, **bounds, **more)
 
@@ -201,10 +213,23 @@ class Datasets:
             **bounds,
         )
 
-    def label_type(self, context: Context, dataset: Dataset) -> pl.DataType | None:
-        """Return the type of a dataset's labels, None before the first."""
+    def kinds(self, context: Context, name: str) -> Mapping[str, str]:
+        """Return the kinds of a dataset's columns, the label's too, in their order; nothing before its first rows."""
         self._access.require(context, Permission.DATA_READ)
-        return self._type(context, dataset, dataset.label or "")
+        found = self._database.read(lambda c: queries.dataset(c, context.project, name))
+        return {} if found is None else found[1]
+
+    def schema(self, context: Context, name: str) -> Mapping[str, pl.DataType]:
+        """Return the types of a dataset's columns as they are by now; Null for a kind that nothing has told yet."""
+        types: dict[str, pl.DataType] = {}
+        for column, kind in self.kinds(context, name).items():
+            types[column] = kinds.type_of(kind) or self._kept_type(context, name, column)
+        return types
+
+    def holds_large(self, context: Context, name: str, column: str) -> bool:
+        """Say whether a column has whole numbers that are no fractions exactly, so that it cannot hold any."""
+        self._access.require(context, Permission.DATA_READ)
+        return casting.has_large((self._reader.frame(part) for part in self._listed.of(context, name)), column)
 
     def misfit(self, context: Context, dataset: Dataset, rows: pl.DataFrame) -> str | None:
         """Return why rows cannot be what the dataset holds, None if they can; nothing is written."""
@@ -217,14 +242,23 @@ class Datasets:
             return problem.sentence
         return None
 
+    def rows_of_keys(self, context: Context, name: str, keys: Iterable[str]) -> pl.DataFrame:
+        """Return key, time and `noria_prediction` of the rows of some keys, spelled as texts."""
+        dataset = self.dataset(context, name)
+        wanted = self._as_keys(context, dataset, keys)
+        found = self._committer.keyed_rows(dataset, self._listed.of(context, name), wanted) if wanted.len() else None
+        nothing = {dataset.key: wanted.clear(), dataset.time: pl.Series([], dtype=kinds.MOMENT)}
+        return rules.identified(pl.DataFrame(nothing)) if found is None else found
+
+    def pushed_just_so(self, context: Context, name: str, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return those of some rows that the dataset holds without a prediction, of the same key, time and values."""
+        dataset = self.dataset(context, name)
+        return self._committer.pushed_just_so(dataset, self._listed.of(context, name), rows) if rows.height else rows
+
     def known_keys(self, context: Context, name: str, keys: Iterable[str]) -> set[str]:
         """Return which of some keys, spelled as texts, the dataset holds; its cost follows the keys, not the dataset."""
         dataset = self.dataset(context, name)
-        wanted = self._as_keys(context, dataset, keys)
-        if not wanted.len():
-            return set()
-        found = self._committer.keyed_rows(dataset, self._listed.of(context, name), wanted)
-        return set() if found is None else set(spelled(wanted)) & set(spelled(found[dataset.key]))
+        return set(spelled(self.rows_of_keys(context, name, keys)[dataset.key]))
 
     def first_with(self, context: Context, name: str, keys: Iterable[str]) -> int | None:
         """Return the number of the first snapshot that has a row of some keys, None if there is none."""
@@ -372,6 +406,14 @@ class Datasets:
         found = self._database.read(lambda c: queries.dataset(c, context.project, dataset.name))
         return None if found is None else kinds.type_of(found[1].get(column, ""))
 
+    def _kept_type(self, context: Context, name: str, column: str) -> pl.DataType:
+        """Return the type in which a column of no plain kind is kept."""
+        for part in reversed(self._listed.of(context, name)):
+            found = self._reader.frame(part).schema.get(column, pl.Null())
+            if found != pl.Null():
+                return found
+        return pl.Null()
+
     def _as_keys(self, context: Context, dataset: Dataset, keys: Iterable[str]) -> pl.Series:
         """Return keys that were spelled as texts as the dataset has them; what cannot be one is left out."""
         texts = pl.Series(dataset.key, list(keys), pl.String)
@@ -389,8 +431,11 @@ class Datasets:
         after = reading.together([before, landed])
         assert after is not None, "two frames make one"
         was, now = (rules.known_by(side, key=declared.key) for side in (before, after))
-        was, now = (pl.DataFrame({"key": side[declared.key], "label": side[declared.label]}) for side in (was, now))
-        both = was.join(now, on="key", suffix="_now")
+        was, now = (
+            pl.DataFrame({"key": side[declared.key], "prediction": side[PREDICTION], "label": side[declared.label]})
+            for side in (rules.identified(was), rules.identified(now))
+        )
+        both = was.join(now, on=["key", "prediction"], suffix="_now", nulls_equal=True)
         return both.filter(pl.col("label") != pl.col("label_now")).height
 
     def _retyped(self, old: Sequence[Fragment], new: Sequence[Fragment]) -> dict[str, str]:
@@ -398,7 +443,11 @@ class Datasets:
         if not old or not new:
             return {}
         was, now = (
-            {name: kinds.kind_of(kind) for name, kind in self._reader.frame(side[-1]).schema.items()}
+            {
+                name: kinds.kind_of(kind)
+                for name, kind in self._reader.frame(side[-1]).schema.items()
+                if name != PREDICTION
+            }
             for side in (old, new)
         )
         return {name: f"{was[name]} to {now[name]}" for name in was if was[name] != now[name]}

@@ -10,6 +10,7 @@ import msgspec
 
 from noria.core.errors import BadData, NotFound
 from noria.datasets.model import KEY_LETTERS, Dataset
+from noria.datasets.values import Misfit, hint_for
 from noria.serving.model import NO_ROW, Feedback, Prediction
 
 if TYPE_CHECKING:
@@ -30,11 +31,63 @@ class Asked:
     row: msgspec.Raw
 
 
-def timed(rows: "pl.DataFrame", dataset: Dataset, at: datetime) -> "pl.DataFrame":
-    """Return the rows with their event times: those that say none happened now."""
+def exact(rows: "pl.DataFrame", dataset: Dataset, kinds: Mapping[str, str], *, at: datetime) -> "pl.DataFrame":
+    """Return rows as a version shall see them and as they will land: each with its time, those that say none now.
+
+    NaN is a missing value. Whole numbers and fractions become what the column is of, where none of them changes.
+
+    Raises:
+        BadData: a column is not of its kind in the dataset, or has a value that could not be kept exactly.
+
+    """
     import polars as pl  # noqa: PLC0415 - see frame_of
 
-    return rows if dataset.time in rows.columns else rows.with_columns(pl.lit(at).alias(dataset.time))
+    from noria.datasets.columns import MOMENT  # noqa: PLC0415 - see frame_of
+
+    now = pl.lit(at).cast(MOMENT)
+    if dataset.time not in rows.columns:
+        rows = rows.with_columns(now.alias(dataset.time))
+    others = (column for column in rows.iter_columns() if column.name in kinds or column.dtype.is_float())
+    kinds = {**kinds, dataset.time: "time"}
+    rows = rows.with_columns([_exact(column, kinds.get(column.name, "unknown")) for column in others])
+    if kinds.get(dataset.time) == "time" and rows.schema[dataset.time] != MOMENT:
+        rows = rows.with_columns(_exact(rows[dataset.time], "time"))
+    return rows.with_columns(pl.col(dataset.time).fill_null(now))
+
+
+def _exact(column: "pl.Series", kind: str) -> "pl.Series":
+    """Return a column as its kind is kept; raises `BadData` if a value would change, with its row."""
+    import polars as pl  # noqa: PLC0415 - see frame_of
+
+    from noria.datasets.columns import MOMENT, kind_of, type_of  # noqa: PLC0415 - see frame_of
+
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
+        _must_all(column, column.is_infinite(), "is infinite", "send null for what is not known")
+    found = kind_of(column.dtype)
+    if kind == "time" and column.dtype == pl.Date():
+        column, found = column.cast(pl.Datetime("us")).dt.replace_time_zone("UTC"), "time"
+    if "unknown" in (kind, found) or (found == kind and type_of(kind) is None):
+        return column.cast(MOMENT) if kind == "time" and column.dtype == pl.Null() else column
+    is_number = {kind, found} == {"int", "float"}
+    if found != kind and not is_number:
+        raise BadData(
+            f"column {column.name!r} holds {found} ({column.dtype}), and the dataset has {kind}",
+            hint=hint_for(kind),
+        )
+    cast = column.cast(type_of(kind) or column.dtype, strict=False)
+    back = cast.cast(column.dtype, strict=False)
+    changed = (back != column).fill_null(value=False) | (cast.is_null() & column.is_not_null())
+    if kind == "int" and changed.any() and found == "float":
+        return column  # fractions: the dataset's column becomes one of fractions
+    _must_all(column, changed, "cannot be kept exactly", hint_for(kind))
+    return cast
+
+
+def _must_all(column: "pl.Series", bad: "pl.Series", why: str, hint: str) -> None:
+    place = bad.fill_null(value=False).arg_max() if bad.any() else None
+    if place is not None:
+        raise BadData(f"column {column.name!r} of row {place}: {column[place]!r} {why}", hint=hint)
 
 
 def ask(rows: "pl.DataFrame", *, dataset: Dataset, key: str, at: datetime, requests: Sequence[str]) -> list[Asked]:
@@ -42,7 +95,8 @@ def ask(rows: "pl.DataFrame", *, dataset: Dataset, key: str, at: datetime, reque
     if key not in rows.columns:
         raise NotFound("column", key, known=rows.columns)
     keys = [str(value) for value in rows[key].to_list()]
-    row_keys = [str(value) for value in rows[dataset.key].to_list()] if dataset.key in rows.columns else requests
+    named = rows[dataset.key].to_list() if dataset.key in rows.columns else [None] * rows.height
+    row_keys = [request if value is None else str(value) for value, request in zip(named, requests, strict=True)]
     times = rows[dataset.time].to_list()
     return [
         Asked(request=request, key=mine, row_key=row_key, at=at, time=time, row=msgspec.Raw(_encode(row)))
@@ -50,24 +104,42 @@ def ask(rows: "pl.DataFrame", *, dataset: Dataset, key: str, at: datetime, reque
     ]
 
 
-_TYPES = {"int": "Int64", "float": "Float64", "bool": "Boolean", "text": "String", "time": "String"}
+def alike(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> list[list[int]]:
+    """Return the places of rows that make one frame: those with fractions in columns of whole numbers apart.
+
+    So the type in which a version sees a row does not depend on the rows that are scored together with it.
+    """
+    whole = [name for name, kind in inputs.items() if kind == "int"]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for place, row in enumerate(rows):
+        broken = tuple(name for name in whole if type(row.get(name)) is float and not float(row[name]).is_integer())
+        groups.setdefault(broken, []).append(place)
+    return list(groups.values())
 
 
 def frame_of(rows: Sequence[Mapping[str, Any]], inputs: Mapping[str, str]) -> "pl.DataFrame":
-    """Return rows as they came over the wire as a frame of the inputs, each of its kind; what does not fit is null."""
+    """Return rows as they came over the wire as a frame of the inputs, each of its kind.
+
+    Raises `Misfit` for a value that its column cannot hold exactly. Fractions make a column of whole numbers one of
+    fractions; see `alike`.
+    """
     import polars as pl  # noqa: PLC0415 - a gateway without native models needs none
 
-    columns: list[pl.Series] = []
-    for name, kind in inputs.items():
-        values = [row.get(name) for row in rows]
-        if kind not in _TYPES:
-            columns.append(pl.Series(name, values, strict=False))
-            continue
-        column = pl.Series(name, values, getattr(pl, _TYPES[kind]), strict=False)
-        columns.append(
-            column.str.to_datetime(time_unit="us", time_zone="UTC", strict=False) if kind == "time" else column
-        )
-    return pl.DataFrame(columns)
+    return pl.DataFrame([_column(name, [row.get(name) for row in rows], kind) for name, kind in inputs.items()])
+
+
+def _column(name: str, found: list[Any], kind: str) -> "pl.Series":
+    import polars as pl  # noqa: PLC0415 - see frame_of
+
+    from noria.datasets import casting, columns  # noqa: PLC0415 - see frame_of
+
+    of = columns.type_of(kind)
+    if of is None:
+        return pl.Series(name, found, strict=False)
+    cells, reasons = casting.cells(found, of)
+    for reason in reasons.values():
+        raise Misfit(casting.reason_for(name, reason))
+    return casting.series(name, cells, pl.Float64() if kind == "int" and float in map(type, cells) else of)
 
 
 def conformed(rows: "pl.DataFrame", inputs: Mapping[str, str]) -> "pl.DataFrame":

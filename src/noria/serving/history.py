@@ -17,7 +17,7 @@ from noria.serving.segments import whole_end
 
 _ANSWERS = {name: kind for name, kind in SCHEMAS[PREDICTIONS].items() if name != "row"}
 _TOLD = {"prediction": pl.String, "key": pl.String, "at": MOMENT, "label": pl.Float64}
-NO_LABELS = pl.DataFrame(schema={"row_key": pl.String, "label": pl.Float64, "at": MOMENT})
+NO_LABELS = pl.DataFrame(schema={"row_key": pl.String, "prediction": pl.String, "label": pl.Float64, "at": MOMENT})
 COLUMNS = (
     "request",
     "prediction",
@@ -129,16 +129,26 @@ def told_in(folder: Path) -> History[Feedback]:
 
 
 def labelled(answers: pl.DataFrame, told: pl.DataFrame, landed: pl.DataFrame) -> pl.DataFrame:
-    """Give answers the labels of their rows: of several, the one that became known last.
+    """Give answers the labels of their requests: of several, the one that became known last.
 
-    `told` is feedback; `landed` are labels of the dataset, with row_key, label and at.
+    `told` is feedback; `landed` are labels of the dataset, with row_key, prediction, label and at. A label that names
+    no prediction is of the last request about its key before it became known.
     """
-    live = answers.filter(~pl.col("is_shadow")).select("prediction", "row_key").unique("prediction")
-    named = told.filter(pl.col("prediction").is_not_null()).join(live, on="prediction", how="inner")
-    keyed = told.filter(pl.col("prediction").is_null()).with_columns(pl.col("key").alias("row_key"))
-    known = pl.concat([part.select("row_key", "label", "at") for part in (landed, named, keyed)])
-    newest = known.drop_nulls("label").sort("at", maintain_order=True).unique("row_key", keep="last")
-    return answers.join(newest.select("row_key", "label"), on="row_key", how="left").sort("at", maintain_order=True)
+    asked = answers.filter(~pl.col("is_shadow")).select("prediction", "request", "row_key", "at")
+    known = pl.concat([part.select("row_key", "prediction", "label", "at") for part in (landed, _keyed(told))])
+    known = known.drop_nulls("label")
+    named = known.filter(pl.col("prediction").is_not_null())
+    named = named.join(asked.select("prediction", "request").unique("prediction"), on="prediction", how="inner")
+    unnamed = known.filter(pl.col("prediction").is_null(), pl.col("row_key").is_not_null()).sort("at")
+    requests = asked.sort("at").select("row_key", "request", pl.col("at").alias("asked"))
+    unnamed = unnamed.join_asof(requests, left_on="at", right_on="asked", by="row_key", check_sortedness=False)
+    every = pl.concat([part.select("request", "label", "at") for part in (named, unnamed.drop_nulls("request"))])
+    newest = every.sort("at", maintain_order=True).unique("request", keep="last").select("request", "label")
+    return answers.join(newest, on="request", how="left").sort("at", maintain_order=True)
+
+
+def _keyed(told: pl.DataFrame) -> pl.DataFrame:
+    return told.with_columns(pl.col("key").alias("row_key"))
 
 
 def as_number(label: object) -> float | None:

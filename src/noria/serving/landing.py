@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,14 +14,15 @@ from noria.access.service import Access
 from noria.core import digests
 from noria.core.clock import Clock
 from noria.core.context import Context
-from noria.core.errors import NotFound, Stale, Unavailable
+from noria.core.errors import Stale, Unavailable
 from noria.core.ids import Ids, moment_of
+from noria.datasets import rules as datasets_rules
 from noria.datasets.holding import spelled
-from noria.datasets.model import Dataset
+from noria.datasets.model import PREDICTION, PUSHED, Dataset
 from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
-from noria.serving import compacted, fitting, queries
+from noria.serving import compacted, fitting, queries, rules
 from noria.serving.compacted import FEEDBACK, PREDICTIONS
 from noria.serving.compacting import Compactor, Tidied
 from noria.serving.disk import locked
@@ -34,6 +35,10 @@ from noria.store.database import Connection, Database
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _SLACK = timedelta(minutes=1)
+_Asked = dict[str | None, tuple[str, str, datetime]]
+"""By the ids of predictions: the keys of their rows, the ids that those rows have, and their event times."""
+_There = dict[str, list[tuple[str | None, datetime]]]
+"""By keys: the predictions and the event times of their rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +64,7 @@ class _Part:
     landed: int = 0
     waiting: tuple[Feedback, ...] = ()
     asides: tuple[Aside, ...] = ()
+    repeated: int = 0
 
     @classmethod
     def of(cls, parts: Iterable["_Part"]) -> "_Part":
@@ -68,7 +74,17 @@ class _Part:
             landed=sum(part.landed for part in found),
             waiting=tuple(one for part in found for one in part.waiting),
             asides=tuple(one for part in found for one in part.asides),
+            repeated=sum(part.repeated for part in found),
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Matched:
+    """Feedback with its rows, feedback whose rows are not there, and the rows of all keys that it is about."""
+
+    rows: pl.DataFrame
+    named: list[fitting.Named] = field(default_factory=list[fitting.Named])
+    left: list[Feedback] = field(default_factory=list[Feedback])
 
 
 class Landings:
@@ -97,9 +113,13 @@ class Landings:
     def land(self, context: Context, endpoint: Endpoint) -> Landed:
         """Land what has come since the last time; nothing new is nothing landed.
 
-        A row whose key the dataset holds already is left out. Feedback on a row that it does not hold waits for it,
-        and is put aside when it has waited too long, as is at once what fits into the dataset in no way. Columns that
-        the dataset does not have are left out, and what is not of a column's kind is null.
+        Each request's rows are rows of their own, known by key and prediction, also where the dataset has rows of
+        their keys already; only a row that was pushed just so, with the same time and values, is that row. Feedback that names a prediction is the label of that prediction's row; one that names a
+        key is that of the last row under the key that had happened when it was told, or of the first. Feedback on a
+        row that is not there waits for it, and is put aside when it has waited too long.
+
+        Every value lands exactly as it was scored; a record with one that its column cannot hold is put aside with
+        the reason. Columns that the dataset does not have are left out.
 
         Raises:
             Stale: another worker is landing the same log.
@@ -162,7 +182,7 @@ class Landings:
             return Landed()
         dataset = self._datasets.dataset(context, endpoint.dataset)
         delivery = _Delivery(
-            context=context, endpoint=endpoint, dataset=dataset, schema=self._schema(context, dataset), landing=before,
+            context=context, endpoint=endpoint, dataset=dataset, schema=self._datasets.schema(context, dataset.name), landing=before,
             at=self._clock.now(),
         )  # fmt: skip
         if not is_new and not self._is_due(delivery):
@@ -185,7 +205,7 @@ class Landings:
         """Land a plan: rows first, then the labels of rows, then tell how far it got, in one transaction."""
         context, landing = delivery.context, delivery.landing
         rows = self._land_rows(delivery)
-        labels = self._land_labels(replace(delivery, schema=self._schema(context, delivery.dataset)))
+        labels = self._land_labels(replace(delivery, schema=self._datasets.schema(context, delivery.dataset.name)))
         asides = rows.asides + labels.asides
         done = replace(
             landing,
@@ -201,7 +221,13 @@ class Landings:
             self._tell(connection, delivery, asides)
 
         self._database.write(work)
-        return Landed(rows=rows.landed, labels=labels.landed, waiting=len(labels.waiting), aside=len(asides))
+        return Landed(
+            rows=rows.landed,
+            labels=labels.landed,
+            waiting=len(labels.waiting),
+            aside=len(asides),
+            repeated=rows.repeated,
+        )
 
     def _tell(self, connection: Connection, delivery: _Delivery, asides: Collection[Aside]) -> None:
         """Tell how much was put aside; what and why stands in its table, where it can be erased."""
@@ -252,30 +278,43 @@ class Landings:
     # --- rows
 
     def _land_rows(self, delivery: _Delivery) -> _Part:
-        asked = {one.row_key: one for one in self._read(delivery, PREDICTIONS, Prediction) if not one.is_shadow}
-        all_of_them = list(asked.values())
+        asked = list(self._asked(delivery).items())
 
-        def land(some: Sequence[Prediction]) -> _Part:
-            what = "rows" if len(some) == len(all_of_them) else f"rows/{digests.of_json([one.row_key for one in some])}"
-            return self._land_rows_of(delivery, {one.row_key: one for one in some}, what)
+        def land(some: Sequence[tuple[str, Prediction]]) -> _Part:
+            what = "rows" if len(some) == len(asked) else f"rows/{digests.of_json([one for one, _ in some])}"
+            return self._land_rows_of(delivery, dict(some), what)
 
-        def aside(one: Prediction, why: str) -> _Part:
-            return _Part(asides=(fitting.aside_row(one, why, at=delivery.at),))
+        def aside(one: tuple[str, Prediction], why: str) -> _Part:
+            return _Part(asides=(fitting.aside_row(one[1], why, at=delivery.at),))
 
-        return _Part.of(landed_apart(all_of_them, land, put_aside=aside))
+        return _Part.of(landed_apart(asked, land, put_aside=aside))
 
     def _land_rows_of(self, delivery: _Delivery, asked: Mapping[str, Prediction], what: str) -> _Part:
         """Land some rows in one commit, but for those that do not fit."""
-        dataset = delivery.dataset
-        found = fitting.rows_of(asked, dataset, delivery.schema, at=delivery.at)
-        known = self._known(delivery, spelled(found.frame[dataset.key]))
-        fresh = found.frame.filter(~spelled(found.frame[dataset.key]).is_in(list(known)))
-        misfits = dict(
-            fitting.sifted(fresh, dataset, lambda rows: self._datasets.misfit(delivery.context, dataset, rows))
-        )
-        fresh = fresh.filter(~spelled(fresh[dataset.key]).is_in(list(misfits)))
-        asides = [fitting.aside_row(found.records[key], why, at=delivery.at) for key, why in misfits.items()]
-        return _Part(landed=self._commit(delivery, fresh, what), asides=(*found.asides, *asides))
+        dataset, context = delivery.dataset, delivery.context
+        found = fitting.rows_of(
+            list(asked.items()), dataset, delivery.schema, at=delivery.at,
+            holds_large=lambda column: self._datasets.holds_large(context, dataset.name, column),
+        )  # fmt: skip
+        known = self._rows(delivery, spelled(found.frame[dataset.key]))
+        fresh = found.frame.join(known, on=[dataset.key, PREDICTION], how="anti", maintain_order="left")
+        same = self._datasets.pushed_just_so(context, dataset.name, fresh)
+        fresh = fresh.filter(~pl.col(PREDICTION).is_in(same[PREDICTION].implode()))
+        misfits = dict(fitting.sifted(fresh, lambda rows: self._datasets.misfit(context, dataset, rows)))
+        fresh = fresh.filter(~pl.col(PREDICTION).is_in(list(misfits)))
+        asides = [fitting.aside_row(asked[one], why, at=delivery.at) for one, why in misfits.items()]
+        held = pl.concat([known[dataset.key], fresh[dataset.key]])
+        repeated = fresh.height - held.n_unique() + known[dataset.key].n_unique()
+        return _Part(landed=self._commit(delivery, fresh, what), asides=(*found.asides, *asides), repeated=repeated)
+
+    def _asked(self, delivery: _Delivery) -> dict[str, Prediction]:
+        """Return one record of each request by the id that it was answered under, in the order of their times."""
+        asked: dict[str, Prediction] = {}
+        for one in sorted(self._read(delivery, PREDICTIONS, Prediction), key=lambda one: one.at):
+            answered = rules.stamped(delivery.endpoint, one.request)
+            if not one.is_shadow and (answered not in asked or one.prediction == answered):
+                asked[answered] = one
+        return asked
 
     def _commit(self, delivery: _Delivery, rows: pl.DataFrame, what: str) -> int:
         if not rows.height:
@@ -300,49 +339,62 @@ class Landings:
         )
         return _Part.of(parts)
 
-    def _land_labels_of(self, delivery: _Delivery, told: Sequence[Feedback]) -> _Part:
+    def _land_labels_of(self, delivery: _Delivery, some: Sequence[Feedback]) -> _Part:
         """Land some feedback, but for what waits, and what does not fit."""
-        rows = self._rows_of_predictions(delivery, told)
-        named = [(rows.get(one.prediction or "", one.key), one) for one in sorted(told, key=lambda one: one.at)]
-        known = self._known(delivery, [key for key, _ in named if key is not None])
-        parts: list[_Part] = []
-        for is_shaped, what in ((False, "labels"), (True, "shaped")):
-            mine = {
-                key: one for key, one in named if key in known and one.at <= delivery.at and one.shaped is is_shaped
-            }
-            parts.append(self._land_some(delivery, what, mine))
-        left = [one for key, one in named if key not in known or one.at > delivery.at]
-        over = [one for one in left if self._is_over(delivery, one)]
+        told = sorted(some, key=lambda one: one.at)
+        matched = self._matched(delivery, told)
+        found = fitting.labels_of(matched.named, delivery.dataset, delivery.schema, at=delivery.at)
+        labels = datasets_rules.owned(found.frame, matched.rows, dataset=delivery.dataset)
+        landed = sum(
+            self._land_some(delivery, part)
+            for part in labels.sort(fitting.SHAPED, maintain_order=True).partition_by(
+                fitting.SHAPED, maintain_order=True
+            )
+        )
+        over = [one for one in matched.left if self._is_over(delivery, one)]
         return _Part(
-            landed=sum(part.landed for part in parts),
-            waiting=tuple(one for one in left if not self._is_over(delivery, one)),
-            asides=(
-                *parts[0].asides,
-                *parts[1].asides,
-                *(self._aside(delivery, one, "its row did not come") for one in over),
-            ),
+            landed=landed,
+            waiting=tuple(one for one in matched.left if not self._is_over(delivery, one)),
+            asides=(*found.asides, *(self._aside(delivery, one, "its row did not come") for one in over)),
         )
 
     @staticmethod
     def _aside(delivery: _Delivery, told: Feedback, reason: str) -> Aside:
         return fitting.aside_feedback(told, reason, at=delivery.at)
 
-    def _land_some(self, delivery: _Delivery, what: str, named: Mapping[str, Feedback]) -> _Part:
-        """Land labels under a key that says what they are: the same ones once, however often it is tried."""
-        if not named:
-            return _Part()
-        found = fitting.labels_of(named, delivery.dataset, delivery.schema, at=delivery.at)
-        if found.frame.height == 0:
-            return _Part(asides=found.asides)
-        source = f"feedback/{delivery.endpoint.name}" + ("/shaped" if what == "shaped" else "")
-        digest = digests.of_json([[key, one.label, one.at.isoformat()] for key, one in named.items()])
-        made = self._datasets.land_labels(
-            delivery.context, delivery.dataset, found.frame, source=source, key=delivery.key(f"{what}/{digest[:16]}")
-        )
-        return _Part(landed=made.labels, asides=found.asides)
+    def _land_some(self, delivery: _Delivery, labels: pl.DataFrame) -> int:
+        """Land labels of one source under keys that say what they are: the same ones once, however often it is tried."""
+        is_shaped = bool(labels[0, fitting.SHAPED]) if labels.height else False
+        source = f"feedback/{delivery.endpoint.name}" + ("/shaped" if is_shaped else "")
+        landed = 0
+        for part in fitting.rounds(labels.drop(fitting.SHAPED), key=delivery.dataset.key):
+            digest = digests.of_json([[str(cell) for cell in row] for row in part.iter_rows()])
+            key = delivery.key(f"{'shaped' if is_shaped else 'labels'}/{digest[:16]}")
+            named = part if part[PREDICTION].null_count() < part.height else part.drop(PREDICTION)
+            made = self._datasets.land_labels(delivery.context, delivery.dataset, named, source=source, key=key)
+            landed += made.labels
+        return landed
 
-    def _rows_of_predictions(self, delivery: _Delivery, told: Iterable[Feedback]) -> dict[str, str]:
-        """Return the keys of the rows that predictions were about, by their ids."""
+    def _matched(self, delivery: _Delivery, told: Sequence[Feedback]) -> _Matched:
+        """Find the rows that feedback is about: that of the prediction it names, or those of its key."""
+        asked = self._asked_about(delivery, told)
+        keys = {asked[one.prediction][0] if one.prediction in asked else one.key for one in told}
+        rows = self._rows(delivery, [key for key in keys if key is not None])
+        there: _There = {}
+        columns = spelled(rows[delivery.dataset.key]), rows[PREDICTION], rows[delivery.dataset.time]
+        for key, prediction, time in zip(*columns, strict=True):
+            there.setdefault(key, []).append((prediction, time))
+        matched = _Matched(rows=rows)
+        for one in told:
+            found = _row_of(one, asked, there) if one.at <= delivery.at else None
+            if found is None:
+                matched.left.append(one)
+            else:
+                matched.named.append(fitting.Named(key=found[0], prediction=found[1], told=one))
+        return matched
+
+    def _asked_about(self, delivery: _Delivery, told: Iterable[Feedback]) -> _Asked:
+        """Return the keys of the rows that predictions were about, and the ids those rows have, by the predictions' ids."""
         ids = [one.prediction for one in told if one.prediction is not None]
         if not ids:
             return {}
@@ -351,21 +403,36 @@ class Landings:
             self._histories[place] = answers_in(self._log.folder_of(*place))
         since = min(_asked_at(prediction) for prediction in ids) - _SLACK
         found = self._histories[place].since(since).filter(pl.col("prediction").is_in(ids))
-        return dict(zip(found["prediction"], found["row_key"], strict=True))
+        rows = found.select("prediction", "row_key", "request", pl.coalesce("time", "at")).iter_rows()
+        return {
+            prediction: (key, rules.stamped(delivery.endpoint, request), moment)
+            for prediction, key, request, moment in rows
+        }
 
     def _read(self, delivery: _Delivery, name: str, kind: type[Any]) -> Iterable[Any]:
         plan = {segment: end for segment, end in (delivery.landing.plan or {}).items() if segment.startswith(name)}
         folder = self._log.folder_of(delivery.context.project, delivery.endpoint.name)
         return (record for _, _, record in records(folder, kind, after=delivery.landing.positions, until=plan))
 
-    def _schema(self, context: Context, dataset: Dataset) -> Mapping[str, pl.DataType]:
-        """Return the dataset's columns with their types; none before its first rows."""
-        try:
-            rows = self._datasets.read(context, dataset.name, since=_LONG_AGO, until=_LONG_AGO).schema
-        except NotFound:
-            return {}
-        label = self._datasets.label_type(context, dataset)
-        return rows if label is None or dataset.label is None else {**rows, dataset.label: label}
+    def _rows(self, delivery: _Delivery, keys: Iterable[str]) -> pl.DataFrame:
+        return self._datasets.rows_of_keys(delivery.context, delivery.dataset.name, keys)
+
+
+def _row_of(told: Feedback, asked: _Asked, there: _There) -> tuple[str, str | None] | None:
+    """Return key and prediction of the row that feedback is about, None if it is not there; see `rules.owned`.
+
+    A request about a row that was pushed just so has none of its own: it is the row without prediction of that time.
+    So are rows that landed before rows knew their predictions.
+    """
+    if told.prediction is None:
+        return None if told.key is None or told.key not in there else (told.key, None)
+    if told.prediction not in asked:
+        return None
+    key, answered, moment = asked[told.prediction]
+    of_key = there.get(key, ())
+    if any(prediction == answered for prediction, _ in of_key):
+        return key, answered
+    return (key, PUSHED) if (None, moment) in of_key else None
 
 
 def _not_ahead(told: Feedback, now: datetime) -> Feedback:

@@ -129,13 +129,15 @@ class Landing:
 class Landed:
     """What one landing put into a dataset.
 
-    `waiting` is feedback whose rows have not come yet, `aside` what was put aside because it does not fit.
+    `waiting` is feedback whose rows have not come yet, `aside` what was put aside because it does not fit,
+    `repeated` how many of the rows have a key that an earlier row had already.
     """
 
     rows: int = 0
     labels: int = 0
     waiting: int = 0
     aside: int = 0
+    repeated: int = 0
 
 
 class AsideKind(StrEnum):

@@ -93,6 +93,16 @@ class WholeRows:
             answer.set_exception(problem)
         return answer
 
+    @property
+    def trouble(self) -> str | None:
+        """Return why it cannot answer just now; see the port."""
+        return self._scorer.trouble
+
+    @property
+    def deaths(self) -> int:
+        """Return how often what runs it died; see the port."""
+        return self._scorer.deaths
+
     def close(self) -> None:
         """Close the scorer."""
         self._scorer.close()

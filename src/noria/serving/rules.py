@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 
-from noria.core.errors import Invalid, NotFound, Unavailable
-from noria.serving.model import Endpoint, Route, Variant
+from noria.core.errors import BadData, Invalid, NotFound, Unavailable
+from noria.datasets import values
+from noria.serving.model import Endpoint, Feedback, Route, Variant
 
 _POINTS = 2**64
 _STAMP_BYTES = 5
@@ -60,6 +61,21 @@ def checked_variants(variants: Sequence[Variant], shadows: Sequence[int]) -> Non
     named = [*(variant.version for variant in variants), *shadows]
     if len(set(named)) < len(named):
         raise Invalid(f"versions {named} are not all different", hint="a version answers or is a shadow, once")
+
+
+def must_be_feedback(told: Feedback) -> None:
+    """Raise `BadData` for feedback about nothing, or whose label or time could not be kept as it is.
+
+    Whether the label is of its dataset's kind is seen when it lands.
+    """
+    if (told.prediction is None) == (told.key is None):
+        raise BadData("feedback names a prediction or the key of a row, one of them", hint="leave the other one out")
+    try:
+        values.exact_label(told.label, values.kind_of_value(told.label))
+        values.moment(told.at)
+    except values.Misfit as misfit:
+        hint = "a label is true, false, a number or a text; a time has a zone"
+        raise BadData(f"the feedback on {told.prediction or told.key!r}: {misfit}", hint=hint) from None
 
 
 def stamped(endpoint: Endpoint, token: str) -> str:

@@ -11,7 +11,7 @@ from noria.core.clock import Clock, Stopwatch
 from noria.core.context import Context
 from noria.core.errors import Conflict, Invalid, NotFound, Stale
 from noria.core.ids import Ids
-from noria.datasets.model import KNOWN_AT
+from noria.datasets.model import KNOWN_AT, PREDICTION
 from noria.datasets.rules import must_be_texts
 from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
@@ -196,6 +196,7 @@ class Endpoints:
 
         Raises:
             NotFound: there is no such endpoint, or the rows have no such column.
+            BadData: a value that the dataset could not keep exactly.
             Unavailable: nobody answers there yet.
             ModelFailed: the version failed, and no other one has a share of the traffic.
             BadData: a text with the letter NUL, which not every store can hold.
@@ -206,7 +207,7 @@ class Endpoints:
         dataset = self._datasets.dataset(context, endpoint.dataset)
         now = self._clock.now()
         must_be_texts(rows)
-        rows = asking.timed(rows, dataset, now)
+        rows = asking.exact(rows, dataset, self._datasets.kinds(context, dataset.name), at=now)
         requests = [self._ids.new("q").removeprefix("q_") for _ in range(rows.height)]
         question = Question(
             context=context,
@@ -224,7 +225,7 @@ class Endpoints:
 
         Raises:
             NotFound: there is no such endpoint, or a prediction that it never gave.
-            BadData: a key or a label that no store can hold.
+            BadData: what could be no label of any dataset, a time without a zone, a key that no store can hold.
             NotStored: the log could not be written; nothing was taken.
 
         """
@@ -232,6 +233,7 @@ class Endpoints:
         endpoint = self.get(context, name)
         for told in feedback:
             asking.must_be_storable(told)
+            rules.must_be_feedback(told)
             if told.prediction is not None:
                 rules.endpoint_of(told.prediction, {name: endpoint})
         self._log.told(context.project, name, feedback)
@@ -324,10 +326,13 @@ class Endpoints:
         if self._datasets.latest(context, dataset.name) is None:
             return history.NO_LABELS
         until = last + timedelta(microseconds=1)
-        rows = self._datasets.read(context, dataset.name, as_of=as_of, since=first, until=until, labelled=True)
+        rows = self._datasets.read(
+            context, dataset.name, as_of=as_of, since=first, until=until, labelled=True, with_predictions=True
+        )
         return pl.DataFrame(
             {
                 "row_key": rows[dataset.key].cast(pl.String),
+                "prediction": rows[PREDICTION],
                 "label": rows[dataset.label].cast(pl.Float64, strict=False),
                 "at": rows[KNOWN_AT],
             }

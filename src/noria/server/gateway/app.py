@@ -98,7 +98,7 @@ class Gateway:
         with self._table.entered(name) as live:
             requests = (self._platform.ids.new("q")[2:] for _ in rows)
             at = self._platform.clock.now()
-            asked = bodies.asked_of(rows, keys, dataset=live.dataset, at=at, requests=requests)
+            asked = bodies.asked_of(rows, keys, door=live.door, at=at, requests=requests)
             answered = await self._answers.answer(live, rows, asked)
             await _respond(send, 200, _spelled(live, answered, is_single=is_single), _JSON, self._headers(200))
             self._metrics.count("noria_requests_total", route="predict", status=200)

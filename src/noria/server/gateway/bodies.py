@@ -1,13 +1,13 @@
 """What a request says: read as JSON into rows, each value held against what the version reads."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
-from types import NoneType
+from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
 from noria.core.errors import BadData, NoriaError, nearest
+from noria.datasets import values
 from noria.datasets.model import KEY_LETTERS, Dataset
 from noria.serving.asking import Asked
 from noria.serving.model import Feedback
@@ -19,9 +19,6 @@ Body = TypeVar("Body")
 _MOST_ROWS = 10_000
 _NUL = b"\\u0000"
 """How JSON spells the letter NUL; a body that has no such spelling has no such letter."""
-_NUMBER, _TEXT = frozenset({int, float, bool, NoneType}), frozenset({str, NoneType})
-_KINDS = {"int": _NUMBER, "float": _NUMBER, "bool": _NUMBER, "text": _TEXT, "time": _TEXT}
-_WORDS = {"int": "a number", "float": "a number", "bool": "true or false", "text": "a text", "time": "a moment as text"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -73,12 +70,64 @@ _asking = msgspec.json.Decoder(Asking)
 _telling = msgspec.json.Decoder(Telling)
 
 
-class Reader:
-    """Holds rows against the columns that a version reads, before it sees them."""
+class Checker:
+    """Holds rows against the kinds of columns: what a row says is held exactly as it is, or refused in words."""
 
-    def __init__(self, inputs: Mapping[str, str], *, others: Iterable[str]) -> None:
-        kinds = sorted(set(inputs.values()))
-        self._groups = [(kind, tuple(name for name in inputs if inputs[name] == kind)) for kind in kinds]
+    def __init__(self, kinds: Mapping[str, str]) -> None:
+        plain = sorted(set(kinds.values()) & values.PLAIN)
+        self._groups = [(kind, tuple(name for name in kinds if kinds[name] == kind)) for kind in plain]
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raise `BadData` with the row, the column and the value that its column cannot hold exactly."""
+        for place, row in enumerate(rows):
+            for kind, names in self._groups:
+                if not values.are_sure(kind, list(map(row.get, names))):
+                    _look_at(place, row, names, kind)
+
+
+class Door(Checker):
+    """What an endpoint's dataset lets in: rows with their keys and times.
+
+    Columns may have become wider since, from whole numbers to fractions; what is let in is looked at again when it
+    lands.
+    """
+
+    def __init__(self, dataset: Dataset, kinds: Mapping[str, str]) -> None:
+        label = dataset.label or ""
+        super().__init__({name: kind for name, kind in kinds.items() if name not in (dataset.time, label)})
+        self.dataset = dataset
+
+    def enter(self, rows: Sequence[Row], at: datetime) -> list[datetime]:
+        """Return the rows' event times, and fill in that of a row that says none: it happened now.
+
+        Raises:
+            BadData: a value that its column cannot hold exactly, a time without a zone.
+
+        """
+        self.check(rows)
+        name, now = self.dataset.time, at.isoformat()
+        times: list[datetime] = []
+        for place, row in enumerate(rows):
+            said = row.get(name)
+            if said is None:
+                row[name] = now
+                times.append(at)
+                continue
+            try:
+                times.append(values.moment(said))
+            except values.Misfit as misfit:
+                raise _refusal(place, name, "time", misfit) from None
+        return times
+
+
+class Reader(Checker):
+    """Holds rows against the columns that a version reads, before it sees them.
+
+    `checked` are the columns that the door holds against the same kinds already.
+    """
+
+    def __init__(self, inputs: Mapping[str, str], *, others: Iterable[str], checked: Mapping[str, str]) -> None:
+        super().__init__({name: kind for name, kind in inputs.items() if checked.get(name) != kind})
         self._inputs = tuple(inputs)
         self._known = frozenset([*inputs, *others])
 
@@ -89,16 +138,11 @@ class Reader:
             BadData: a value of the wrong type, or a column that is unknown while one that is read is not there.
 
         """
+        self.check(rows)
         return [self._missing(place, row) for place, row in enumerate(rows)]
 
     def _missing(self, place: int, row: Row) -> int:
-        missing = 0
-        for kind, names in self._groups:
-            values = list(map(row.get, names))
-            missing += values.count(None)
-            types = _KINDS.get(kind)
-            if types is not None and not types.issuperset(map(type, values)):
-                _refuse_type(place, row, names, kind)
+        missing = list(map(row.get, self._inputs)).count(None)
         if missing and not self._known.issuperset(row):
             self._refuse_unknown(place, row)
         return missing
@@ -111,14 +155,19 @@ class Reader:
                 raise BadData(f"row {place} has an unknown column {name!r}", hint=nearest(name, lacking))
 
 
-def _refuse_type(place: int, row: Row, names: Iterable[str], kind: str) -> None:
-    """Say which value is of the wrong type."""
+def _look_at(place: int, row: Row, names: Iterable[str], kind: str) -> None:
+    """Look at values one by one, and write times in the one way in which all that comes after reads them."""
     for name in names:
-        if type(row.get(name)) not in _KINDS[kind]:
-            raise BadData(
-                f"column {name!r} is {_WORDS[kind]}, and row {place} has {row[name]!r}",
-                hint="send null for a missing value",
-            )
+        try:
+            found = values.exactly(row.get(name), kind)
+        except values.Misfit as misfit:
+            raise _refusal(place, name, kind, misfit) from None
+        if isinstance(found, datetime):
+            row[name] = found.isoformat()
+
+
+def _refusal(place: int, name: str, kind: str, misfit: values.Misfit) -> BadData:
+    return BadData(f"column {name!r} of row {place}: {misfit}", hint=values.hint_for(kind))
 
 
 def asking_of(body: bytes) -> tuple[list[Row], list[str | int | None], bool]:
@@ -188,46 +237,34 @@ def _pieces(body: Telling) -> list[Told]:
 
 
 def asked_of(
-    rows: Sequence[Row], keys: Sequence[str | int | None], *, dataset: Dataset, at: datetime, requests: Iterable[str]
+    rows: Sequence[Row], keys: Sequence[str | int | None], *, door: Door, at: datetime, requests: Iterable[str]
 ) -> list[Asked]:
     """Return the rows as asked about, and complete them: one that says no time happened now.
 
-    A row that came without a key is routed by its dataset's key, or by chance.
+    A row that came without a key is routed by its dataset's key, or by chance. Raises `BadData` for a value that the
+    dataset cannot hold exactly.
     """
-    for row in rows:
-        row.setdefault(dataset.time, at.isoformat())
+    times = door.enter(rows, at)
     return [
-        _asked(row, key, dataset=dataset, at=at, request=request)
-        for row, key, request in zip(rows, keys, requests, strict=False)
+        _asked(row, key, named=row.get(door.dataset.key), at=at, time=time, request=request)
+        for row, key, time, request in zip(rows, keys, times, requests, strict=False)
     ]
 
 
-def _asked(row: Row, key: str | int | None, *, dataset: Dataset, at: datetime, request: str) -> Asked:
-    named = row.get(dataset.key)
+def _asked(row: Row, key: str | int | None, *, named: Value, at: datetime, time: datetime, request: str) -> Asked:
     row_key = request if named is None else str(named)
     route_key = row_key if key is None else str(key)
     if len(row_key) > KEY_LETTERS or len(route_key) > KEY_LETTERS:
-        _must_be_key(row_key, f"column {dataset.key!r}")
+        _must_be_key(row_key, "the key of a row")
         _must_be_key(route_key, "the key of a row")
     return Asked(
         request=request,
         key=route_key,
         row_key=row_key,
         at=at,
-        time=_moment(row.get(dataset.time)),
+        time=time,
         row=msgspec.Raw(_encode(row)),
     )
-
-
-def _moment(value: Value) -> datetime | None:
-    """Return a row's event time; what is no moment with a zone is none, and the time of the request counts."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return None if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):  # no moment, or one whose UTC has no date: 0001-01-01T00:00:00+01:00
-        return None
 
 
 def _decoded(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:

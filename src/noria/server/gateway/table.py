@@ -10,7 +10,7 @@ from noria.boot import Platform
 from noria.core.clock import Stopwatch
 from noria.core.errors import NoriaError, NotFound, Unavailable
 from noria.datasets.model import Dataset
-from noria.server.gateway.bodies import Reader
+from noria.server.gateway.bodies import Door, Reader
 from noria.server.gateway.metrics import ScorerState
 from noria.serving.model import Endpoint, Loading, Route, ServableKind
 from noria.serving.running import Scorer
@@ -36,6 +36,7 @@ class Live:
 
     endpoint: Endpoint
     dataset: Dataset
+    door: Door
     route: Route
     versions: Mapping[int, Loaded]
     requests: int = 0
@@ -223,7 +224,8 @@ class Table:
         except Exception:
             _close(loaded for number, loaded in versions.items() if number not in before)
             raise
-        return Live(endpoint=endpoint, dataset=dataset, route=route, versions=versions)
+        door = Door(dataset, rooms.datasets.kinds(self._context, dataset.name))
+        return Live(endpoint=endpoint, dataset=dataset, door=door, route=route, versions=versions)
 
     def _opened(self, endpoint: Endpoint, dataset: Dataset, number: int) -> Loaded:
         rooms = self._platform
@@ -239,7 +241,8 @@ class Table:
             raise
         _log.info("%s is loaded for endpoint %s: %s", version, endpoint.name, opened.words)
         self._tell(endpoint.model, number, opened.kind, opened.words)
-        return Loaded(version=number, scorer=opened.scorer, reader=Reader(inputs, others=others))
+        kinds = rooms.datasets.kinds(self._context, dataset.name)
+        return Loaded(version=number, scorer=opened.scorer, reader=Reader(inputs, others=others, checked=kinds))
 
     def _tell(self, model: str, version: int, kind: ServableKind | None, words: str) -> None:
         """Record how a version was loaded, for those who do not see this process; the same is told once."""
