@@ -9,7 +9,6 @@ import msgspec
 import polars as pl
 from polars.exceptions import PolarsError
 
-from noria.core.errors import BadData
 from noria.datasets.columns import kind_of, type_of
 from noria.datasets.values import MOST_EXACT, SURE, Misfit, exact_float, exactly, kind_of_value
 
@@ -130,15 +129,6 @@ def has_large(frames: Iterable[pl.DataFrame], name: str) -> bool:
     )
 
 
-def must_widen_exactly(name: str, frames: Iterable[pl.DataFrame]) -> None:
-    """Raise `BadData` if a column cannot hold fractions because whole numbers in it would become others."""
-    if has_large(frames, name):
-        raise BadData(
-            f"column {name!r} has whole numbers above 2**53 and fractions, and cannot hold both exactly",
-            hint="round the fractions, or keep the large numbers as texts; nothing was committed",
-        )
-
-
 def _is_whole(value: float) -> bool:
     return value.is_integer() and -(2.0**63) <= value < 2.0**63
 
@@ -171,7 +161,8 @@ def _read(value: object, dtype: pl.DataType) -> object:
             return _decimal(value)
         if isinstance(dtype, pl.Datetime):
             return _naive(value)
-        return msgspec.convert(value, _WRITTEN[type(dtype)])
+        wanted: Any = _WRITTEN[type(dtype)]
+        return msgspec.convert(value, wanted)
     except (KeyError, msgspec.ValidationError, TypeError, ValueError, InvalidOperation) as problem:
         raise Misfit(f"{value!r} is no {dtype}") from problem
 

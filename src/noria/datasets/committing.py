@@ -123,10 +123,13 @@ class Committer:
         return _Draft(delivery=delivery, columns=columns, parts=parts, checked_through=through)
 
     def _must_stay_exact(self, delivery: Delivery, there: Sequence[Fragment], widened: Sequence[str]) -> None:
-        """Raise `BadData` if whole numbers become fractions, and those of before or of now are too large for that."""
+        """Raise `BadData` if whole numbers become fractions, and those of before or of now are too large for that.
+
+        A fraction that an endpoint was asked about is what was scored, to the last digit, however large it is.
+        """
         for name in widened:
             for frame in (delivery.rows, delivery.labels):
-                if frame is not None and name in frame.columns:
+                if frame is not None and name in frame.columns and PREDICTION not in frame.columns:
                     kinds.must_not_be_rounded(delivery.dataset, frame[name])
             for part in there:
                 frame = self._reader.frame(part)
@@ -233,10 +236,10 @@ class Committer:
         """Raise `Stale` if what was committed since the draft was checked may touch it."""
         dataset, rows = draft.delivery.dataset, draft.delivery.rows
         found = queries.dataset(connection, context.project, dataset.name)
-        columns = _columns(draft.delivery, found[1] if found else {})
+        known: Mapping[str, str] = found[1] if found else {}
+        columns = _columns(draft.delivery, known)
         newer = queries.fragments_after(connection, context.project, dataset.name, draft.checked_through)
         same_rows = rows is not None and rules.overlapping(newer, rows[dataset.key], kind=FragmentKind.ROWS)
-        known = found[1] if found else {}
         widens = any(kind != columns[name] for name, kind in known.items() if kind == "int")
         if same_rows or (newer and widens) or list(columns.items()) != list(draft.columns.items()):
             raise Stale(f"dataset {dataset.name!r} got another snapshot meanwhile", hint="try again")

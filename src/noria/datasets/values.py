@@ -119,9 +119,7 @@ def _number(value: object, kind: str) -> int | float:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise Misfit(f"{value} is no number")
-        if kind == "int" and abs(value) >= MOST_EXACT:
-            raise Misfit(f"{_shown(value)} is a fraction whose last digits may be lost")
-        return int(value) if kind == "int" and value.is_integer() else value
+        return int(value) if kind == "int" and value.is_integer() and _FIRST <= value <= _LAST else value
     if kind == "int":
         _must_fit_64_bits(value)
         return value
