@@ -276,6 +276,9 @@ class Life:
         return {}
 
     def _compare(self, moment: datetime | None) -> None:
+        if self.home.datasets.latest(self.home.context, self.data.name) is None:
+            self._must(not self.known.rows, "what was pushed is what is read", "there is no dataset")
+            return
         found = self.home.read(self.data.name, as_of=moment).to_dicts()
         found = [row for row in found if not self._is_asked(row[self.world.key])]
         for words in self.known.differences(found, moment):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,7 +31,9 @@ def test_no_law_breaks_in_worlds_of_strangers(seeds):
     assert broken == {}
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(
+    max_examples=10, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
 @given(chance=st.randoms(use_true_random=False))
 def test_what_a_stranger_pushes_is_what_is_read_at_any_time(tmp_path_factory, chance):
     world = replace(draw(chance), days=5, asked_a_day=0, trigger="arrival")
