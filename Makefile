@@ -1,10 +1,12 @@
 # Two commands are all that a newcomer needs: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 1
+MINUTES ?= 10
 SETTLED := .venv/.settled
 export PYTHONDONTWRITEBYTECODE := 1
 
-.PHONY: demo test test-ray test-kubernetes lint types contracts tests bench bench-noria bench-peers crash soak clean
+.PHONY: demo test test-ray test-kubernetes lint types contracts tests bench bench-noria bench-peers crash strangers soak clean
 
 demo: .venv/.demo ## replay the flights of 2013 through the loop
 	$(BIN)/noria demo
@@ -47,6 +49,9 @@ bench-peers: $(SETTLED) ## the same work in other engines; makes their environme
 
 crash: $(SETTLED) ## kill a run, and cut its connection, at every one of its commits in turn (many minutes; CRASH_SEED chooses the short version's moments)
 	$(BIN)/pytest -v -s -m "soak or not soak" tests/runs/test_crash_certificate.py
+
+strangers: $(SETTLED) ## play invented users through the whole circle, from world SEED on for MINUTES
+	$(BIN)/python tests/strangers/play.py --seed $(SEED) --minutes $(MINUTES)
 
 soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
 	$(BIN)/pytest -m soak
