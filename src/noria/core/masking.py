@@ -21,9 +21,19 @@ _pattern: re.Pattern[str] | None = None
 
 def hide(secret: str) -> None:
     """Mask a text from now on, for as long as this process runs; one of fewer than four letters stays as it is."""
+    hide_all(frozenset(text for text in _spellings(secret) if len(text) >= _LEAST_LETTERS))
+
+
+def hidden() -> frozenset[str]:
+    """Return what is masked, for another process of this machine that is to mask it, too."""
+    return _hidden
+
+
+def hide_all(texts: frozenset[str]) -> None:
+    """Mask what another process masks."""
     global _hidden, _pattern
     with _lock:
-        found = _hidden | {text for text in _spellings(secret) if len(text) >= _LEAST_LETTERS}
+        found = _hidden | texts
         if found != _hidden:
             longest_first = sorted(found, key=len, reverse=True)
             _hidden, _pattern = found, re.compile("|".join(map(re.escape, longest_first)))
