@@ -17,12 +17,14 @@ from click.testing import CliRunner
 
 import noria as nr
 from noria.adapters.codecs import standard
+from noria.adapters.executors.packing import pack_problem, unpack_problem
 from noria.boot import open_home
 from noria.cli.root import noria
 from noria.core import masking
 from noria.core.errors import Invalid, NotFound
 from noria.pipelines.code import code_digest
 from noria.pipelines.text_values import value_of
+from noria.runs.executors import Problem
 from noria.runs.logs import Log
 from noria.settings import Settings
 
@@ -349,6 +351,19 @@ def test_another_place_of_a_secret_that_a_step_reads_by_itself_is_other_code():
 
     assert code_digest(of(ENV)) == code_digest(of(nr.secret(ENV.reference)))
     assert code_digest(of(ENV)) != code_digest(of(nr.secret("env:B")))
+
+
+def test_an_error_goes_to_another_machine_without_what_was_revealed_and_of_its_own_type():
+    ENV.reveal()
+    codecs = standard()
+    cause = KeyError(PASSWORD, {"dsn": [f"app:{PASSWORD}@db"]})
+    cause.dsn = f"app:{PASSWORD}@db"
+    packed = pack_problem(Problem(words=f"raised KeyError: {PASSWORD}", cause=cause), codecs)
+    found = unpack_problem(packed, codecs)
+
+    assert leaks(repr(packed).encode()) == []
+    assert found.words == "raised KeyError: ***"
+    assert (type(found.cause), found.cause.args[0], found.cause.dsn) == (KeyError, "***", "app:***@db")
 
 
 def test_a_secret_that_comes_in_pieces_is_masked_and_nothing_else_is_lost():

@@ -153,8 +153,9 @@ def _for_all(entry: Parameter, check: Check) -> Check:
 
 def _described(value: object) -> str:
     """Say what a value is: a plain one as it is written, any other by its type."""
+    by_type = _typed(value)
     plain = isinstance(value, str | int | float | bytes | list | tuple | dict | set | frozenset) or value is None
-    return f"{_short.repr(cast('Any', value))}, of type {type(value).__name__}" if plain else _typed(value)
+    return f"{_short.repr(cast('Any', value))}, {by_type.removeprefix('a value ')}" if plain else by_type
 
 
 def _typed(value: object) -> str:
