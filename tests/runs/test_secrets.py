@@ -181,7 +181,7 @@ def test_whatever_a_step_says_is_kept_and_shown_without_what_it_revealed(home, k
     assert "***\n" in shown.err
     assert {param.name: param.words for param in home.runs.params(home.context, run.id) if param.step} == {
         "address": "'postgresql://app:***@db'",
-        "nested": "\"{'password': ['***'], 'n': 1}\"",
+        "nested": "{'n': 1, 'password': ['***']}",
     }
     assert [metric.name for metric in home.runs.metrics(home.context, run.id)] == ["took with ***"]
     assert leaks(kept(tmp_path / "home")) == []

@@ -3,10 +3,8 @@
 import json
 import re
 import threading
-from typing import TypeVar
+from typing import cast
 from urllib.parse import quote, quote_plus
-
-T = TypeVar("T")
 
 MASK = "***"
 _LEAST_LETTERS = 4
@@ -59,13 +57,22 @@ def masked_so_far(text: str) -> tuple[str, str]:
     return shown[: len(shown) - held], shown[len(shown) - held :]
 
 
-def without_secrets(value: T) -> T | str:
-    """Return a value; what it says of itself, masked, if a secret stands in that."""
+def without_secrets(value: object) -> object:
+    """Return a value with its texts masked; of what is no collection what it says of itself, if a secret stands in that."""
     if _pattern is None:
         return value
     said = value if isinstance(value, str) else repr(value)
     shown = masked(said)
-    return value if shown == said else shown
+    if shown == said:
+        return value
+    if type(value) is dict:
+        pairs = cast("dict[object, object]", value).items()
+        return {without_secrets(key): without_secrets(item) for key, item in pairs}
+    if type(value) is list:
+        return [without_secrets(item) for item in cast("list[object]", value)]
+    if type(value) is tuple:
+        return tuple(without_secrets(item) for item in cast("tuple[object, ...]", value))
+    return shown
 
 
 def _begins_a_secret(text: str) -> bool:
