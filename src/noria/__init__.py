@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from noria.loop.triggers import schedule as schedule
     from noria.loop.triggers import upstream as upstream
     from noria.pipelines import Failure as Failure
+    from noria.pipelines import Secret as Secret
     from noria.pipelines import branch as branch
     from noria.pipelines import pipeline as pipeline
+    from noria.pipelines import secret as secret
     from noria.pipelines import step as step
     from noria.pipelines import value as value
     from noria.registry.model import Model as Model
@@ -68,7 +70,10 @@ _HOMES = {
     "log_metric": ("noria.runs.recorder", "log_metric"),
     "log_param": ("noria.runs.recorder", "log_param"),
     "progress": ("noria.runs.recorder", "progress"),
-    **{name: ("noria.pipelines", name) for name in ("step", "pipeline", "value", "branch", "Failure")},
+    **{
+        name: ("noria.pipelines", name)
+        for name in ("step", "pipeline", "value", "branch", "Failure", "Secret", "secret")
+    },
     **{
         name: ("noria.loop.triggers", name)
         for name in (

@@ -167,7 +167,9 @@ def test_a_caller_on_this_machine_may_act_as_somebody_who_then_needs_a_role(turn
     problem(client.post("/api/v1/loops/clicks/pause", headers=as_eve), 403, "denied")
 
 
-@pytest.mark.parametrize("path", ["loops", "cycles", "models", "endpoints", "datasets", "facts", "audit/checkpoint"])
+@pytest.mark.parametrize(
+    "path", ["loops", "cycles", "runs", "models", "endpoints", "datasets", "facts", "audit/checkpoint"]
+)
 def test_nothing_is_read_without_the_right_to(empty, path):
     problem(client_of(empty).get(f"/api/v1/{path}", headers={"noria-actor": "eve"}), 403, "denied")
 

@@ -4,6 +4,7 @@ import traceback
 from pathlib import Path
 
 from noria.core.errors import NoriaError
+from noria.core.masking import masked
 
 RAISED = (Exception, SystemExit)
 """What users' code may raise; it may also ask the process to exit."""
@@ -16,14 +17,14 @@ def in_words(raised: BaseException) -> str:
     "no metric named 'aux' (did you mean 'auc'?)"
     """
     if isinstance(raised, NoriaError):
-        return f"{raised.sentence} ({raised.hint})" if raised.hint else raised.sentence
+        return masked(f"{raised.sentence} ({raised.hint})" if raised.hint else raised.sentence)
     where = place_of(raised)
     return f"{kind_of(raised)} ({where})" if where else kind_of(raised)
 
 
 def kind_of(raised: BaseException) -> str:
     """Return the kind of what was raised, and the first line of what it says."""
-    said = str(raised).strip().splitlines()
+    said = masked(str(raised)).strip().splitlines()
     return f"{type(raised).__name__}: {said[0]}" if said else type(raised).__name__
 
 

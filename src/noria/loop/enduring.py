@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from noria.core.context import Context
 from noria.core.errors import LeaseLost, NoriaError, Stale
+from noria.core.masking import masked
 from noria.core.raised import RAISED, in_words
 from noria.ledger.model import FactKind
 from noria.loop import queries, rules
@@ -119,7 +120,7 @@ class Enduring(Loud):
             what=str(what),
             tries=tries,
             error=in_words(raised),
-            trace="".join(traceback.format_exception(raised))[-_MOST_LETTERS:],
+            trace=masked("".join(traceback.format_exception(raised)))[-_MOST_LETTERS:],
             began_at=now if before is None else before.began_at,
             at=now,
             retry_at=None if wait is None else now + wait,

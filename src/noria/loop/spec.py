@@ -15,7 +15,7 @@ from noria.guards.schemas import check_schema
 from noria.guards.spec import Guard
 from noria.loop.declaring import Expected, must_be_measured, must_be_of_kind, must_take
 from noria.loop.triggers import Trigger, new_labels, to_plain
-from noria.pipelines import Pipeline, code_digest
+from noria.pipelines import Pipeline, Secret, code_digest
 from noria.rollouts.spec import LOSSES, Canary
 
 
@@ -167,9 +167,13 @@ class Loop:
             "window": None if self.reach is None else spell_duration(self.reach),
             "cooldown": spell_duration(self.pause),
             "min_rows": self.min_rows,
-            "params": dict(self.params),
+            "params": self.plain_params(),
             "model": self.model,
         }
+
+    def plain_params(self) -> dict[str, Any]:
+        """Return the params as JSON has them: of a secret it is where that stands."""
+        return {name: each.reference if isinstance(each, Secret) else each for name, each in self.params.items()}
 
     def digest(self) -> str:
         """Return the digest of the declaration, its code included."""

@@ -68,7 +68,7 @@ def register(
         trained_through=trained_through,
         code=run.code,
         parent=parent,
-        params=dict(turn.loop.params),
+        params=turn.loop.plain_params(),
         bundle=ready.bundle,
     )
     version = turn.rooms.registry.register_in(connection, turn.context, turn.loop.model, trained)

@@ -3,6 +3,7 @@
 from noria.pipelines.code import code_digest
 from noria.pipelines.drawing import Pipeline, branch, pipeline, value
 from noria.pipelines.model import Failure, Input, Needs, Ref, Retry
+from noria.pipelines.secrets import Secret, secret
 from noria.pipelines.steps import Step, step
 
 __all__ = [
@@ -12,10 +13,12 @@ __all__ = [
     "Pipeline",
     "Ref",
     "Retry",
+    "Secret",
     "Step",
     "branch",
     "code_digest",
     "pipeline",
+    "secret",
     "step",
     "value",
 ]

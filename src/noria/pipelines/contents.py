@@ -12,9 +12,10 @@ from typing import Any, cast
 from uuid import UUID
 
 from noria.core import digests
+from noria.pipelines.secrets import Secret
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, type(...))
-_TOLD_BY_REPR = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, range, slice, bytearray)
+_TOLD_BY_REPR = (date, time, timedelta, timezone, Decimal, Fraction, PurePath, UUID, range, slice, bytearray, Secret)
 """Values whose spelling tells all of them; a `datetime` is a `date`."""
 
 

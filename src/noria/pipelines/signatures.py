@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from noria.core.errors import BadPipeline, Invalid, nearest
 from noria.pipelines.annotations import annotations_of, spelled
+from noria.pipelines.secrets import asks_for_secret
 from noria.pipelines.type_checks import Check, check_of
 
 _BY_NAME = {Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY}
@@ -74,8 +75,9 @@ class Parameters:
         """Say which argument is not what its parameter is annotated with; None when all are, as far as that is known."""
         for name, check in self._checks:
             if name in arguments and not check.fits(arguments[name]):
-                wanted = spelled(self.annotations[name])
-                return f"{name!r} is annotated {wanted}, and was given {_described(arguments[name])}"
+                wanted = self.annotations[name]
+                given = _typed(arguments[name]) if asks_for_secret(wanted) else _described(arguments[name])
+                return f"{name!r} is annotated {spelled(wanted)}, and was given {given}"
         return None
 
     def read(self, texts: Mapping[str, str], *, note: Callable[[str], object]) -> dict[str, object]:
@@ -151,9 +153,13 @@ def _for_all(entry: Parameter, check: Check) -> Check:
 
 def _described(value: object) -> str:
     """Say what a value is: a plain one as it is written, any other by its type."""
-    kind = type(value).__name__
+    by_type = _typed(value)
     plain = isinstance(value, str | int | float | bytes | list | tuple | dict | set | frozenset) or value is None
-    return f"{_short.repr(cast('Any', value))}, of type {kind}" if plain else f"a value of type {kind}"
+    return f"{_short.repr(cast('Any', value))}, {by_type.removeprefix('a value ')}" if plain else by_type
+
+
+def _typed(value: object) -> str:
+    return f"a value of type {type(value).__name__}"
 
 
 _short = Repr()

@@ -18,6 +18,7 @@ import msgspec
 from noria.core.durations import as_duration
 from noria.core.errors import Invalid, NoriaError
 from noria.pipelines.annotations import members_of, spelled, unwrapped
+from noria.pipelines.secrets import FORMS, Secret, asks_for_secret
 
 Note = Callable[[str], object]
 
@@ -37,6 +38,7 @@ _EXAMPLES = {
     datetime: "a time, such as 2026-01-31T12:00:00+00:00",
     time: "a time of day, such as 12:30",
     timedelta: "a duration, such as 7d, 36h or 1d 12h",
+    Secret: FORMS,
 }
 
 
@@ -62,7 +64,8 @@ def value_of(text: str, annotation: Any, *, note: Note) -> object:  # noqa: ANN4
     except (_NotOne, msgspec.MsgspecError) as problem:
         wanted = _wanted(annotation)
         said = f": {problem}" if str(problem) else ""
-        raise Invalid(f"{_shown(text)} is no {spelled(annotation)}{said}", hint=f"write {wanted}") from problem
+        what = "this" if asks_for_secret(annotation) else _shown(text)
+        raise Invalid(f"{what} is no {spelled(annotation)}{said}", hint=f"write {wanted}") from problem
 
 
 def guessed(text: str, *, note: Note) -> object:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from noria.core.masking import masked, masked_so_far
+
 MOST_CHARACTERS = 1 << 20
 _CUT = f"\n... cut: this attempt wrote more than {MOST_CHARACTERS:,} characters, and the rest was not kept; return what is large\n"
 _FLUSH_CHARACTERS = 1 << 16
@@ -16,13 +18,15 @@ _FLUSH_SECONDS = 1.0
 class Log:
     """What one attempt has written and not yet handed on; at most a million characters of an attempt are kept.
 
-    With a `hand_on` others can follow it: a text waits for a second, or until much has come together.
+    With a `hand_on` others can follow it: a text waits for a second, or until much has come together. Secrets are
+    masked, also one that comes in pieces.
     """
 
     def __init__(self, hand_on: Callable[[str], None] | None = None, wall: Callable[[], float] | None = None) -> None:
         self._hand_on = hand_on
         self._wall = wall
         self._written: list[str] = []
+        self._held = ""
         self._waiting = 0
         self._kept = 0
         self._since: float | None = None
@@ -41,6 +45,7 @@ class Log:
     def _add(self, text: str) -> bool:
         if self._kept > MOST_CHARACTERS or os.getpid() != self._process:
             return False
+        text = masked(text)
         with self._lock:
             self._kept += len(text)
             if self._kept > MOST_CHARACTERS:
@@ -51,16 +56,22 @@ class Log:
             self._waiting += len(text)
         return True
 
-    def hand_on(self) -> None:
-        """Hand on what has been written since the last time."""
+    def hand_on(self, *, to_the_end: bool = False) -> None:
+        """Hand on what has been written since the last time; unless it is all, the beginning of a secret waits for more."""
         with self._lock:
-            if self._written and self._hand_on is not None:
-                self._hand_on(self.take())
+            if self._hand_on is None or not (self._written or self._held):
+                return
+            text = self.take()
+            if not to_the_end:
+                text, self._held = masked_so_far(text)
+            if text:
+                self._hand_on(text)
 
     def take(self) -> str:
-        """Return what has been written since the last time."""
+        """Return all that has been written since the last time."""
         with self._lock:
-            text, self._written, self._waiting = "".join(self._written), [], 0
+            text = masked("".join([self._held, *self._written]))
+            self._held, self._written, self._waiting = "", [], 0
             return text
 
     def _is_due(self) -> bool:

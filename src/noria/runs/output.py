@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from noria.core.masking import masked_bytes
 from noria.runs.logs import Log
 from noria.runs.recorder import Recorder
 
@@ -74,6 +75,7 @@ class _Capture:
         if self._read_to - self._hole_to >= _HOLE_BYTES:
             _punch_hole(self._file, self._read_to)
             self._hole_to = self._read_to
+        content = masked_bytes(content)
         with contextlib.suppress(OSError):  # nobody reads there any more
             rest = memoryview(content)
             while rest:

@@ -147,7 +147,8 @@ class Performer:
             ended = _ended(so_far, how, self._around.clock.now())
             queries.update_run(connection, ended)
             self._record(connection, context, ended)
-            return replace(self._readable(ended, how.made), cause=how.cause)
+            cause = None if how.cause is None else rules.without_secrets_of(how.cause)
+            return replace(self._readable(ended, how.made), cause=cause)
 
         def commit(again: bool) -> Run:  # noqa: FBT001 - see Patience
             return self._around.database.write(lambda connection: work(connection, again=again))
@@ -221,7 +222,7 @@ def _keeping(run: str, telling: Telling) -> Generator[None]:
     finally:
         output.end_run(run)
         with suppress(NoriaError):  # whoever has lost the lease hears of it when the run's end is committed
-            telling.recorder.log.hand_on()
+            telling.recorder.log.hand_on(to_the_end=True)
 
 
 def _waiting(connection: Connection, run: Run, needs: Needs) -> Run:
@@ -242,7 +243,7 @@ def _ended(run: Run, how: Ended, at: datetime) -> Run:
         state=RunState.FAILED if how.made is None else RunState.SUCCEEDED,
         ended_at=at,
         artifact=None if how.made is None else how.made.artifact,
-        error=how.error,
+        error=None if how.error is None else rules.storable(how.error),
         failed_step=how.failed_step,
     )
 

@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from msgspec import Struct, field
 
 from noria.core.errors import Invalid
+from noria.core.masking import masked, without_secrets
 from noria.runs.logs import Log
 from noria.runs.stopping import Stop, Stopped
 
@@ -61,7 +62,7 @@ def log_metric(name: str, value: float, *, step: int | None = None) -> None:
         raise Invalid(
             f"metric {name!r} is {value!r}, which is no number", hint="log texts by nr.log_param"
         ) from problem
-    current = _telling()
+    current, name = _telling(), masked(name)
     if current is None:
         return None
     with _lock:  # the threads of a step tell for it
@@ -75,13 +76,13 @@ def log_metric(name: str, value: float, *, step: int | None = None) -> None:
 
 def log_param(name: str, value: object) -> None:
     """Record a plain value that the step chose, such as a setting it found; outside a run it does nothing."""
-    current = _telling()
+    current, name = _telling(), masked(name)
     if current is None:
         return None
     with _lock:
         if current.is_over:
             return _too_late(current, f"param {name!r}")
-        current.params[name] = value
+        current.params[name] = without_secrets(value)
     return None
 
 
@@ -92,7 +93,7 @@ def progress(done: float, total: float | None = None, words: str = "") -> None:
     the result.
     """
     try:
-        told = (float(done), None if total is None else float(total), str(words))
+        told = (float(done), None if total is None else float(total), masked(str(words)))
     except (TypeError, ValueError) as problem:
         raise Invalid(f"progress {done!r} of {total!r}, which are no numbers") from problem
     current = _telling()

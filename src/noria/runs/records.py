@@ -75,26 +75,33 @@ class Records:
         return tuple(self._database.read(lambda connection: observed.metrics_of(connection, context.project, id_)))
 
     def list(
-        self, context: Context, *, pipeline: str | None = None, state: RunState | str | None = None, limit: int = 50
+        self,
+        context: Context,
+        *,
+        pipeline: str | None = None,
+        state: RunState | str | None = None,
+        limit: int = 50,
+        after: str | None = None,
     ) -> tuple[Run, ...]:
-        """Return runs, the newest first, of a pipeline or in a state if one is named.
+        """Return runs, the newest first, of a pipeline or in a state if one is named; those after the run `after`.
 
-        Raises `Invalid` for a state that there is not.
+        Raises `Invalid` for a state that there is not, and `NotFound` for a run `after` that there is not.
         """
         self._access.require(context, Permission.RUN_READ)
-        wanted = _state(state)
+        wanted, before = _state(state), None if after is None else self._found(context, after).id
 
         def look(connection: Connection) -> Sequence[Run]:
             of_project = partial(queries.list_runs, connection, context.project, pipeline=pipeline)
             if wanted is None or not wanted.is_begun:
-                return self._all_seen(connection, of_project(state=wanted, limit=limit))
-            return list(islice(self._begun(connection, of_project, wanted), limit))
+                return self._all_seen(connection, of_project(state=wanted, limit=limit, before=before))
+            return list(islice(self._begun(connection, of_project, wanted, before), limit))
 
         return tuple(self._readable(run) for run in self._database.read(look))
 
-    def _begun(self, connection: Connection, of_project: Callable[..., Sequence[Run]], wanted: object) -> Iterator[Run]:
+    def _begun(
+        self, connection: Connection, of_project: Callable[..., Sequence[Run]], wanted: object, before: str | None
+    ) -> Iterator[Run]:
         """Yield the runs that are stored as running, of those that somebody holds or of the others."""
-        before: str | None = None
         while some := of_project(state=RunState.RUNNING, limit=_AT_A_TIME, before=before):
             yield from (run for run in self._all_seen(connection, some) if run.state is wanted)
             before = some[-1].id

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from noria.core import digests
 from noria.core.errors import CodeChanged, Conflict, LeaseLost, NoriaError
+from noria.core.masking import masked
 from noria.pipelines.model import Cached, Needs, Retry
 from noria.pipelines.references import reference_to
 from noria.runs.model import Attempt, AttemptState, Prices, Run, RunState
@@ -194,7 +195,7 @@ def is_part_of(step: str, whole: str) -> bool:
 
 def sentence(problem: BaseException) -> str:
     """Return an error as one line: its type and what it says; of our own only what it says."""
-    said = (problem.sentence if isinstance(problem, NoriaError) else text_of(problem)).strip()
+    said = (masked(problem.sentence) if isinstance(problem, NoriaError) else text_of(problem)).strip()
     line = said.splitlines()[0] if said else ""
     whole = (
         line
@@ -207,9 +208,9 @@ def sentence(problem: BaseException) -> str:
 
 
 def text_of(problem: BaseException) -> str:
-    """Return what an error says of itself."""
+    """Return what an error says of itself, without secrets."""
     try:
-        return str(problem)
+        return masked(str(problem))
     except Exception:  # noqa: BLE001 - an error of a user's own kind may do anything here
         return "(it cannot say what)"
 
@@ -248,6 +249,16 @@ def _formatted(problem: BaseException, inner: TracebackType | None) -> str:
     return "".join(traceback.format_exception(type(problem), problem, inner))
 
 
+def without_secrets_of(problem: Exception) -> Exception:
+    """Return an error; one in its place, with its traceback as a note, where a secret stands in what it says."""
+    whole = _formatted(problem, problem.__traceback__)
+    if masked(whole) == whole:
+        return problem
+    shown = RuntimeError(sentence(problem))
+    shown.add_note(Elsewhere(traceback_of(problem)))
+    return shown
+
+
 def line_in(function: Callable[..., object], problem: BaseException) -> int | None:
     """Return the line of a function from which an error came; None when it came from elsewhere."""
     lines = [line for frame, line in traceback.walk_tb(problem.__traceback__) if frame.f_code is function.__code__]
@@ -255,5 +266,5 @@ def line_in(function: Callable[..., object], problem: BaseException) -> int | No
 
 
 def storable(text: str) -> str:
-    """Return a text without what a database refuses: NUL, and halves of characters."""
-    return text.replace("\x00", "\\0").encode("utf-8", "replace").decode()
+    """Return a text without secrets, and without what a database refuses: NUL, and halves of characters."""
+    return masked(text).replace("\x00", "\\0").encode("utf-8", "replace").decode()

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, TextIO, cast
 
+from noria.core.masking import masked
 from noria.runs import inheriting, output
 from noria.runs.logs import log
 
@@ -48,6 +49,21 @@ class _Passing:
     def isatty(self) -> bool:
         """Say whether a terminal shows it."""
         return self._to.isatty()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
+        return getattr(self._stream, name)
+
+
+class _Masking:
+    """A stream that shows no secret which was revealed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text, masked."""
+        self._stream.write(masked(text))
+        return len(text)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the stream has
         return getattr(self._stream, name)
@@ -98,7 +114,8 @@ def _install() -> Callable[[], None]:
         _flush(stream)
     opened: dict[int, TextIO] = {}
     output.begin_capture([lambda: [_flush(stream) for stream in opened.values()]])
-    passing = tuple(cast("TextIO", _Passing(stream, _beside(stream, opened))) for stream in before)
+    to = [cast("TextIO", _Masking(_beside(stream, opened))) for stream in before]
+    passing = tuple(cast("TextIO", _Passing(*pair)) for pair in zip(before, to, strict=True))
     handler = _Keeping()
     restored = _led_past(before, passing)
     sys.stdout, sys.stderr = passing

@@ -9,6 +9,7 @@ from typing import Any, cast
 from noria.core import digests
 from noria.core.codecs import Codecs, Encoded
 from noria.core.errors import Invalid
+from noria.core.masking import masked
 from noria.core.payloads import Payload
 from noria.pipelines.model import Input
 from noria.runs.files import read_own
@@ -196,6 +197,7 @@ def words(value: object) -> str:
 
 
 def _short(text: str) -> str:
+    text = masked(text)
     return text if len(text) <= _LONGEST_WORDS else f"{text[:_LONGEST_WORDS]}..."
 
 

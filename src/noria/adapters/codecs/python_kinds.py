@@ -17,6 +17,7 @@ from noria.adapters.codecs.spelling import Fields, Kind, Reader, Spelled, Spelle
 from noria.core.codecs import name_of
 from noria.core.errors import Invalid
 from noria.pipelines.model import Failure
+from noria.pipelines.secrets import Secret
 
 _MAX_BYTES = 1 << 20
 _FACTORIES: Mapping[str, Callable[[], object]] = {
@@ -212,6 +213,7 @@ KINDS: Mapping[type, Kind] = {
         spell=lambda _, value, __: {"step": value.step, "reason": value.reason},
         read=lambda _, fields: Failure(step=fields["step"], reason=fields["reason"]),
     ),
+    Secret: _as_text("secret", Secret, lambda value: value.reference),
 }
 NAMED: Mapping[str, Kind] = {
     f"ipaddress.{kind}": _address(kind)

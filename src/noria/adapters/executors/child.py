@@ -90,7 +90,7 @@ class Child:
             what = "returned what"
             returned = None if problem else self._put(self._codecs.encode(outcome.returned))
         except NoriaError as refused:
-            problem = Problem(words=f"{what} cannot be kept: {refused.sentence}", cause=refused, may_pass=False)
+            problem = Problem(words=f"{what} cannot be kept: {rules.sentence(refused)}", cause=refused, may_pass=False)
         return {
             "returned": returned,
             "problem": None if problem is None else pack_problem(problem, self._codecs),

@@ -19,6 +19,7 @@ from noria.adapters.executors.packing import Packed
 from noria.adapters.executors.sending import Said, Try
 from noria.core.codecs import Encoded
 from noria.core.errors import NotFound
+from noria.core.masking import masked
 from noria.runs import rules
 from noria.runs.model import Artifact
 from noria.runs.values import Values
@@ -45,7 +46,7 @@ def main() -> None:
             else:
                 _write(out, (kind, said))
     except Exception as problem:  # noqa: BLE001 - storage that takes no more: the pod's log is the last place to say so
-        _write(out, ("words", f"{traceback.format_exc()}{rules.sentence(problem)}\n"))
+        _write(out, ("words", f"{masked(traceback.format_exc())}{rules.sentence(problem)}\n"))
         os._exit(1)
     os._exit(0)
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 from noria.core.codecs import Codecs, Encoded
+from noria.core.masking import without_secrets
 from noria.pipelines.references import find, reference_to
 from noria.runs import rules
 from noria.runs.executors import Problem
@@ -63,7 +64,7 @@ def unpack(packed: Packed, get: Get) -> Any:  # noqa: ANN401 - any value
 def pack_problem(problem: Problem, codecs: Codecs) -> Packed:
     """Pack why a try failed, with the traceback of its error, and the types that it is of."""
     return {
-        "words": problem.words,
+        "words": rules.storable(problem.words),
         "may_pass": problem.may_pass,
         "kinds": rules.kinds_of(problem.cause),
         "error": _pack_error(problem.cause, codecs),
@@ -128,7 +129,7 @@ def _unpack_part(packed: Packed, codecs: Codecs) -> object:
 def _plain(value: object, codecs: Codecs) -> bytes | None:
     """Return a plain value's spelling; None for any other."""
     try:
-        encoded = codecs.encode(value)
+        encoded = codecs.encode(without_secrets(value))
         return bytes(encoded.payload) if encoded.codec == "plain" else None
     except Exception:  # noqa: BLE001 - whatever is an attribute of an error
         return None

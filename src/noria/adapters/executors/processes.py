@@ -30,6 +30,7 @@ from noria.adapters.executors.packing import pack_problem, unpack_problem
 from noria.adapters.executors.sending import Said, tell, unsent
 from noria.core.clock import MachineStopwatch, Stopwatch
 from noria.core.errors import BadPipeline, Invalid
+from noria.core.masking import hidden, hide_all
 from noria.pipelines.references import find, refuse_unless_found
 from noria.pipelines.steps import Step
 from noria.runs import rules
@@ -51,6 +52,7 @@ class _Sent(NamedTuple):
     """A try on its way to a process: which step of which script, found by which path; where it belongs; its arguments.
 
     They are pickled by themselves, for they are read only when the step is found. `folder` is for a large result.
+    `secrets` were revealed before, and are masked there, too.
     """
 
     reference: str
@@ -61,6 +63,7 @@ class _Sent(NamedTuple):
     folder: Path | None
     arguments: bytes
     check_types: bool
+    secrets: frozenset[str]
 
 
 class Processes:
@@ -226,7 +229,7 @@ def _sent(call: Call, folder: Path | None) -> bytes:
     try:
         arguments = pickle.dumps(dict(call.arguments(places.sent)))
         place = call.run or None, call.id, folder
-        sent = _Sent(call.step.reference, script, list(sys.path), *place, arguments, call.check_types)
+        sent = _Sent(call.step.reference, script, list(sys.path), *place, arguments, call.check_types, hidden())
         return pickle.dumps(sent)
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
@@ -236,6 +239,7 @@ def _sent(call: Call, folder: Path | None) -> bytes:
 
 def _received(call: Call, value: Mapping[str, Any]) -> Outcome:
     told: Recorder = call.told
+    hide_all(value["secrets"])
     told.metrics.update(value["metrics"])
     told.log.write(value["rest"])
     return _outcome(value, told)
@@ -305,6 +309,7 @@ def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _S
     log = Log(say, watch.wall)
     told = Recorder(run=sent.run, step=sent.place, log=log, on_progress=lambda said: send(_PROGRESS, said))
     sys.path[:] = sent.path
+    hide_all(sent.secrets)
     try:
         step = _step(sent.reference, sent.script)
     except Exception as problem:  # noqa: BLE001 - whatever importing a user's module raises
@@ -318,7 +323,7 @@ def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _S
         send(_BEGUN, None)  # a time limit begins when the step does, and not with what it imports
         outcome = executor.execute(Call(step=step, arguments=given, told=told, check_types=sent.check_types))
     outcome = replace(outcome, returned=places.left(outcome.returned, sent.folder))
-    return _ended(outcome, told) | {"metrics": told.metrics, "rest": log.take()}
+    return _ended(outcome, told) | {"metrics": told.metrics, "rest": log.take(), "secrets": hidden()}
 
 
 def _step(reference: str, script: str | None) -> Step[..., Any]:

@@ -12,14 +12,14 @@ from noria.boot import Platform
 from noria.core.errors import NoriaError
 from noria.server.control.events import events
 from noria.server.control.pages import pages
-from noria.server.control.routes import data, ledger, loops, models, removals, rollouts
+from noria.server.control.routes import data, ledger, loops, models, removals, rollouts, runs
 from noria.server.control.routes.asking import ERRORS
 from noria.server.guard import Guard
 from noria.server.problems import MEDIA_TYPE, Problem, body_of, problem, problem_of
 from noria.version import __version__
 
 _log = logging.getLogger("noria.control")
-_NOUNS = (loops, models, rollouts, data, removals, ledger)
+_NOUNS = (loops, models, rollouts, data, runs, removals, ledger)
 _CODES = {404: "not-found", 405: "method-not-allowed"}
 _SOME_PROBLEMS = 3
 _TAKES = "/openapi.json says what this route takes"
