@@ -233,7 +233,5 @@ def _nothing(rows: "pl.DataFrame", name: str) -> "pl.Expr":
 
 def _without_nan(rows: "pl.DataFrame", names: Sequence[str]) -> "pl.DataFrame":
     """Return the rows that a request can send as they are: JSON has no NaN."""
-    import polars as pl  # noqa: PLC0415 - see _nothing
-
     floats = [rows[name] for name in names if rows.schema[name].is_float()] if rows.height else []
     return rows.filter(*(one.is_finite().fill_null(value=True) for one in floats)) if floats else rows
