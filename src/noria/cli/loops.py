@@ -38,8 +38,7 @@ def start(file: Path, once: bool, home: str | None) -> None:  # noqa: FBT001 - c
             else:
                 worker.run_until_told(on_signals())
                 click.echo("the loops rest; what was begun goes on at the next start")
-        if once:
-            _must_have_gone_well(platform, before)
+        _must_have_gone_well(platform, before)
 
 
 def _must_have_gone_well(platform: Platform, before: Mapping[str, int]) -> None:
