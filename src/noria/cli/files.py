@@ -205,22 +205,24 @@ def _reason(problem: BaseException) -> str:
 
 def _way_out(what: str, problem: BaseException) -> str:
     """Return what helps against it."""
+    hint = f"mend it; python {what} shows the whole traceback" if what.endswith(_SUFFIX) else "mend it"
     match problem:
         case SystemExit():
-            return 'put what runs by itself under if __name__ == "__main__":'
+            hint = 'put what runs by itself under if __name__ == "__main__":'
         case NoriaError():
-            return problem.hint or "mend it"
+            hint = problem.hint or hint
         case ModuleNotFoundError(name=str(name)):
-            return f"is {name!r} its name, and is it installed here? if not: pip install {name.partition('.')[0]}"
+            hint = f"is {name!r} its name, and is it installed here? if not: pip install {name.partition('.')[0]}"
         case ImportError() if "no known parent package" in str(problem):
             module = f"{Path(what).absolute().parent.name}.{Path(what).stem}"
-            return f"name the module: {module}:NAME; or make the folder a package, with a file __init__.py in it"
+            hint = f"name the module: {module}:NAME; or make the folder a package, with a file __init__.py in it"
         case ImportError(name=str(name)):
-            return f"is the name right, and is the version of {name} that is installed here? pip show {name}"
+            hint = f"is the name right, and is the version of {name} that is installed here? pip show {name}"
         case SyntaxError() if any(word in problem.msg for word in _NOT_TEXT):
-            return "save it as text in UTF-8"
+            hint = "save it as text in UTF-8"
         case _:
-            return f"mend it; python {what} shows the whole traceback" if what.endswith(_SUFFIX) else "mend it"
+            pass
+    return hint
 
 
 def _where(problem: BaseException) -> str:

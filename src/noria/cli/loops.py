@@ -12,7 +12,6 @@ from noria.cli.signals import on_signals
 from noria.cli.working import tell
 from noria.core.errors import Conflict
 from noria.loop.model import Cycle, CyclesWanted, Outcome
-from noria.loop.removal_model import Kind
 
 
 @click.group()
@@ -108,7 +107,6 @@ def trigger(name: str, reason: str, home: str | None) -> None:
 def status(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Show each loop: where in its turn it is, its champion, and what has come since the last cycle."""
     with opened(home) as platform:
-        hidden = platform.removals.hidden(platform.context, Kind.LOOP)
         rows = [
             {
                 "loop": row.name,
@@ -123,7 +121,6 @@ def status(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's f
                 "turns_on": row.spec["when"]["words"],
             }
             for row in platform.loops.all(platform.context)
-            if row.name not in hidden
             for cycle in [platform.loops.open_cycle(platform.context, row.name)]
             for streak in [platform.loops.streak(platform.context, row.name)]
         ]

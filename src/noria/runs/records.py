@@ -75,17 +75,20 @@ class Records:
         return tuple(self._database.read(lambda connection: observed.metrics_of(connection, context.project, id_)))
 
     def list(
-        self, context: Context, *, pipeline: str | None = None, state: RunState | str | None = None, limit: int = 50
-    ) -> tuple[Run, ...]:
+        self, context: Context, *, pipeline: str | None = None, state: RunState | str | None = None, limit: int = 50,
+        with_retired: bool = False,
+    ) -> tuple[Run, ...]:  # fmt: skip
         """Return runs, the newest first, of a pipeline or in a state if one is named.
 
-        Raises `Invalid` for a state that there is not.
+        Those that are retired are left out but for `with_retired`. Raises `Invalid` for a state that there is not.
         """
         self._access.require(context, Permission.RUN_READ)
         wanted = _state(state)
 
         def look(connection: Connection) -> Sequence[Run]:
-            of_project = partial(queries.list_runs, connection, context.project, pipeline=pipeline)
+            of_project = partial(
+                queries.list_runs, connection, context.project, pipeline=pipeline, with_retired=with_retired
+            )
             if wanted is None or not wanted.is_begun:
                 return self._all_seen(connection, of_project(state=wanted, limit=limit))
             return list(islice(self._begun(connection, of_project, wanted), limit))
