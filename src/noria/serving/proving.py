@@ -93,6 +93,16 @@ class WholeRows:
             answer.set_exception(problem)
         return answer
 
+    @property
+    def trouble(self) -> str | None:
+        """Return why the scorer cannot answer just now."""
+        return self._scorer.trouble
+
+    @property
+    def deaths(self) -> int:
+        """Return how often what runs the scorer died."""
+        return self._scorer.deaths
+
     def close(self) -> None:
         """Close the scorer."""
         self._scorer.close()
