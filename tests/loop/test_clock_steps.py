@@ -302,36 +302,6 @@ def test_a_schedule_that_was_taken_out_and_put_in_again_counts_from_then(world):
     assert world.cycles() == []
 
 
-def test_a_canary_that_a_clock_ahead_let_in_goes_through_all_its_stages_when_the_clock_is_right(world):
-    canary = nr.Canary(
-        shadow=None, stages=(0.5, 1.0), abort_on=("error_rate",), min_time="1d", min_requests=10, look_every="1h"
-    )
-    loop = a_loop(nr.data_arrival(), rollout=canary)
-    world.home.start(loop)
-    world.push(START - 3 * DAY)
-    world.turn(loop)
-    world.clock.moment = AHEAD
-    world.push(AHEAD - 3 * DAY)
-    world.push(AHEAD - 2 * DAY)
-    world.turn(loop)
-    (rollout,) = world.home.rollouts.all(world.context)
-    world.turn(loop, at=START + DAY)
-    (brought_back,) = world.home.rollouts.all(world.context)
-    for hours in range(1, 60):
-        world.clock.moment = START + DAY + timedelta(hours=hours)
-        world.home.endpoints.predict(world.context, "visits", asked_at(world.clock.moment), key="id")
-        world.turn(loop)
-
-    assert (rollout.stage_at, brought_back.stage_at) == (AHEAD, START + DAY)
-    assert world.home.rollouts.all(world.context) == []
-    assert world.home.registry.alias(world.context, "visits").version == rollout.candidate
-
-
-def asked_at(moment):
-    keys = [f"{moment:%y%m%d%H}-{place}" for place in range(10)]
-    return pl.DataFrame({"id": keys, "x": np.linspace(-1, 1, 10)})
-
-
 @pytest.mark.parametrize("resumed_ahead", [True, False])
 def test_a_loop_that_was_paused_during_the_jump_goes_on_when_it_is_resumed(world, resumed_ahead):
     loop = a_loop(nr.schedule("0 3 * * *"))

@@ -253,7 +253,11 @@ def test_the_page_the_status_and_the_doctor_say_that_cycles_come_to_nothing(home
 
 def test_loop_start_exits_1_when_it_is_told_to_rest_after_a_training_that_failed(home, tmp_path, monkeypatch):
     home.push(VISITS, rows_with())
-    (tmp_path / "failing_loop.py").write_text(LOOP_FILE.replace("return nr.Model", "raise KeyError('price'); nr.Model"))
+    (tmp_path / "failing_loop.py").write_text(
+        LOOP_FILE.replace("guards=[Buggy()]", "guards=[]").replace(
+            "return nr.Model", "raise KeyError('price'); nr.Model"
+        )
+    )
     told = threading.Event()
     monkeypatch.setattr(loops, "on_signals", lambda: told)
     monkeypatch.setattr(loops, "tell", lambda turn: told.set() if "settled" in turn.fact.kind.value else None)
