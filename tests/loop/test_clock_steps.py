@@ -1,19 +1,24 @@
 """Laws of a clock that was ahead: what it wrote stops nothing once the clock is right again."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
+from noria import boot
 from noria.boot import open_home
+from noria.cli.root import noria
 from noria.core.clock import RealClock
 from noria.core.ids import TimedIds, moment_of
 from noria.ledger.model import FactKind
 from noria.loop import rules
 from noria.loop.model import CycleState, Outcome
+from noria.loop.removal_model import Kind, Thing
 from noria.runs.rules import is_reused
 from noria.settings import Settings
 from noria.store import leases
@@ -295,6 +300,64 @@ def test_a_schedule_that_was_taken_out_and_put_in_again_counts_from_then(world):
     world.turn(nightly)
 
     assert world.cycles() == []
+
+
+@pytest.mark.parametrize("resumed_ahead", [True, False])
+def test_a_loop_that_was_paused_during_the_jump_goes_on_when_it_is_resumed(world, resumed_ahead):
+    loop = a_loop(nr.schedule("0 3 * * *"))
+    world.home.start(loop)
+    world.push(START - 2 * DAY)
+    world.home.loops.pause(world.context, "visits")
+    world.turn(loop, at=AHEAD)
+    if resumed_ahead:
+        world.home.loops.resume(world.context, "visits")
+    world.turn(loop, at=START + timedelta(hours=1))
+    world.home.loops.resume(world.context, "visits")
+    world.turn(loop)
+    at_once = [cycle.opened_at for cycle in world.cycles() if cycle.opened_at < AHEAD]
+    world.turn(loop, at=START + DAY)
+
+    assert at_once == []
+    assert world.cycles()[-1].opened_at == START + DAY
+
+
+def doctor(world):
+    done = CliRunner().invoke(noria, ["doctor", "--json", "--home", str(world.home.settings.home)])
+    return [line for line in json.loads(done.output) if "clock" in line["words"] or "label" in line["words"]]
+
+
+def test_the_doctor_tells_for_a_week_that_the_clock_was_set_back(world, monkeypatch):
+    loop = a_loop(nr.data_arrival())
+    world.home.start(loop)
+    world.clock.moment = AHEAD
+    world.push(START - 2 * DAY)
+    world.turn(loop)
+    world.turn(loop, at=START)
+    monkeypatch.setattr(boot, "RealClock", lambda: world.clock)
+    told = doctor(world)
+    world.clock.moment = START + 8 * DAY
+    later = doctor(world)
+    world.clock.moment = START
+    world.home.removals.retire(world.context, Thing(kind=Kind.LOOP, name="visits"), reason="a trial")
+
+    assert [(line["about"], line["wrong"]) for line in told] == [("loop visits", False)]
+    assert told[0]["words"].startswith("the clock was set back by")
+    assert later == []
+    assert doctor(world) == []
+
+
+def test_the_doctor_names_labels_that_count_only_when_the_clock_gets_there(world, monkeypatch):
+    world.clock.moment = AHEAD
+    world.home.push(VISITS, rows_of(START - 2 * DAY).drop("y", "known_at"))
+    labels = rows_of(START - 2 * DAY).select("id", "y", known_at=pl.lit(AHEAD))
+    world.home.land_labels(VISITS, labels)
+    world.clock.moment = START
+    monkeypatch.setattr(boot, "RealClock", lambda: world.clock)
+
+    (line,) = doctor(world)
+
+    assert (line["about"], line["wrong"]) == ("dataset visits", True)
+    assert "60" in line["words"]
 
 
 # --- clocks, ids, leases, caches

@@ -146,17 +146,40 @@ def test_an_error_in_a_module_beside_the_file_names_that_module(tmp_path):
 def test_a_file_that_is_missing_a_folder_no_text_or_no_python_is_said(tmp_path):
     (tmp_path / "latin.py").write_bytes("x = 'é'\n".encode("latin-1"))
     (tmp_path / "zeros.py").write_bytes(b"x = 1\0\n")
+    (tmp_path / "wide.py").write_bytes("x = 1\n".encode("utf-16"))
     (tmp_path / "notes.txt").write_text("x = 1")
+    (tmp_path / "folder.py").mkdir()
 
     for name, sentence in {
         "gone.py": "no file named",
         ".": "is a folder",
-        "latin.py": "latin.py",
-        "zeros.py": "zeros.py",
+        "folder.py": "is a folder",
+        "latin.py": "can't decode byte 0xe9(.|\n)*hint: save it as text in UTF-8",
+        "zeros.py": "null bytes(.|\n)*hint: save it as text in UTF-8",
+        "wide.py": "wide.py(.|\n)*hint: save it as text in UTF-8",
         "notes.txt": "is no Python file",
     }.items():
         with pytest.raises(NoriaError, match=sentence):
             loops_of(tmp_path / name)
+
+
+def test_a_module_that_is_not_installed_is_said_with_what_installs_it(tmp_path):
+    (tmp_path / "needs_more.py").write_text("from no_such_library.parts import piece\n")
+
+    with pytest.raises(Invalid, match=r"No module named 'no_such_library'\n.*pip install no_such_library"):
+        loops_of(tmp_path / "needs_more.py")
+
+
+def test_a_file_that_this_user_may_not_read_is_said(tmp_path, monkeypatch):
+    file = tmp_path / "locked.py"
+    file.write_text(LOOP)
+
+    def refuse(self, *_):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(type(file), "open", refuse)
+    with pytest.raises(Invalid, match=r"locked\.py cannot be read: Permission denied"):
+        loops_of(file)
 
 
 def test_one_loop_under_two_names_is_one_loop(tmp_path):
@@ -173,7 +196,7 @@ def test_a_worker_turns_the_loops_of_good_files_beside_a_bad_one(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     assert done.returncode == 1
-    assert done.stderr.startswith("error: bad.py, line 1: invalid syntax")
+    assert done.stderr.startswith("error: bad.py cannot be loaded: bad.py, line 1: invalid syntax in 'loop = = 3'")
     assert "Traceback" not in done.stderr
 
 

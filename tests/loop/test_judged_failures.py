@@ -2,16 +2,20 @@
 
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
+from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
 from noria.boot import open_home
+from noria.cli import loops
+from noria.cli.root import noria
 from noria.core.clock import SimulatedClock
 from noria.loop.model import Outcome
 from noria.loop.streaks import Ended, streak
@@ -245,3 +249,21 @@ def test_the_page_the_status_and_the_doctor_say_that_cycles_come_to_nothing(home
     assert "its last 3 cycles came to nothing (3 stopped)" in shown.words
     assert trouble.is_wrong
     assert "its last 3 cycles" in trouble.words
+
+
+def test_loop_start_exits_1_when_it_is_told_to_rest_after_a_training_that_failed(home, tmp_path, monkeypatch):
+    home.push(VISITS, rows_with())
+    (tmp_path / "failing_loop.py").write_text(
+        LOOP_FILE.replace("guards=[Buggy()]", "guards=[]").replace(
+            "return nr.Model", "raise KeyError('price'); nr.Model"
+        )
+    )
+    told = threading.Event()
+    monkeypatch.setattr(loops, "on_signals", lambda: told)
+    monkeypatch.setattr(loops, "tell", lambda turn: told.set() if "settled" in turn.fact.kind.value else None)
+
+    done = CliRunner().invoke(noria, ["loop", "start", "failing_loop.py", "--home", "home"])
+
+    assert done.exit_code == 1
+    assert "cycle 1 of loop visits failed" in str(done.exception)
+    assert "KeyError: 'price'" in str(done.exception)

@@ -10,8 +10,11 @@ from sklearn.linear_model import LogisticRegression
 import noria as nr
 from noria.boot import open_home
 from noria.core.clock import SimulatedClock
+from noria.core.errors import Conflict
 from noria.ledger.model import FactKind
 from noria.loop.model import CycleState, Outcome
+from noria.loop.removal_model import Kind, Thing
+from noria.loop.tables import loops
 from noria.rollouts.model import RolloutState
 from noria.settings import Settings
 
@@ -372,3 +375,18 @@ def test_a_candidate_that_cannot_be_looked_at_is_taken_back_within_minutes(world
     words = "it could not be looked at: look raised 3 times: ZeroDivisionError: division by zero"
     assert world.cycles()[1].words.startswith(words)
     assert world.home.loops.stumbles(world.context) == []
+
+
+@pytest.mark.parametrize("verb", ["retire", "remove"])
+def test_an_endpoint_with_a_candidate_on_its_way_in_stays(world, verb):
+    loop = a_loop()
+    world.home.start(loop)
+    world.days(12)
+    world.ask(loop, "the first")
+    world.days(3)
+    world.ask(loop, "the second")
+    world.home.removals.remove(world.context, Thing(kind=Kind.LOOP, name="clicks"), reason="a trial", dry_run=True)
+    world.home.database.write(lambda c: c.execute(loops.delete()))
+
+    with pytest.raises(Conflict, match="on its way in at clicks: noria rollout abort clicks"):
+        getattr(world.home.removals, verb)(world.context, Thing(kind=Kind.ENDPOINT, name="clicks"), reason="a trial")

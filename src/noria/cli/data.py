@@ -11,7 +11,6 @@ from noria.cli.output import home_option, json_option, opened, show, show_one
 from noria.cli.reading import file_options, told_of
 from noria.core.errors import Conflict, Invalid
 from noria.datasets.model import Dataset, Snapshot
-from noria.loop.removal_model import Kind
 
 if TYPE_CHECKING:
     from noria.datasets.files import FileTable
@@ -74,7 +73,6 @@ def push(
 def ls(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """List datasets, with their newest snapshots; what is retired is left out."""
     with opened(home) as platform:
-        hidden = platform.removals.hidden(platform.context, Kind.DATASET)
         rows = [
             {
                 "dataset": dataset.name,
@@ -86,7 +84,6 @@ def ls(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
                 "label": dataset.label,
             }
             for dataset in platform.datasets.datasets(platform.context)
-            if dataset.name not in hidden
             for newest in [platform.datasets.latest(platform.context, dataset.name)]
         ]
     show(rows, as_json=as_json, empty="no datasets yet: noria data push NAME FILE --key K --time T --label L")
@@ -166,7 +163,7 @@ def _say(notes: Iterable[str]) -> None:
 
 def _declared(platform: Platform, name: str, **columns: str | None) -> Dataset:
     """Return the dataset, or declare a new one; raises `Conflict` if a column is said to be another than it was."""
-    known = {dataset.name: dataset for dataset in platform.datasets.datasets(platform.context)}
+    known = {each.name: each for each in platform.datasets.datasets(platform.context, with_retired=True)}
     if name not in known:
         return _first(name, key=columns["key"], time=columns["time"], label=columns["label"])
     for role, column in columns.items():

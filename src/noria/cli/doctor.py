@@ -10,7 +10,7 @@ from noria.cli.gateways import gateway_troubles
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.context import ActorKind
 from noria.core.errors import CannotServe
-from noria.loop.model import LoopRow, LoopState, Outcome, Stumble
+from noria.loop.model import LoopState, Outcome, Stumble
 from noria.loop.removal_model import Kind
 from noria.registry.environment import other_library
 from noria.rollouts.spec import Canary
@@ -66,14 +66,8 @@ def doctor(with_trace: bool, home: str | None, as_json: bool) -> None:  # noqa: 
         raise click.exceptions.Exit(1)
 
 
-def _loops(platform: Platform) -> list[LoopRow]:
-    """Return the loops that are not retired."""
-    hidden = platform.removals.hidden(platform.context, Kind.LOOP)
-    return [row for row in platform.loops.all(platform.context) if row.name not in hidden]
-
-
 def _stumbles(platform: Platform) -> list[Trouble]:
-    shown = {row.name for row in _loops(platform)}
+    shown = {row.name for row in platform.loops.all(platform.context)}
     return [
         Trouble(
             about=f"loop {each.loop}",
@@ -101,7 +95,7 @@ def _in_vain(platform: Platform) -> list[Trouble]:
             words=found.words(),
             do=f"noria cycles {row.name}; when it is mended: noria loop trigger {row.name}",
         )
-        for row in _loops(platform)
+        for row in platform.loops.all(platform.context)
         for found in [platform.loops.streak(platform.context, row.name)]
         if found is not None and (row.name, found.last.words) not in said
     ]
@@ -110,7 +104,7 @@ def _in_vain(platform: Platform) -> list[Trouble]:
 def _clocks(platform: Platform) -> list[Trouble]:
     """Return that the clock was set back, and what was stored while it was ahead and counts only when it gets there."""
     now, found = platform.clock.now(), list[Trouble]()
-    for row in _loops(platform):
+    for row in platform.loops.all(platform.context):
         if row.set_back_at is None or now - row.set_back_at > _CLOCK_IS_NEWS:
             continue
         fact = platform.loops.set_back(platform.context, row)
@@ -127,7 +121,7 @@ def _clocks(platform: Platform) -> list[Trouble]:
 def _unturned(platform: Platform) -> list[Trouble]:
     """Return the loops that nobody turns."""
     found: list[Trouble] = []
-    for row in _loops(platform):
+    for row in platform.loops.all(platform.context):
         is_turned = platform.loops.is_turned(platform.context, row.name)
         if row.state is LoopState.PAUSED:
             do = f"noria loop resume {row.name}"

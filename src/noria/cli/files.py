@@ -20,6 +20,9 @@ from noria.runs.rules import sentence
 Kind = TypeVar("Kind")
 
 _SUFFIX = ".py"
+_LONGEST_LINE = 200
+_NOT_TEXT = ("null bytes", "can't decode", "encoding")
+"""Words of Python's about a file that is no text in UTF-8, or not in the encoding that it says."""
 _MADE_BY = {"pipeline": "@nr.pipeline above a function", "loop": "loop = nr.Loop(...)"}
 
 
@@ -38,10 +41,7 @@ def load(target: str | Path) -> ModuleType:
         return _module(text)
     if not path.exists():
         raise NotFound("file", text, hint=_written(path) or "noria init writes one to begin with")
-    if path.suffix != _SUFFIX or path.is_dir():
-        raise Invalid(
-            f"{text} is no Python file", hint=f"name a file that ends in {_SUFFIX}, or a module: package.module"
-        )
+    _must_be_python(path)
     root, name = _as_in_package(Path(os.path.abspath(path)))  # noqa: PTH100 - resolve() would follow links, and absolute() keeps ".."
     return _file(path) if name is None else _module_of(path, root=root, name=name)
 
@@ -166,31 +166,74 @@ def _file(path: Path) -> ModuleType:
     return module
 
 
+def _must_be_python(path: Path) -> None:
+    """Raise `Invalid` for a folder, and for what no Python can be read from."""
+    if path.is_dir():
+        inside = [str(each) for each in sorted(path.glob(f"*{_SUFFIX}"))[:5]]
+        hint = f"name a file in it, such as {', '.join(inside)}" if inside else "name a file that ends in .py"
+        raise Invalid(f"{path} is a folder, no Python file", hint=hint)
+    if path.suffix != _SUFFIX:
+        hint = f"name a file that ends in {_SUFFIX}, or a module: package.module"
+        raise Invalid(f"{path} is no Python file", hint=hint)
+    try:
+        path.open("rb").close()
+    except OSError as problem:
+        hint = "name a file that this user may read"
+        raise Invalid(f"{path} cannot be read: {problem.strerror or problem}", hint=hint) from problem
+
+
 def _unloadable(what: str, problem: BaseException) -> NoriaError:
     """Say in a sentence why users' code cannot be imported, and in which line of which file."""
+    return Invalid(f"{what} cannot be loaded: {_where(problem)}{_reason(problem)}", hint=_way_out(what, problem))
+
+
+def _reason(problem: BaseException) -> str:
+    """Return what was wrong; of broken syntax, with the text of its line."""
+    match problem:
+        case SystemExit():
+            return f"it asks the process to exit ({problem.code})"
+        case SyntaxError():
+            text = (problem.text or "").strip()[:_LONGEST_LINE]
+            return f"{problem.msg or 'invalid syntax'}{f' in {text!r}' if text else ''}"
+        case NoriaError():
+            return problem.sentence
+        case ModuleNotFoundError():
+            return str(problem)
+        case _:
+            return sentence(problem)
+
+
+def _way_out(what: str, problem: BaseException) -> str:
+    """Return what helps against it."""
     hint = f"mend it; python {what} shows the whole traceback" if what.endswith(_SUFFIX) else "mend it"
-    if isinstance(problem, ImportError) and "no known parent package" in str(problem):
-        folder = Path(what).parent
-        module = ".".join((*folder.parts, Path(what).stem))
-        hint = f"name the module: {module}:NAME; or make the folder a package, with a file __init__.py in it"
-    elif isinstance(problem, ModuleNotFoundError):
-        hint = f"is {problem.name!r} its name, and is it installed here?"
-    elif isinstance(problem, NoriaError):
-        hint = problem.hint
-    elif isinstance(problem, SystemExit):
-        hint = 'put what runs by itself under if __name__ == "__main__":'
-    return Invalid(f"{what} cannot be loaded: {_where(problem)}{sentence(problem)}", hint=hint)
+    match problem:
+        case SystemExit():
+            hint = 'put what runs by itself under if __name__ == "__main__":'
+        case NoriaError():
+            hint = problem.hint or hint
+        case ModuleNotFoundError(name=str(name)):
+            hint = f"is {name!r} its name, and is it installed here? if not: pip install {name.partition('.')[0]}"
+        case ImportError() if "no known parent package" in str(problem):
+            module = f"{Path(what).absolute().parent.name}.{Path(what).stem}"
+            hint = f"name the module: {module}:NAME; or make the folder a package, with a file __init__.py in it"
+        case ImportError(name=str(name)):
+            hint = f"is the name right, and is the version of {name} that is installed here? pip show {name}"
+        case SyntaxError() if any(word in problem.msg for word in _NOT_TEXT):
+            hint = "save it as text in UTF-8"
+        case _:
+            pass
+    return hint
 
 
 def _where(problem: BaseException) -> str:
     """Return the file and the line of users' code that an error comes from, nearest to the error."""
-    if isinstance(problem, SyntaxError) and problem.filename:
+    if isinstance(problem, SyntaxError) and problem.filename and problem.lineno:
         return f"{Path(problem.filename).name}, line {problem.lineno}: "
     own = Path(__file__).parents[1]
     lines = [
         f"{Path(frame.filename).name}, line {frame.lineno}: "
         for frame in traceback.extract_tb(problem.__traceback__)
-        if own not in Path(frame.filename).parents and not frame.filename.startswith("<frozen")
+        if own not in Path(frame.filename).parents and not frame.filename.startswith("<")
     ]
     return lines[-1] if lines else ""
 

@@ -12,7 +12,6 @@ from noria.cli.signals import on_signals
 from noria.cli.working import tell
 from noria.core.errors import Conflict
 from noria.loop.model import Cycle, CyclesWanted, Outcome
-from noria.loop.removal_model import Kind
 
 
 @click.group()
@@ -38,8 +37,7 @@ def start(file: Path, once: bool, home: str | None) -> None:  # noqa: FBT001 - c
             else:
                 worker.run_until_told(on_signals())
                 click.echo("the loops rest; what was begun goes on at the next start")
-        if once:
-            _must_have_gone_well(platform, before)
+        _must_have_gone_well(platform, before)
 
 
 def _must_have_gone_well(platform: Platform, before: Mapping[str, int]) -> None:
@@ -109,7 +107,6 @@ def trigger(name: str, reason: str, home: str | None) -> None:
 def status(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's flags
     """Show each loop: where in its turn it is, its champion, and what has come since the last cycle."""
     with opened(home) as platform:
-        hidden = platform.removals.hidden(platform.context, Kind.LOOP)
         rows = [
             {
                 "loop": row.name,
@@ -124,7 +121,6 @@ def status(home: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's f
                 "turns_on": row.spec["when"]["words"],
             }
             for row in platform.loops.all(platform.context)
-            if row.name not in hidden
             for cycle in [platform.loops.open_cycle(platform.context, row.name)]
             for streak in [platform.loops.streak(platform.context, row.name)]
         ]

@@ -4,7 +4,6 @@ import click
 
 from noria.cli.output import home_option, json_option, opened, show
 from noria.core.errors import Invalid
-from noria.loop.removal_model import Kind
 
 
 @click.command()
@@ -16,7 +15,6 @@ def models(name: str | None, home: str | None, as_json: bool) -> None:  # noqa: 
     with opened(home) as platform:
         context, registry = platform.context, platform.registry
         if name is None:
-            hidden = platform.removals.hidden(context, Kind.MODEL)
             rows = [
                 {
                     "model": model,
@@ -25,7 +23,6 @@ def models(name: str | None, home: str | None, as_json: bool) -> None:  # noqa: 
                     "anchor": registry.alias(context, model, "anchor").version,
                 }
                 for model in registry.models(context)
-                if model not in hidden
             ]
         else:
             champion = registry.alias(context, name, "champion").version

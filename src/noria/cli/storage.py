@@ -23,7 +23,7 @@ def gc(dry_run: bool, older_than: str, home: str | None, as_json: bool) -> None:
         found = garbage.find(platform.database, platform.blobs, before=before)
         if not dry_run:
             garbage.collect(platform.blobs, found)
-        endpoints = platform.endpoints.all(platform.context)
+        endpoints = platform.endpoints.all(platform.context, with_retired=True)
         tidied = [platform.landings.tidy(platform.context, endpoint, dry_run=dry_run) for endpoint in endpoints]
     told = {"garbage": len(found.blobs), "bytes": found.size, "kept": found.kept, "taken_away": not dry_run}
     told |= {"unfinished_files": len(found.unfinished)}

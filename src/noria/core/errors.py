@@ -11,6 +11,7 @@ NoriaError
 |   |-- Stale          a compare-and-set lost its race
 |   |-- LeaseLost      somebody else holds the work now
 |   |-- CodeChanged    a finished step's code is not what it was
+|   |-- Retired        it was retired, and does nothing              410
 |   `-- CannotServe    a version is not there in full, or does not score as it was judged
 |-- StepFailed         a user's step raised                            500
 |-- ModelFailed        a version could not score the rows              500
@@ -105,6 +106,16 @@ class Conflict(NoriaError):
 
     code = "conflict"
     status = 409
+
+
+class Retired(Conflict):
+    """It was retired, and does nothing until it is restored."""
+
+    code = "retired"
+    status = 410
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"{kind} {name!r} is retired", hint=f"noria restore {kind} {name}")
 
 
 class Stale(Conflict):

@@ -37,8 +37,10 @@ from noria.datasets.model import (
 from noria.datasets.profiles import Profile
 from noria.datasets.reading import Reading, Window
 from noria.ledger.service import Ledger
+from noria.store import retirements
 from noria.store.blobs import Blobs
 from noria.store.database import Connection, Database
+from noria.store.retirements import Kind
 
 _CACHE_BYTES = 512 * 2**20
 _NUMBER_DIGITS = 9
@@ -274,7 +276,7 @@ class Datasets:
         self._access.require(context, Permission.DATA_READ)
         found = self._database.read(lambda c: queries.dataset(c, context.project, name))
         if found is None:
-            raise NotFound("dataset", name, known=[other.name for other in self.datasets(context)])
+            raise NotFound("dataset", name, known=self._names(context))
         return found[0]
 
     def columns(self, context: Context, name: str) -> tuple[str, ...]:
@@ -296,10 +298,15 @@ class Datasets:
             raise NotFound("dataset", name, known=self._names(context))
         return tuple(found[1])
 
-    def datasets(self, context: Context) -> list[Dataset]:
-        """Return the project's datasets, by name."""
+    def datasets(self, context: Context, *, with_retired: bool = False) -> list[Dataset]:
+        """Return the project's datasets, by name; those that are retired only `with_retired`."""
         self._access.require(context, Permission.DATA_READ)
-        return self._database.read(lambda c: queries.all_datasets(c, context.project))
+
+        def look(connection: Connection) -> list[Dataset]:
+            left_out = set[str]() if with_retired else retirements.hidden(connection, context.project, Kind.DATASET)
+            return [each for each in queries.all_datasets(connection, context.project) if each.name not in left_out]
+
+        return self._database.read(look)
 
     def ahead(self, context: Context, now: datetime) -> list[LabelsAhead]:
         """Return the labels that are known only after a moment, by dataset: they landed while the clock was ahead."""
@@ -468,7 +475,7 @@ class Datasets:
         return self._database.read(lambda c: queries.sources(c, context.project, dataset))
 
     def _names(self, context: Context) -> list[str]:
-        return [dataset.name for dataset in self.datasets(context)]
+        return [dataset.name for dataset in self.datasets(context, with_retired=True)]
 
 
 def _said(made: Snapshot) -> Snapshot:

@@ -11,8 +11,10 @@ from noria.loop.removal_model import Kind, Retirement, Thing
 from noria.monitors import tables as monitors
 from noria.registry import tables as registry
 from noria.rollouts import tables as rollouts
+from noria.rollouts.model import RolloutState
 from noria.runs import tables as runs
 from noria.serving import tables as serving
+from noria.store.tables import retirements as retirements_
 
 _ROWS: dict[Kind, tuple[tuple[Table, str], ...]] = {
     Kind.LOOP: (
@@ -33,6 +35,7 @@ _ROWS: dict[Kind, tuple[tuple[Table, str], ...]] = {
         (registry.aliases, "model"),
         (registry.alias_moves, "model"),
         (serving.servables, "model"),
+        (serving.loadings, "model"),
         (rollouts.rollouts, "model"),
     ),
     Kind.ENDPOINT: (
@@ -40,6 +43,7 @@ _ROWS: dict[Kind, tuple[tuple[Table, str], ...]] = {
         (serving.routes, "endpoint"),
         (serving.landings, "endpoint"),
         (serving.asides, "endpoint"),
+        (serving.rescorings, "endpoint"),
     ),
     Kind.RUN: (
         (runs.runs, "id"),
@@ -110,7 +114,9 @@ def _users(connection: Connection, project: str, thing: Thing) -> Iterator[Thing
         case Kind.RUN:
             query = select(versions.model).where(here, versions.run == thing.name)
             yield from (Thing(kind=Kind.MODEL, name=name) for name in connection.execute(query).scalars())
-        case Kind.LOOP | Kind.ENDPOINT:
+        case Kind.ENDPOINT:  # a loop brings its candidates in at the endpoint of its name
+            yield from _named(connection, Kind.LOOP, loop.loops, project, name=thing.name)
+        case Kind.LOOP:
             return
 
 
@@ -123,21 +129,21 @@ def _named(connection: Connection, kind: Kind, table: Table, project: str, **whe
 def put_retirement(connection: Connection, project: str, retired: Retirement) -> None:
     """Store that a thing is retired."""
     values = {"kind": retired.thing.kind.value, "name": retired.thing.name, "at": retired.at, "by": retired.by}
-    connection.execute(insert(loop.retirements).values(project=project, reason=retired.reason, **values))
+    connection.execute(insert(retirements_).values(project=project, reason=retired.reason, **values))
 
 
 def restore(connection: Connection, project: str, thing: Thing) -> None:
     """Forget that a thing is retired."""
-    here = (loop.retirements.c.project == project) & (loop.retirements.c.kind == thing.kind.value)
-    connection.execute(delete(loop.retirements).where(here, loop.retirements.c.name == thing.name))
+    here = (retirements_.c.project == project) & (retirements_.c.kind == thing.kind.value)
+    connection.execute(delete(retirements_).where(here, retirements_.c.name == thing.name))
 
 
 def retirements(connection: Connection, project: str, kind: Kind | None = None) -> list[Retirement]:
     """Return what is retired, by kind and name."""
-    query = select(loop.retirements).where(loop.retirements.c.project == project)
+    query = select(retirements_).where(retirements_.c.project == project)
     if kind is not None:
-        query = query.where(loop.retirements.c.kind == kind.value)
-    rows = connection.execute(query.order_by(loop.retirements.c.kind, loop.retirements.c.name))
+        query = query.where(retirements_.c.kind == kind.value)
+    rows = connection.execute(query.order_by(retirements_.c.kind, retirements_.c.name))
     return [
         Retirement(thing=Thing(kind=Kind(row.kind), name=row.name), at=row.at, by=row.by, reason=row.reason)
         for row in rows
@@ -146,6 +152,13 @@ def retirements(connection: Connection, project: str, kind: Kind | None = None) 
 
 def _mine(project: str, thing: Thing, table: Table, column: str) -> ColumnElement[bool]:
     return (table.c.project == project) & (table.c[column] == thing.name)
+
+
+def has_open_rollout(connection: Connection, project: str, endpoint: str) -> bool:
+    """Say whether a candidate is on its way in at an endpoint."""
+    table = rollouts.rollouts
+    here = (table.c.project == project) & (table.c.endpoint == endpoint) & (table.c.state == RolloutState.OPEN.value)
+    return connection.execute(select(func.count()).select_from(table).where(here)).scalar_one() > 0
 
 
 def state_of_run(connection: Connection, project: str, run: str) -> str | None:

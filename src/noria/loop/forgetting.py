@@ -48,12 +48,12 @@ def forget(
     quarantined = sum(len(rooms.guards.entries(context, dataset, Choice(key=key, state=None))) for key in keys)
     logged = [
         rooms.landings.erase(context, endpoint, keys, dry_run=dry_run)
-        for endpoint in rooms.endpoints.all(context)
+        for endpoint in rooms.endpoints.all(context, with_retired=True)
         if endpoint.dataset == dataset
     ]
     erasure = None if dry_run else rooms.guards.erase_keys(context, dataset, keys, reason=reason)
     results = rooms.runs.erase(context, keys, column=declared.key, dry_run=dry_run)
-    answering = {each.model for each in rooms.endpoints.all(context) if each.dataset == dataset}
+    answering = {each.model for each in rooms.endpoints.all(context, with_retired=True) if each.dataset == dataset}
     golden_rows = sum(rooms.prover.erase(context.project, model, keys, dry_run=dry_run) for model in sorted(answering))
     return Forgotten(
         dataset=dataset,
@@ -76,6 +76,8 @@ def _learned_from(rooms: Rooms, context: Context, dataset: str, keys: Sequence[s
         return ()
     numbers = {snapshot.id: snapshot.number for snapshot in rooms.datasets.snapshots(context, dataset)}
     versions = (
-        version for model in rooms.registry.models(context) for version in rooms.registry.versions(context, model)
+        version
+        for model in rooms.registry.models(context, with_retired=True)
+        for version in rooms.registry.versions(context, model)
     )
     return tuple(str(version) for version in versions if numbers.get(version.snapshot, 0) >= first)

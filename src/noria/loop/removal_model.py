@@ -3,17 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
-
-class Kind(StrEnum):
-    """The nouns that can be retired, restored and removed."""
-
-    LOOP = "loop"
-    DATASET = "dataset"
-    MODEL = "model"
-    ENDPOINT = "endpoint"
-    RUN = "run"
+from noria.store.retirements import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

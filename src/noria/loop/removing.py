@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core import digests
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound
+from noria.core.errors import Conflict, NotFound, Stale
 from noria.datasets import queries as data_queries
 from noria.datasets.model import Erasure
 from noria.ledger.model import FactKind
@@ -104,21 +105,26 @@ class Removals:
         """
         self._access.require(context, _RIGHTS[thing.kind])
         database = self._rooms.database
+        planned = database.read(lambda c: self._planned(c, context, thing))
         if dry_run:
-            return database.read(lambda c: self._planned(c, context, thing))
+            return planned
+        logs = {each.name for each in (*planned.used_by, thing) if each.kind is Kind.ENDPOINT}
 
         def work(connection: Connection) -> Removal:
             found = self._planned(connection, context, thing)
-            if not any(found.rows.values()):
-                return found
             _refuse_used(thing, () if with_users else found.used_by, verb="remove")
             _refuse_busy(thing, found.busy)
             for each in (*found.used_by, thing):
+                if each.kind is Kind.ENDPOINT and each.name not in logs:
+                    raise Stale(f"{each} was made just now", hint="look at what would go, and try again")
                 self._access.require(context, _RIGHTS[each.kind])
                 self._remove(connection, context, each, reason=reason)
             return found
 
-        return database.write(work)
+        with ExitStack() as locks:
+            for name in sorted(logs):
+                locks.enter_context(self._rooms.landings.removing(context, name))
+            return database.write(work)
 
     # --- inside
 
@@ -126,14 +132,25 @@ class Removals:
         if not belongings.is_there(connection, context.project, thing):
             if self._rooms.ledger.last_time(connection, context, thing.subject, FactKind.OBJECT_REMOVED) is None:
                 raise self._missing(connection, context, thing)
-            return Removal(thing=thing)
+            return Removal(thing=thing, rows=self._logged(context, thing))
         used_by = self._all_users(connection, context, thing)
         rows: Counter[str] = Counter()
         busy: list[str] = []
         for each in (thing, *used_by):
-            rows.update(belongings.count(connection, context.project, each))
+            rows.update(self._rows(connection, context, each))
             busy += self._busy(connection, context, each, is_removed=True)
         return Removal(thing=thing, used_by=used_by, busy=tuple(dict.fromkeys(busy)), rows=dict(rows))
+
+    def _rows(self, connection: Connection, context: Context, thing: Thing) -> dict[str, int]:
+        return belongings.count(connection, context.project, thing) | self._logged(context, thing)
+
+    def _logged(self, context: Context, thing: Thing) -> dict[str, int]:
+        """Return how much an endpoint's log holds: of one that was removed, what a gateway or a crash left there."""
+        if thing.kind is not Kind.ENDPOINT:
+            return {}
+        found = self._rooms.landings.logged(context, thing.name)
+        counted = {"logged_predictions": found.predictions, "logged_feedback": found.feedback}
+        return {name: count for name, count in counted.items() if count}
 
     def _all_users(self, connection: Connection, context: Context, thing: Thing) -> tuple[Thing, ...]:
         """Return what needs the thing, and what needs that, loops first."""
@@ -158,6 +175,8 @@ class Removals:
                 said.append(f"a worker turns loop {thing.name}: end that worker")
         if thing.kind is Kind.MODEL and rollout_queries.open_of(connection, project, thing.name) is not None:
             said.append(f"a candidate of {thing.name} is on its way in: noria rollout abort ENDPOINT --reason TEXT")
+        if thing.kind is Kind.ENDPOINT and belongings.has_open_rollout(connection, project, thing.name):
+            said.append(f"a candidate is on its way in at {thing.name}: noria rollout abort {thing.name} --reason TEXT")
         if thing.kind is Kind.RUN:
             state = belongings.state_of_run(connection, project, thing.name)
             if state is not None and RunState(state).is_open:
@@ -165,7 +184,7 @@ class Removals:
         return said
 
     def _remove(self, connection: Connection, context: Context, thing: Thing, *, reason: str) -> None:
-        rows = belongings.count(connection, context.project, thing)
+        rows = self._rows(connection, context, thing)
         if not any(rows.values()):
             return
         if thing.kind is Kind.DATASET:

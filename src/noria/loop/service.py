@@ -6,16 +6,16 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core import digests
 from noria.core.context import Context
-from noria.core.errors import Conflict, NotFound, Stale
+from noria.core.errors import Conflict, NotFound, Retired, Stale
 from noria.ledger.model import Fact, FactKind
-from noria.loop import belongings, leasing, queries, rules, streaks, telling
+from noria.loop import leasing, queries, rules, streaks, telling
 from noria.loop.model import Cycle, CycleState, CyclesWanted, Event, LoopRow, LoopState, Standing, Stumble
-from noria.loop.removal_model import Kind, Thing
 from noria.loop.spec import Loop
 from noria.loop.streaks import Streak
 from noria.loop.turn import Rooms
-from noria.store import leases
+from noria.store import leases, retirements
 from noria.store.database import Connection
+from noria.store.retirements import Kind
 
 
 class Loops:
@@ -105,9 +105,8 @@ class Loops:
         return self.get(context, name)
 
     def _must_not_be_retired(self, context: Context, name: str) -> None:
-        thing, database = Thing(kind=Kind.LOOP, name=name), self._rooms.database
-        if any(each.thing == thing for each in database.read(lambda c: belongings.retirements(c, context.project))):
-            raise Conflict(f"loop {name!r} is retired", hint=f"noria restore loop {name}")
+        if name in self._rooms.database.read(lambda c: retirements.hidden(c, context.project, Kind.LOOP)):
+            raise Retired(Kind.LOOP.value, name)
 
     def request(self, context: Context, name: str, *, reason: str) -> None:
         """Ask for a cycle by hand; it is opened when the open one has settled."""
@@ -210,10 +209,15 @@ class Loops:
             raise NotFound("loop", name, known=[other.name for other in self.all(context)])
         return row
 
-    def all(self, context: Context) -> list[LoopRow]:
-        """Return all loops of the project, by name."""
+    def all(self, context: Context, *, with_retired: bool = False) -> list[LoopRow]:
+        """Return the loops of the project, by name; those that are retired only `with_retired`."""
         self._access.require(context, Permission.LOOP_READ)
-        return self._rooms.database.read(lambda c: queries.all_loops(c, context.project))
+
+        def look(connection: Connection) -> list[LoopRow]:
+            left_out = set[str]() if with_retired else retirements.hidden(connection, context.project, Kind.LOOP)
+            return [row for row in queries.all_loops(connection, context.project) if row.name not in left_out]
+
+        return self._rooms.database.read(look)
 
     def cycles(self, context: Context, name: str | None = None) -> list[Cycle]:
         """Return the cycles of one loop, or of all, oldest first."""

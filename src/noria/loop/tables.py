@@ -81,14 +81,3 @@ cycles = Table(
     Index(None, "project", "loop", "number", unique=True),
     Index(None, "project", "loop", "state"),
 )
-
-retirements = Table(
-    "retirements",
-    metadata,
-    Column("project", String(255), primary_key=True),
-    Column("kind", String(32), primary_key=True),
-    Column("name", String(255), primary_key=True),
-    Column("at", UtcTime, nullable=False),
-    Column("by", String(255), nullable=False),
-    Column("reason", Text, nullable=False),
-)

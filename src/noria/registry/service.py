@@ -14,7 +14,9 @@ from noria.ledger.service import Ledger
 from noria.registry import queries, rules
 from noria.registry.environment import environment, environment_digest
 from noria.registry.model import ANCHOR, CHAMPION, AliasState, ModelVersion, Move, Trained
+from noria.store import retirements
 from noria.store.database import Connection, Database
+from noria.store.retirements import Kind
 
 Verify = Callable[[ModelVersion], None]
 """Raises `CannotServe` for a version whose bytes are not all there."""
@@ -218,10 +220,15 @@ class Registry:
 
         return self._database.read(query)
 
-    def models(self, context: Context) -> list[str]:
-        """Return the names of the project's models."""
+    def models(self, context: Context, *, with_retired: bool = False) -> list[str]:
+        """Return the names of the project's models; those that are retired only `with_retired`."""
         self._access.require(context, Permission.MODEL_READ)
-        return self._database.read(lambda connection: queries.models(connection, context.project))
+
+        def look(connection: Connection) -> list[str]:
+            left_out = set[str]() if with_retired else retirements.hidden(connection, context.project, Kind.MODEL)
+            return [name for name in queries.models(connection, context.project) if name not in left_out]
+
+        return self._database.read(look)
 
     def alias(self, context: Context, model: str, name: str = CHAMPION) -> AliasState:
         """Return where an alias points; nowhere, for a model that has no versions."""

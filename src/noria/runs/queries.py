@@ -16,6 +16,7 @@ from noria.runs.model import Artifact, Attempt, AttemptState, Hit, Run, RunState
 from noria.runs.tables import artifact_of, artifact_or_none, artifact_row, attempts, cached_results, hits, runs
 from noria.store.database import Database
 from noria.store.leases import FencedInsert, Lease
+from noria.store.retirements import Kind, is_shown
 from noria.store.statements import Statement, insertion, upsert
 from noria.store.tables import UtcTime
 
@@ -105,9 +106,12 @@ def list_runs(
     state: RunState | None,
     limit: int,
     before: str | None = None,
+    with_retired: bool = False,
 ) -> list[Run]:
     """Return runs by what is stored of them, the newest first; those that are older than the one `before`."""
     query = select(runs).where(runs.c.project == project)
+    if not with_retired:
+        query = query.where(is_shown(runs, "id", Kind.RUN))
     if pipeline is not None:
         query = query.where(runs.c.pipeline == pipeline)
     if state is not None:

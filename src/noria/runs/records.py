@@ -82,16 +82,20 @@ class Records:
         state: RunState | str | None = None,
         limit: int = 50,
         after: str | None = None,
+        with_retired: bool = False,
     ) -> tuple[Run, ...]:
         """Return runs, the newest first, of a pipeline or in a state if one is named; those after the run `after`.
 
-        Raises `Invalid` for a state that there is not, and `NotFound` for a run `after` that there is not.
+        Those that are retired are left out but for `with_retired`. Raises `Invalid` for a state that there is not, and
+        `NotFound` for a run `after` that there is not.
         """
         self._access.require(context, Permission.RUN_READ)
         wanted, before = _state(state), None if after is None else self._found(context, after).id
 
         def look(connection: Connection) -> Sequence[Run]:
-            of_project = partial(queries.list_runs, connection, context.project, pipeline=pipeline)
+            of_project = partial(
+                queries.list_runs, connection, context.project, pipeline=pipeline, with_retired=with_retired
+            )
             if wanted is None or not wanted.is_begun:
                 return self._all_seen(connection, of_project(state=wanted, limit=limit, before=before))
             return list(islice(self._begun(connection, of_project, wanted, before), limit))

@@ -134,12 +134,15 @@ def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Generato
 
     Without `wait`, say at once whether it is locked. Whoever dies lets go.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    with (folder / ".lock").open("a") as file:
-        try:
-            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            if os.fstat(file.fileno()).st_nlink:  # else whoever held it has removed the folder
+                yield True
+                return

@@ -1,9 +1,10 @@
-"""Erases keys from an endpoint's log: lines of segments are overwritten in place, compacted files are written anew.
+"""Erases keys from an endpoint's log, or the whole log: lines of segments are overwritten in place, compacted files are written anew.
 
 A segment may still be written to, by another process that knows nothing of it. What is appended stays where it is, so
 positions stay true, and a line of spaces is no record.
 """
 
+import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from noria.serving import compacted
 from noria.serving.compacted import FEEDBACK, PREDICTIONS
 from noria.serving.compacting import finish
 from noria.serving.disk import Disk, is_in_use
-from noria.serving.log import KINDS, mark_erasure
+from noria.serving.log import KINDS, mark_erasure, records
 from noria.serving.segments import lines_after, whole_end
 
 
@@ -74,6 +75,31 @@ class LogEraser:
             kind_and_day = found.path.stem.rpartition("-")[0]
             name = f"{kind_and_day}-{self._ids.new('f').removeprefix('f_')}{compacted.SUFFIX}"
             compacted.put(self._disk, found.path.with_name(name), found.left, instead_of=[found.path])
+
+
+def count(folder: Path) -> LogErased:
+    """Return how many predictions and how much feedback a log has; none, where there is none."""
+    if not folder.exists():
+        return LogErased()
+    predictions, feedback = (_count(folder, kind) for kind in (PREDICTIONS, FEEDBACK))
+    return LogErased(predictions=predictions, feedback=feedback)
+
+
+def remove(folder: Path, disk: Disk) -> None:
+    """Remove a log that its caller has locked; what a gateway writes meanwhile stays."""
+    disk.remove(list(folder.iterdir()))
+    with contextlib.suppress(OSError):  # it is not empty
+        folder.rmdir()
+
+
+def _count(folder: Path, kind: str) -> int:
+    found = 0
+    for path in compacted.files_of(folder, kind):
+        if path.suffix == compacted.SUFFIX:
+            found += int(pl.scan_parquet(path).select(pl.len()).collect().item())
+        else:
+            found += sum(1 for _ in records(folder, KINDS[kind], after={}, until={path.name: whole_end(path)}))
+    return found
 
 
 def _found(folder: Path, kind: str, keys: Collection[str], ids: Collection[str]) -> Iterator[_Found]:

@@ -1,7 +1,7 @@
 """Puts what an endpoint has met into its dataset, exactly once: rows as they were asked about, labels from feedback."""
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from noria.datasets.model import PREDICTION, PUSHED, Dataset
 from noria.datasets.service import Datasets
 from noria.ledger.model import FactKind
 from noria.ledger.service import Ledger
-from noria.serving import compacted, fitting, queries, rules
+from noria.serving import compacted, erasing, fitting, queries, rules
 from noria.serving.compacted import FEEDBACK, PREDICTIONS
 from noria.serving.compacting import Compactor, Tidied
 from noria.serving.disk import locked
@@ -172,6 +172,30 @@ class Landings:
             if not dry_run:
                 self._database.write(work)
         return erased
+
+    def logged(self, context: Context, endpoint: str) -> LogErased:
+        """Return how much the log of an endpoint holds; also of one that is there no more."""
+        self._access.require(context, Permission.MODEL_READ)
+        return erasing.count(self._log.folder_of(context.project, endpoint))
+
+    @contextlib.contextmanager
+    def removing(self, context: Context, endpoint: str) -> Generator[None]:
+        """Lock the log of an endpoint, so that nothing of it lands, and remove it when the block has ended well."""
+        self._access.require(context, Permission.MODEL_PROMOTE)
+        folder = self._log.folder_of(context.project, endpoint)
+        if not folder.exists():
+            yield
+            return
+        with locked(folder):
+            yield
+            self._histories.pop((context.project, endpoint), None)
+            try:
+                erasing.remove(folder, self._log.disk)
+            except OSError as problem:
+                hint = f"when {folder} can be written: noria remove endpoint {endpoint}"
+                raise Unavailable(
+                    f"the log of endpoint {endpoint!r} could not be removed: {problem}", hint=hint
+                ) from problem
 
     def _land_new(self, context: Context, endpoint: Endpoint) -> Landed:
         """Land what has come since the last time, or what was cut short then."""

@@ -23,6 +23,7 @@ from noria.serving.model import (
     Variant,
 )
 from noria.serving.tables import asides, endpoints, landings, loadings, rescorings, routes, servables
+from noria.store.retirements import Kind, is_shown
 
 
 def insert_endpoint(connection: Connection, project: str, endpoint: Endpoint, first: Route) -> None:
@@ -51,10 +52,11 @@ def all_endpoints(connection: Connection, project: str) -> list[Endpoint]:
     return [_endpoint(row) for row in rows]
 
 
-def epochs(connection: Connection, project: str) -> dict[str, int]:
-    """Return the epoch of each endpoint's route: what has changed is seen at a glance."""
-    query = select(endpoints.c.name, endpoints.c.epoch).where(endpoints.c.project == project)
-    return {row.name: row.epoch for row in connection.execute(query)}
+def epochs(connection: Connection, project: str) -> dict[str, int | None]:
+    """Return the epoch of each endpoint's route, None if it is retired: what has changed is seen at a glance."""
+    shown = is_shown(endpoints, "name", Kind.ENDPOINT).label("shown")
+    query = select(endpoints.c.name, endpoints.c.epoch, shown).where(endpoints.c.project == project)
+    return {row.name: row.epoch if row.shown else None for row in connection.execute(query)}
 
 
 def route(connection: Connection, project: str, name: str, *, lock: bool = False) -> Route | None:

@@ -83,11 +83,16 @@ def stamped(endpoint: Endpoint, token: str) -> str:
     return f"{endpoint.name}.{token}.{_stamp(endpoint, token)}"
 
 
+def named_in(prediction: str) -> str:
+    """Return the name of the endpoint that an id says it is of."""
+    return prediction.rpartition(".")[0].rpartition(".")[0]
+
+
 def endpoint_of(prediction: str, endpoints: Mapping[str, Endpoint]) -> Endpoint:
     """Return the endpoint that gave a prediction its id; raises `NotFound` for an id that none of them gave."""
-    name, _, rest = prediction.rpartition(".")[0].rpartition(".")
-    token, stamp = rest, prediction.rpartition(".")[2]
-    endpoint = endpoints.get(name)
+    before, _, stamp = prediction.rpartition(".")
+    token = before.rpartition(".")[2]
+    endpoint = endpoints.get(named_in(prediction))
     if endpoint is None or _stamp(endpoint, token) != stamp:
         raise NotFound(
             "prediction", prediction, hint="send the prediction id exactly as it was answered, or the row's key"

@@ -9,7 +9,7 @@ from noria.access.model import Permission
 from noria.access.service import Access
 from noria.core.clock import Clock, Stopwatch
 from noria.core.context import Context
-from noria.core.errors import Conflict, Invalid, NotFound, Stale
+from noria.core.errors import Conflict, Invalid, NotFound, Retired, Stale
 from noria.core.ids import Ids
 from noria.datasets.model import KNOWN_AT, PREDICTION
 from noria.datasets.rules import must_be_texts
@@ -34,7 +34,9 @@ from noria.serving.model import (
     Variant,
 )
 from noria.serving.preparing import Prepared
+from noria.store import retirements
 from noria.store.database import Connection, Database
+from noria.store.retirements import Kind
 
 _MOST_LETTERS = 255
 
@@ -96,14 +98,19 @@ class Endpoints:
             raise self._missing(context, name)
         return found
 
-    def all(self, context: Context) -> list[Endpoint]:
-        """Return the project's endpoints, by name."""
+    def all(self, context: Context, *, with_retired: bool = False) -> list[Endpoint]:
+        """Return the project's endpoints, by name; those that are retired only `with_retired`."""
         self._access.require(context, Permission.MODEL_READ)
-        return self._database.read(lambda c: queries.all_endpoints(c, context.project))
+
+        def look(connection: Connection) -> list[Endpoint]:
+            left_out = set[str]() if with_retired else retirements.hidden(connection, context.project, Kind.ENDPOINT)
+            return [each for each in queries.all_endpoints(connection, context.project) if each.name not in left_out]
+
+        return self._database.read(look)
 
     def of_model(self, context: Context, model: str) -> list[Endpoint]:
-        """Return the endpoints that answer with a model, by name."""
-        return [endpoint for endpoint in self.all(context) if endpoint.model == model]
+        """Return the endpoints of a model, by name, also the retired ones: their logs land, and their routes move."""
+        return [endpoint for endpoint in self.all(context, with_retired=True) if endpoint.model == model]
 
     def of_model_in(self, connection: Connection, context: Context, model: str) -> list[Endpoint]:
         """Return the endpoints that answer with a model as the caller's transaction sees them."""
@@ -133,8 +140,8 @@ class Endpoints:
         endpoint = self.get(context, name)
         return self._database.read(lambda c: queries.all_routes(c, context.project, name, model=endpoint.model))
 
-    def epochs(self, context: Context) -> dict[str, int]:
-        """Return the epoch of each endpoint's route; a gateway asks this often, and it is cheap."""
+    def epochs(self, context: Context) -> dict[str, int | None]:
+        """Return the epoch of each endpoint's route, None for one that is retired; a gateway asks often: it is cheap."""
         return self._database.read(lambda c: queries.epochs(c, context.project))
 
     def set_route(
@@ -199,11 +206,12 @@ class Endpoints:
             BadData: a value that the dataset could not keep exactly.
             Unavailable: nobody answers there yet.
             ModelFailed: the version failed, and no other one has a share of the traffic.
+            Retired: the endpoint was retired.
             BadData: a text with the letter NUL, which not every store can hold.
             NotStored: the log could not be written; what is in no log was not answered.
 
         """
-        endpoint, route = self.get(context, name), self.route(context, name)
+        endpoint, route = self._in_use(context, name), self.route(context, name)
         dataset = self._datasets.dataset(context, endpoint.dataset)
         now = self._clock.now()
         must_be_texts(rows)
@@ -225,12 +233,13 @@ class Endpoints:
 
         Raises:
             NotFound: there is no such endpoint, or a prediction that it never gave.
+            Retired: the endpoint was retired.
             BadData: what could be no label of any dataset, a time without a zone, a key that no store can hold.
             NotStored: the log could not be written; nothing was taken.
 
         """
         self._access.require(context, Permission.DATA_WRITE)
-        endpoint = self.get(context, name)
+        endpoint = self._in_use(context, name)
         for told in feedback:
             asking.must_be_storable(told)
             rules.must_be_feedback(told)
@@ -308,6 +317,13 @@ class Endpoints:
         places = {name: place for place, name in enumerate(order)}
         names = sorted(found.inputs, key=lambda name: places.get(name, len(places)))
         return {name: found.inputs[name] for name in names}
+
+    def _in_use(self, context: Context, name: str) -> Endpoint:
+        """Return an endpoint that answers and is told; raises `NotFound`, and `Retired` for one that was retired."""
+        found = self.get(context, name)
+        if name in self._database.read(lambda c: retirements.hidden(c, context.project, Kind.ENDPOINT)):
+            raise Retired(Kind.ENDPOINT.value, name)
+        return found
 
     def _history(self, context: Context, name: str) -> tuple[history.History[Prediction], history.History[Feedback]]:
         place = (context.project, name)

@@ -83,3 +83,14 @@ leases = Table(
     Column("expires_at", UtcTime, nullable=False),
     Column("asked", String(16)),  # what the holder is to do, such as to stop, until it is done
 )
+
+retirements = Table(
+    "retirements",
+    metadata,
+    Column("project", String(255), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("at", UtcTime, nullable=False),
+    Column("by", String(255), nullable=False),
+    Column("reason", Text, nullable=False),
+)

@@ -73,7 +73,7 @@ def deliver(platform: Platform, flights: pl.DataFrame, known: pl.DataFrame, *, u
 
 
 def _start(platform: Platform, loops: Sequence[Loop]) -> None:
-    started = {row.name for row in platform.loops.all(platform.context)}
+    started = {row.name for row in platform.loops.all(platform.context, with_retired=True)}
     for loop in loops:
         if loop.name not in started:
             platform.start(loop)

@@ -112,11 +112,12 @@ class Gateway:
         endpoints = self._table.endpoints()
         told: dict[str, list[Feedback]] = {}
         for named, one in bodies.telling_of(body, at=self._platform.clock.now()):
+            name = rules.named_in(one.prediction) if one.prediction is not None else named or ""
+            if name in self._table.retired or (one.prediction is None and name not in endpoints):
+                raise self._table.absent(name)
             if one.prediction is not None:
-                named = rules.endpoint_of(one.prediction, endpoints).name  # noqa: PLW2901 - the id says whose it is
-            elif named not in endpoints:
-                raise NotFound("endpoint", named, known=endpoints)
-            told.setdefault(named or "", []).append(one)
+                rules.endpoint_of(one.prediction, endpoints)
+            told.setdefault(name, []).append(one)
         for name, pieces in told.items():
             await self._told(name, pieces)
             self._metrics.count("noria_feedback_total", len(pieces), endpoint=name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from noria.boot import Platform
 from noria.core.clock import Stopwatch
-from noria.core.errors import NoriaError, NotFound, Unavailable
+from noria.core.errors import NoriaError, NotFound, Retired, Unavailable
 from noria.datasets.model import Dataset
 from noria.server.gateway.bodies import Door, Reader
 from noria.server.gateway.metrics import ScorerState
@@ -67,12 +67,18 @@ class Table:
         self._stopwatch = stopwatch
         self._live: dict[str, Live] = {}
         self._failures: dict[str, _Failure] = {}
+        self._retired: frozenset[str] = frozenset()
         self._told: dict[tuple[str, int], tuple[ServableKind | None, str]] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
         self._refreshing: dict[str, threading.Thread] = {}
         self._reached_at = stopwatch.wall()
+
+    @property
+    def retired(self) -> frozenset[str]:
+        """Return the names of the endpoints that are retired."""
+        return self._retired
 
     @property
     def project(self) -> str:
@@ -134,13 +140,14 @@ class Table:
 
         Raises:
             NotFound: there is none of this name.
+            Retired: there is, and it was retired.
             Unavailable: there is, and nothing that could be loaded answers there.
 
         """
         with self._lock:
             live = self._live.get(name)
             if live is None:
-                raise self._absent(name)
+                raise self.absent(name)
             live.requests += 1
         try:
             yield live
@@ -150,8 +157,10 @@ class Table:
                 freed = self._freed(live)
             _close(freed)
 
-    def _absent(self, name: str) -> NoriaError:
-        """Return what keeps an endpoint from answering: there is none, or its versions cannot be loaded."""
+    def absent(self, name: str) -> NoriaError:
+        """Return what keeps an endpoint from answering: there is none, it is retired, or its versions cannot be loaded."""
+        if name in self._retired:
+            return Retired("endpoint", name)
         failure = self._failures.get(name)
         if failure is None:
             return NotFound("endpoint", name, known=self._live)
@@ -166,19 +175,35 @@ class Table:
         """Begin to load what changed, each endpoint in a thread of its own: none waits for another's slow version."""
         epochs = self._platform.endpoints.epochs(self._context)
         self._reached_at = self._stopwatch.wall()
+        self._retired = frozenset(name for name, epoch in epochs.items() if epoch is None)
+        for name in {*list(self._live), *list(self._failures)}:
+            if epochs.get(name) is None and not self._is_loading(name):
+                self._let_go(name)
         for name, epoch in epochs.items():
+            if epoch is None:
+                continue
             live, failure = self._live.get(name), self._failures.get(name)
             if live is not None and live.route.epoch == epoch:
                 self._failures.pop(name, None)
             elif failure is None or failure.epoch != epoch or failure.try_at <= self._stopwatch.wall():
                 self._begin(name, epoch)
 
+    def _let_go(self, name: str) -> None:
+        """Answer no more for an endpoint that was retired or removed."""
+        self._failures.pop(name, None)
+        if name in self._live:
+            self._swap(name, None)
+            _log.info("endpoint %s answers no more: it was retired or removed", name)
+
     def _begin(self, name: str, epoch: int) -> None:
-        before = self._refreshing.get(name)
-        if before is None or not before.is_alive():
+        if not self._is_loading(name):
             thread = threading.Thread(target=self._refresh, args=(name, epoch), name=f"noria-loading-{name}")
             thread.start()
             self._refreshing[name] = thread
+
+    def _is_loading(self, name: str) -> bool:
+        before = self._refreshing.get(name)
+        return before is not None and before.is_alive()
 
     def _wait(self) -> None:
         for thread in list(self._refreshing.values()):

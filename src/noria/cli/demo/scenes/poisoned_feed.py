@@ -111,7 +111,7 @@ def _land(platform: Platform, dataset: nr.Dataset, labels: pl.DataFrame, *, sour
 
 
 def _turn(platform: Platform, loops: Sequence[nr.Loop]) -> None:
-    started = {row.name for row in platform.loops.all(platform.context)}
+    started = {row.name for row in platform.loops.all(platform.context, with_retired=True)}
     for loop in loops:
         if loop.name not in started:
             platform.start(loop)

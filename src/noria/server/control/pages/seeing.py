@@ -7,7 +7,6 @@ from noria.boot import Platform
 from noria.core.context import Context
 from noria.evaluation.model import Comparison, Evidence
 from noria.loop.model import Cycle, CycleState, CyclesWanted, LoopRow, LoopState
-from noria.loop.removal_model import Kind
 from noria.server.control.pages import wheel
 from noria.server.control.pages.spelling import Link, cycle_link, moment, version_link
 
@@ -98,8 +97,7 @@ class VersionSeen:
 
 def loops(home: Platform, context: Context) -> list[LoopSeen]:
     """Return every loop of the project that is not retired as the first page shows it."""
-    hidden = home.removals.hidden(context, Kind.LOOP)
-    return [_loop(home, context, row) for row in home.loops.all(context) if row.name not in hidden]
+    return [_loop(home, context, row) for row in home.loops.all(context)]
 
 
 def decisions(home: Platform, context: Context) -> list[Decision]:

@@ -14,6 +14,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
         403: "the actor lacks a permission",
         404: "nothing has that name",
         409: "the world moved, or says otherwise",
+        410: "it was retired",
         413: "the body is too large",
         422: "what was given cannot be used as it is",
         507: "the disk did not take what was to be kept",
@@ -21,6 +22,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 
+WithRetired = Annotated[bool, Query(alias="retired", description="those that are retired, too")]
 NameInPath = Annotated[str, Path(min_length=1, max_length=255)]
 Limit = Annotated[int, Query(ge=1, le=500, description="how many at most")]
 After = Annotated[Name | None, Query(description="the `next` of the page before")]

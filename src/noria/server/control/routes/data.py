@@ -11,7 +11,7 @@ from noria.guards.model import Quarantined, QuarantineState
 from noria.guards.rules import Choice
 from noria.monitors.model import SignalsWanted
 from noria.server.control.acting import Acting, Home
-from noria.server.control.routes.asking import API, After, Limit, NameInPath, NameInQuery
+from noria.server.control.routes.asking import API, After, Limit, NameInPath, NameInQuery, WithRetired
 from noria.server.control.shapes import data as shapes
 from noria.server.control.shapes.shape import Text
 
@@ -20,9 +20,10 @@ _Place = Annotated[str | None, Query(pattern="^[0-9]{1,9}[.][0-9]{1,9}$", descri
 
 
 @router.get("/datasets", tags=["datasets"], summary="All datasets")
-def list_datasets(home: Home, context: Acting) -> shapes.Datasets:
-    """Return each dataset with its newest snapshot."""
-    return shapes.Datasets(items=[_dataset(home, context, known.name) for known in home.datasets.datasets(context)])
+def list_datasets(home: Home, context: Acting, *, with_retired: WithRetired = False) -> shapes.Datasets:
+    """Return each dataset that is not retired, with its newest snapshot."""
+    found = home.datasets.datasets(context, with_retired=with_retired)
+    return shapes.Datasets(items=[_dataset(home, context, known.name) for known in found])
 
 
 @router.get("/datasets/{name}", tags=["datasets"], summary="One dataset")

@@ -5,9 +5,8 @@ from fastapi import APIRouter
 from noria.boot import Platform
 from noria.core.context import Context
 from noria.loop.model import Cycle, CycleState, CyclesWanted, LoopRow, Outcome
-from noria.loop.removal_model import Kind
 from noria.server.control.acting import Acting, Home
-from noria.server.control.routes.asking import API, After, Limit, NameInPath, NameInQuery
+from noria.server.control.routes.asking import API, After, Limit, NameInPath, NameInQuery, WithRetired
 from noria.server.control.shapes import loops as shapes
 from noria.server.control.shapes.shape import Accepted, Reasoned
 
@@ -15,10 +14,10 @@ router = APIRouter(prefix=API)
 
 
 @router.get("/loops", tags=["loops"], summary="All loops")
-def list_loops(home: Home, context: Acting) -> shapes.Loops:
+def list_loops(home: Home, context: Acting, *, with_retired: WithRetired = False) -> shapes.Loops:
     """Return each loop that is not retired: where in its circle it is, and its champion."""
-    hidden = home.removals.hidden(context, Kind.LOOP)
-    return shapes.Loops(items=[_loop(home, context, row) for row in home.loops.all(context) if row.name not in hidden])
+    found = home.loops.all(context, with_retired=with_retired)
+    return shapes.Loops(items=[_loop(home, context, row) for row in found])
 
 
 @router.get("/loops/{name}", tags=["loops"], summary="One loop")

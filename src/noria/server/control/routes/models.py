@@ -9,7 +9,7 @@ from noria.core.context import Context
 from noria.registry.model import ANCHOR, CHAMPION
 from noria.server.control import moving
 from noria.server.control.acting import Acting, Home
-from noria.server.control.routes.asking import API, NameInPath
+from noria.server.control.routes.asking import API, NameInPath, WithRetired
 from noria.server.control.shapes import models as shapes
 from noria.server.control.shapes.shape import Number
 
@@ -17,9 +17,10 @@ router = APIRouter(prefix=API, tags=["models"])
 
 
 @router.get("/models", summary="All models")
-def list_models(home: Home, context: Acting) -> shapes.Models:
-    """Return each model with its champion and its anchor."""
-    return shapes.Models(items=[_model(home, context, name) for name in home.registry.models(context)])
+def list_models(home: Home, context: Acting, *, with_retired: WithRetired = False) -> shapes.Models:
+    """Return each model that is not retired, with its champion and its anchor."""
+    found = home.registry.models(context, with_retired=with_retired)
+    return shapes.Models(items=[_model(home, context, name) for name in found])
 
 
 @router.get("/models/{name}", summary="One model")

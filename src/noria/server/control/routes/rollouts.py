@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from noria.rollouts.model import Rollout, RolloutState, RolloutsWanted
 from noria.rollouts.spec import Canary
 from noria.server.control.acting import Acting, Home
-from noria.server.control.routes.asking import API, After, Limit, NameInPath, NameInQuery
+from noria.server.control.routes.asking import API, After, Limit, NameInPath, NameInQuery, WithRetired
 from noria.server.control.shapes import rollouts as shapes
 from noria.server.control.shapes.shape import Reasoned
 
@@ -15,9 +15,10 @@ router = APIRouter(prefix=API)
 
 
 @router.get("/endpoints", tags=["endpoints"], summary="All endpoints, with who answers")
-def list_endpoints(home: Home, context: Acting) -> shapes.Endpoints:
-    """Return each endpoint's route as it is now."""
-    routes = [home.endpoints.route(context, endpoint.name) for endpoint in home.endpoints.all(context)]
+def list_endpoints(home: Home, context: Acting, *, with_retired: WithRetired = False) -> shapes.Endpoints:
+    """Return the route, as it is now, of each endpoint that is not retired."""
+    found = home.endpoints.all(context, with_retired=with_retired)
+    routes = [home.endpoints.route(context, endpoint.name) for endpoint in found]
     return shapes.Endpoints(items=[shapes.Endpoint.model_validate(route) for route in routes])
 
 
