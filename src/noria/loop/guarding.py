@@ -136,6 +136,8 @@ def _shortage(turn: Turn, cycle: Cycle, rows: pl.DataFrame, without: Held) -> st
     )  # fmt: skip
     label = turn.loop.dataset.label
     labelled = 0 if label is None else whole.height - whole[label].null_count()
+    if whole.height and whole.height == rows.height:
+        return words  # every row has its label: there are too few rows
     return f"{words}; {rules.why_few(whole.height, labelled=labelled, in_time=rows.height, until=window.until)}"
 
 
