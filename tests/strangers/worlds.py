@@ -16,7 +16,7 @@ NAMES = (
     "epoch", "version", "date", "label", "request", "source", "position", "number",
 )  # fmt: skip
 ODD_NAMES = (
-    "literal", "len", "select", "column_0", "__index_level_0__", "'q'", 'say "x"', "a,b",
+    "literal", "len", "select", "column_0", "'q'", 'say "x"', "a,b",
     "tab\there", "{x}", "%s", "null", "True", "n" * 200, "é" * 40, "at ", " at", "a/b", "-", "$", "#", "0",
 )  # fmt: skip
 NUMBERS = ("normal", "huge", "tiny", "count", "counter", "month", "weekday", "flag", "constant", "widening", "big_id")
