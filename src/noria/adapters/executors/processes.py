@@ -52,7 +52,8 @@ class _Sent(NamedTuple):
     """A try on its way to a process: which step of which script, found by which path; where it belongs; its arguments.
 
     They are pickled by themselves, for they are read only when the step is found. `folder` is for a large result.
-    `secrets` were revealed before, and are masked there, too.
+    `secrets` were revealed before, and are masked there, too. `environment` is this process's as it is now: the server
+    that forks has the one of its own start.
     """
 
     reference: str
@@ -64,6 +65,7 @@ class _Sent(NamedTuple):
     arguments: bytes
     check_types: bool
     secrets: frozenset[str]
+    environment: dict[str, str]
 
 
 class Processes:
@@ -229,7 +231,8 @@ def _sent(call: Call, folder: Path | None) -> bytes:
     try:
         arguments = pickle.dumps(dict(call.arguments(places.sent)))
         place = call.run or None, call.id, folder
-        sent = _Sent(call.step.reference, script, list(sys.path), *place, arguments, call.check_types, hidden())
+        around = hidden(), dict(os.environ)  # noqa: TID251 - handed on as it is, not read
+        sent = _Sent(call.step.reference, script, list(sys.path), *place, arguments, call.check_types, *around)
         return pickle.dumps(sent)
     except (pickle.PicklingError, AttributeError, TypeError) as problem:
         raise Invalid(
@@ -309,6 +312,7 @@ def _executed(executor: InProcess, send: Callable[[str, object], None], sent: _S
     log = Log(say, watch.wall)
     told = Recorder(run=sent.run, step=sent.place, log=log, on_progress=lambda said: send(_PROGRESS, said))
     sys.path[:] = sent.path
+    os.environ.update(sent.environment)  # noqa: TID251 - see _Sent
     hide_all(sent.secrets)
     try:
         step = _step(sent.reference, sent.script)
