@@ -6,6 +6,7 @@ Nothing that was read is called; its fields are looked at.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from noria.core.errors import Invalid
 
 Fields = Mapping[str, Any]
-_ATOMS = frozenset({type(None), bool, int, float, str, bytes, slice})
+_ATOMS = frozenset({type(None), bool, int, float, str, bytes, slice, partial})
+"""What nothing is looked for in; looking into a partial would give it a dictionary, and so another digest."""
 
 
 def parts_of(estimator: object) -> Iterator[object]:
