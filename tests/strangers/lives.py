@@ -392,7 +392,10 @@ class Life:
         if form == "pandas":
             import pandas as pd
 
-            return pd.DataFrame(plain)
+            large = {column.name: "Int64" for column in self.world.columns if column.kind == "big_id"}
+            return pd.DataFrame(
+                {name: pd.array([row[name] for row in plain], dtype=large.get(name)) for name in plain[0]}
+            )
         if form == "arrow":
             import pyarrow as pa
 
