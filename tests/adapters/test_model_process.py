@@ -340,7 +340,7 @@ def test_versions_outlive_the_process_that_they_were_forked_from(server_and_scor
 def test_rows_become_a_frame_of_the_kinds_that_the_version_reads():
     from noria.serving.asking import frame_of
 
-    rows = [{"x": 1, "t": "2026-01-01T00:00:00Z", "n": 2.0}, {"x": "two", "s": 3, "n": None}]
+    rows = [{"x": 1, "t": "2026-01-01T00:00:00Z", "n": 2.0}, {"x": None, "s": "three", "n": None}]
     found = frame_of(rows, {"x": "float", "t": "time", "s": "text", "n": "int", "b": "bool"})
 
     assert found.schema == {
@@ -352,3 +352,12 @@ def test_rows_become_a_frame_of_the_kinds_that_the_version_reads():
     }
     assert found["x"].to_list() == [1.0, None]
     assert found["t"].null_count() == 1
+
+
+def test_a_value_that_is_not_of_its_columns_kind_makes_no_frame():
+    from noria.datasets.values import Misfit
+    from noria.serving.asking import frame_of
+
+    for value, kind in (("two", "float"), (3, "text"), (1, "bool"), ("2026-01-01T00:00:00", "time")):
+        with pytest.raises(Misfit, match="column 'x'"):
+            frame_of([{"x": value}], {"x": kind})

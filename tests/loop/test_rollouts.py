@@ -383,7 +383,7 @@ def test_an_endpoint_with_a_candidate_on_its_way_in_stays(world, verb):
     world.home.start(loop)
     world.days(12)
     world.ask(loop, "the first")
-    world.days(3)
+    world.days(8)
     world.ask(loop, "the second")
     world.home.removals.remove(world.context, Thing(kind=Kind.LOOP, name="clicks"), reason="a trial", dry_run=True)
     world.home.database.write(lambda c: c.execute(loops.delete()))
