@@ -17,8 +17,9 @@ def home(tmp_path):
     """A home in which fraud@2 is in shadow beside the champion fraud@1 at the endpoint `shop`."""
     with open_home(tmp_path / "home") as platform:
         context, now = platform.context, platform.clock.now()
+        stored = platform.blobs.put(b"a model, whose bytes are all that these commands ask for")
         for number in range(3):
-            artifact = Artifact(codec="model", blob="00" * 32, digest="11" * 32)
+            artifact = Artifact(codec="model", blob=stored, digest="11" * 32)
             trained = Trained(artifact=artifact, run=f"r{number}", snapshot="s", trained_through=now, code="22" * 32)
             platform.registry.register(context, "fraud", trained)
         platform.endpoints.create(context, "shop", model="fraud", dataset="payments")

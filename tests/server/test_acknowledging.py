@@ -90,10 +90,10 @@ def test_feedback_that_the_disk_refuses_is_not_acknowledged_and_the_gateway_goes
     wire.disk.refuses = None
     again = wire.post("/feedback", FEEDBACK)
 
-    assert (refused.status_code, refused.json()["code"]) == (503, "unavailable")
+    assert (refused.status_code, refused.json()["code"]) == (507, "not-stored")
     assert "Input/output error" in refused.json()["detail"]
     assert "accepted" not in refused.json()
-    assert said.index(f"{refuses} refused") < said.index(503)
+    assert said.index(f"{refuses} refused") < said.index(507)
     assert (again.status_code, wire.said) == (200, ["write", "sync", 200])
 
 

@@ -156,7 +156,7 @@ def test_on_sigterm_what_was_begun_is_answered_and_nothing_new_is_taken(home):
     with running(home) as process:
         body = json.dumps({"row": {"x": 1.0, "y": 1.0}}).encode()
         begun = socket.create_connection(("127.0.0.1", process.port), timeout=60)
-        head = f"POST /endpoints/clicks/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode()
+        head = f"POST /endpoints/clicks/predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n".encode()
         begun.sendall(head + body[:10])
         client = process.client()
         assert ask(client)[0] == 200  # the half of the other request was read before this one
@@ -185,7 +185,7 @@ def test_fifty_megabytes_are_refused_at_once_and_the_gateway_goes_on(home):
     route(home, (1, 1.0))
     with running(home) as process:
         large = socket.create_connection(("127.0.0.1", process.port), timeout=60)
-        large.sendall(b"POST /feedback HTTP/1.1\r\nhost: x\r\ncontent-length: 50000000\r\n\r\n" + b" " * 1000)
+        large.sendall(b"POST /feedback HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 50000000\r\n\r\n" + b" " * 1000)
 
         answer = b""
         while part := large.recv(65536):
