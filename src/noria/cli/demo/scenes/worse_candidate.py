@@ -1,6 +1,6 @@
 """Scene two: a candidate that was trained on a broken feature is refused by the gate, in words, with its evidence.
 
-The join that brings each flight its schedule has lost its order: every row gets the numbers of some other flight.
+The join that brings each flight its schedule finds nothing any more, and somebody fills what is missing with 0.
 Training ends well, the model loads and answers; only the comparison on flights that nobody was trained on tells.
 """
 
@@ -26,8 +26,8 @@ _EVERY = 2
 
 
 def misjoined_features(rows: pl.DataFrame) -> "np.ndarray":
-    """Turn rows into the numbers that the model reads, those of the schedule from the wrong rows."""
-    return features(rows.with_columns(pl.col(name).reverse() for name in NUMBERS))
+    """Turn rows into the numbers that the model reads, with 0 for each of the schedule's: the join finds none."""
+    return features(rows.with_columns(pl.lit(0).cast(rows.schema[name]).alias(name) for name in NUMBERS))
 
 
 @nr.step(cache=True)
