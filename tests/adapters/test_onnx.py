@@ -147,7 +147,7 @@ def by_chance(rows):
 
 
 def reads_the_time(rows):
-    return rows.select("a").to_numpy() * time.perf_counter()
+    return rows.select("a").to_numpy() + time.perf_counter_ns() % 1_000_003
 
 
 def unlike_a_request(rows):
