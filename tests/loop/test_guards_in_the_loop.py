@@ -8,14 +8,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
-from noria.boot import open_home
-from noria.core.clock import SimulatedClock
 from noria.guards.model import SchemaState
 from noria.guards.rules import Choice
 from noria.ledger.model import FactKind
 from noria.loop import training
 from noria.loop.model import CycleState, Outcome
-from noria.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -97,13 +94,9 @@ class World:
         return [fact for fact in self.home.ledger.after(-1, limit=10_000) if fact.kind is kind]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def world(request, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    home = str(tmp_path / "home") if request.param == "sqlite" else request.getfixturevalue("postgresql_address")
-    settings = Settings(home=home, blobs=str(tmp_path / "blobs"), key_file=str(tmp_path / "key"), actor="ann")
-    with open_home(clock=SimulatedClock(START), settings=settings) as platform:
-        yield World(platform)
+@pytest.fixture
+def world(loop_home):
+    return World(loop_home)
 
 
 def poisoned(world, *guards):
@@ -115,6 +108,7 @@ def poisoned(world, *guards):
     return loop
 
 
+@pytest.mark.both_databases
 def test_the_labels_of_a_flipped_source_are_held_and_nothing_learns_from_them(world):
     loop = poisoned(world)
 
@@ -184,6 +178,7 @@ def test_a_corrected_feed_lifts_the_hold_without_a_word(world):
     assert all(world.truth[key] == bought for key, bought in learned.select("id", "bought").iter_rows())
 
 
+@pytest.mark.both_databases
 def test_erased_labels_are_gone_from_every_snapshot_and_nobody_reads_their_keys_again(world):
     loop = poisoned(world)
     world.turn(loop)
@@ -217,6 +212,7 @@ def test_a_cycle_learns_what_its_guards_let_pass_even_if_somebody_releases_meanw
     assert learning_rows(world, loop, cycle).height == 10 * 120 + 7 * 80
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("kind", [FactKind.CYCLE_OPENED, FactKind.DATA_PASSED])
 def test_a_worker_that_dies_around_the_guards_holds_nothing_twice_and_goes_on(world, kind):
     loop = poisoned(world)

@@ -9,13 +9,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
-from noria.boot import open_home
-from noria.core.clock import SimulatedClock
 from noria.core.errors import Conflict, Denied, Invalid, NotFound, Stale
 from noria.ledger.model import FactKind
 from noria.loop import queries, rules
 from noria.loop.model import CycleState, Outcome
-from noria.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -114,15 +111,12 @@ class World:
         return [fact for fact in self.home.ledger.after(-1, limit=10_000) if fact.kind is kind]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def world(request, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    home = str(tmp_path / "home") if request.param == "sqlite" else request.getfixturevalue("postgresql_address")
-    settings = Settings(home=home, blobs=str(tmp_path / "blobs"), key_file=str(tmp_path / "key"), actor="ann")
-    with open_home(clock=SimulatedClock(START), settings=settings) as platform:
-        yield World(platform)
+@pytest.fixture
+def world(loop_home):
+    return World(loop_home)
 
 
+@pytest.mark.both_databases
 def test_the_wheel_turns_from_new_labels_to_a_champion_and_on_to_the_next(world):
     loop = a_loop()
     world.home.start(loop)
@@ -214,6 +208,7 @@ def test_a_holdout_shorter_than_labels_take_is_unsure_and_says_what_to_change(wo
     assert "5 rows wait for theirs; hold back longer than labels take to come" in world.cycles()[0].words
 
 
+@pytest.mark.both_databases
 def test_what_comes_while_a_cycle_turns_is_coalesced_never_lost(world):
     loop = a_loop(when=nr.new_labels(300), cooldown="30d")
     world.home.start(loop)
@@ -240,6 +235,7 @@ def test_a_rest_that_is_over_is_noticed_without_any_data(world):
     assert len(world.facts(FactKind.LOOP_RESTED)) == 1
 
 
+@pytest.mark.both_databases
 def test_a_schedule_that_was_missed_many_times_is_due_once(world):
     loop = a_loop(when=nr.schedule("0 3 * * *"))
     world.home.start(loop)
@@ -393,6 +389,7 @@ def test_a_paused_loop_answers_nothing_and_catches_up_when_it_is_started_again(w
     assert len(world.cycles()) == 1
 
 
+@pytest.mark.both_databases
 def test_a_decision_that_was_made_is_not_made_again_by_a_worker_that_comes_late(world):
     loop = a_loop()
     world.home.start(loop)
@@ -404,6 +401,7 @@ def test_a_decision_that_was_made_is_not_made_again_by_a_worker_that_comes_late(
         world.home.database.write(lambda c: queries.move_cursor(c, row, to=row.cursor + 1))
 
 
+@pytest.mark.both_databases
 def test_two_workers_share_a_loop_and_only_its_holder_turns_it(world):
     loop = a_loop()
     world.home.start(loop)
@@ -420,6 +418,7 @@ def test_two_workers_share_a_loop_and_only_its_holder_turns_it(world):
     assert len(world.cycles()) == 1
 
 
+@pytest.mark.both_databases
 def test_a_cycle_over_the_budget_is_skipped_in_words(world):
     loop = a_loop(budget=nr.Budget(cpu_seconds_per_month=1e-6))
     world.home.start(loop)
@@ -462,6 +461,7 @@ def asked_for_a_review(world):
     return loop
 
 
+@pytest.mark.both_databases
 def test_a_candidate_waits_for_a_review_and_is_rolled_out_when_it_is_approved(world):
     loop = asked_for_a_review(world)
     (waiting,) = world.home.loops.reviews(world.home.context)
@@ -515,6 +515,7 @@ def test_reviewing_needs_the_permission_to(world):
         world.home.loops.approve(world.home.acting_as("eve"), "clicks", reason="mine")
 
 
+@pytest.mark.both_databases
 def test_a_new_champion_upstream_turns_the_wheel_downstream(world):
     above, below = a_loop(name="above", when=nr.manual()), a_loop(name="below", when=nr.upstream("above"))
     world.home.start(above)
@@ -531,6 +532,7 @@ def test_a_new_champion_upstream_turns_the_wheel_downstream(world):
     assert cycle.outcome is Outcome.PROMOTED
 
 
+@pytest.mark.both_databases
 def test_why_tells_trigger_data_evidence_and_who(world):
     loop = a_loop()
     world.home.start(loop)

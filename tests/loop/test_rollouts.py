@@ -8,15 +8,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
-from noria.boot import open_home
-from noria.core.clock import SimulatedClock
 from noria.core.errors import Conflict
 from noria.ledger.model import FactKind
 from noria.loop.model import CycleState, Outcome
 from noria.loop.removal_model import Kind, Thing
 from noria.loop.tables import loops
 from noria.rollouts.model import RolloutState
-from noria.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -119,13 +116,9 @@ class World:
         return [fact for fact in self.home.ledger.after(-1, limit=10_000) if fact.kind is kind]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def world(request, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    home = str(tmp_path / "home") if request.param == "sqlite" else request.getfixturevalue("postgresql_address")
-    settings = Settings(home=home, blobs=str(tmp_path / "blobs"), key_file=str(tmp_path / "key"), actor="ann")
-    with open_home(clock=SimulatedClock(START), settings=settings) as platform:
-        yield World(platform)
+@pytest.fixture
+def world(loop_home):
+    return World(loop_home)
 
 
 def on_its_way(world, loop):
@@ -150,6 +143,7 @@ def test_the_first_champion_goes_live_at_once_and_answers_everything(world):
     assert world.route() == ({world.champion(): 1.0}, ())
 
 
+@pytest.mark.both_databases
 def test_a_candidate_passes_shadow_and_its_stage_and_becomes_champion_only_at_the_end(world):
     loop = a_loop()
     on_its_way(world, loop)
@@ -302,6 +296,7 @@ def test_without_a_canary_alias_and_route_move_together(world):
     assert world.route() == ({world.champion(): 1.0}, ())
 
 
+@pytest.mark.both_databases
 def test_a_look_that_was_cut_short_is_made_again_and_decides_once(world):
     loop = a_loop()
     on_its_way(world, loop)
@@ -377,6 +372,7 @@ def test_a_candidate_that_cannot_be_looked_at_is_taken_back_within_minutes(world
     assert world.home.loops.stumbles(world.context) == []
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("verb", ["retire", "remove"])
 def test_an_endpoint_with_a_candidate_on_its_way_in_stays(world, verb):
     loop = a_loop()

@@ -11,17 +11,14 @@ from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 
 import noria as nr
-from noria.boot import open_home
 from noria.cli import working
 from noria.cli.root import noria
-from noria.core.clock import SimulatedClock
 from noria.core.errors import Conflict, Invalid, Stale, Unavailable
 from noria.evaluation import gates
 from noria.guards.spec import Guard
 from noria.ledger.model import FactKind
 from noria.loop import watching
 from noria.loop.model import LoopState, Outcome
-from noria.settings import Settings
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -117,23 +114,10 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path, monkeypatch):
-    yield from a_world(str(tmp_path / "home"), tmp_path, monkeypatch)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def any_world(request, tmp_path, monkeypatch):
-    place = str(tmp_path / "home") if request.param == "sqlite" else request.getfixturevalue("postgresql_address")
-    yield from a_world(place, tmp_path, monkeypatch)
-
-
-def a_world(place, folder, monkeypatch):
-    monkeypatch.chdir(folder)
+def world(loop_home, monkeypatch):
     monkeypatch.setenv("NORIA_ACTOR", "ann")
     RAISED.clear()
-    settings = Settings(home=place, blobs=str(folder / "blobs"), key_file=str(folder / "key"), actor="ann")
-    with open_home(clock=SimulatedClock(START), settings=settings) as platform:
-        yield World(platform)
+    return World(loop_home)
 
 
 def test_one_bad_loop_stops_neither_the_others_nor_the_worker(world):
@@ -171,53 +155,56 @@ def test_a_loop_that_waits_holds_up_nobody_however_much_comes_meanwhile(world, w
     assert world.outcomes() == ([] if waits == "paused" else [None])
 
 
-def test_a_fact_is_not_tried_before_its_time_and_what_is_got_over_leaves_nothing(any_world):
-    any_world.home.start(BAD)
-    any_world.days(7)
+@pytest.mark.both_databases
+def test_a_fact_is_not_tried_before_its_time_and_what_is_got_over_leaves_nothing(world):
+    world.home.start(BAD)
+    world.days(7)
     RAISED.extend(bugs(2))
 
-    any_world.turn(BAD)
-    any_world.turn(BAD)
-    assert (any_world.stumble().tries, any_world.stumble().retry_at) == (
+    world.turn(BAD)
+    world.turn(BAD)
+    assert (world.stumble().tries, world.stumble().retry_at) == (
         1,
-        any_world.home.clock.now() + timedelta(seconds=5),
+        world.home.clock.now() + timedelta(seconds=5),
     )
-    any_world.turn_for(BAD, seconds=60)
+    world.turn_for(BAD, seconds=60)
 
-    assert any_world.outcomes() == [Outcome.PROMOTED]
-    assert any_world.stumble() is None
-    assert any_world.told(FactKind.FACT_SET_ASIDE) == []
+    assert world.outcomes() == [Outcome.PROMOTED]
+    assert world.stumble() is None
+    assert world.told(FactKind.FACT_SET_ASIDE) == []
 
 
-def test_after_its_last_try_a_fact_is_set_aside_in_words_and_its_cycle_has_failed(any_world):
-    any_world.home.start(BAD)
-    any_world.days(7)
+@pytest.mark.both_databases
+def test_after_its_last_try_a_fact_is_set_aside_in_words_and_its_cycle_has_failed(world):
+    world.home.start(BAD)
+    world.days(7)
     RAISED.extend(bugs(99))
 
-    any_world.turn_for(BAD, seconds=3600)
+    world.turn_for(BAD, seconds=3600)
 
-    (cycle,) = any_world.home.loops.cycles(any_world.context, "bad")
+    (cycle,) = world.home.loops.cycles(world.context, "bad")
     assert cycle.outcome is Outcome.FAILED
     assert cycle.words.startswith("cycle.opened raised 5 times: KeyError: 'weather'")
-    assert (any_world.stumble().is_set_aside, any_world.stumble().cycle) == (True, cycle.id)
-    (told,) = any_world.told(FactKind.FACT_SET_ASIDE)
+    assert (world.stumble().is_set_aside, world.stumble().cycle) == (True, cycle.id)
+    (told,) = world.told(FactKind.FACT_SET_ASIDE)
     assert (told.subject, told.payload["kind"], told.payload["words"]) == ("bad", "cycle.opened", cycle.words)
-    assert any_world.home.ledger.audit().holds
+    assert world.home.ledger.audit().holds
 
 
-def test_what_was_set_aside_is_tried_again_as_another_cycle_once_somebody_asks(any_world):
-    any_world.home.start(BAD)
-    any_world.days(7)
+@pytest.mark.both_databases
+def test_what_was_set_aside_is_tried_again_as_another_cycle_once_somebody_asks(world):
+    world.home.start(BAD)
+    world.days(7)
     RAISED.extend(bugs(5))
-    any_world.turn_for(BAD, seconds=3600)
+    world.turn_for(BAD, seconds=3600)
 
-    any_world.home.loops.retry(any_world.context, "bad", reason="the guard is mended")
-    any_world.turn(BAD)
+    world.home.loops.retry(world.context, "bad", reason="the guard is mended")
+    world.turn(BAD)
 
-    assert any_world.outcomes() == [Outcome.FAILED, Outcome.PROMOTED]
-    reason = any_world.home.loops.cycles(any_world.context, "bad")[1].reasons[0].words
+    assert world.outcomes() == [Outcome.FAILED, Outcome.PROMOTED]
+    reason = world.home.loops.cycles(world.context, "bad")[1].reasons[0].words
     assert reason.startswith("person:ann asked: the guard is mended; the cycle before failed: cycle.opened raised 5")
-    assert any_world.stumble() is None
+    assert world.stumble() is None
 
 
 def test_a_later_cycle_that_comes_through_ends_the_trouble_of_the_one_before(world):

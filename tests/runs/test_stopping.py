@@ -514,7 +514,7 @@ def test_a_cancel_that_nobody_has_heard_is_heard_by_who_takes_the_run_over(any_h
 
 
 def test_a_heartbeat_that_stumbles_goes_on(any_house, ann, monkeypatch, caplog):
-    runs = any_house.runs(lease_seconds=0.6)
+    runs = any_house.runs(lease_seconds=3.0)
     holder = runs._around.holder
     renew, stumbles = holder._renew, iter([OSError("no space left")])
 
@@ -527,7 +527,7 @@ def test_a_heartbeat_that_stumbles_goes_on(any_house, ann, monkeypatch, caplog):
 
     @nr.step
     def long():
-        threading.Event().wait(1.5)
+        any_house.wait_for_renewals()
         return 1
 
     @nr.pipeline
@@ -539,12 +539,12 @@ def test_a_heartbeat_that_stumbles_goes_on(any_house, ann, monkeypatch, caplog):
 
 
 def test_the_lease_is_kept_while_a_run_s_code_is_imported(any_house, ann, monkeypatch):
-    runs = any_house.runs(lease_seconds=0.6)
+    runs = any_house.runs(lease_seconds=3.0)
     run = runs.submit(ann, train)
     found = runs._pipeline_of
 
     def slowly(*asked):
-        threading.Event().wait(1.5)
+        any_house.wait_for_renewals()
         return found(*asked)
 
     monkeypatch.setattr(runs, "_pipeline_of", slowly)

@@ -1,9 +1,12 @@
 """Runs with all that they stand on, for tests in this process and in others."""
 
 import random
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from sqlalchemy import select
 
 from noria.access import tables as access_tables
 from noria.access.service import Access
@@ -17,7 +20,7 @@ from noria.runs import tables as runs_tables
 from noria.runs.service import Runs
 from noria.store.blobs import open_blobs
 from noria.store.opening import open_database
-from noria.store.tables import metadata
+from noria.store.tables import leases, metadata
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 ANN = Context(actor=Actor(name="ann"))
@@ -60,6 +63,14 @@ class House:
             ids=self.ids,
             **options,
         )
+
+    def wait_for_renewals(self, count=2, patience_seconds=60):
+        """Return when the lease of the one run that is under way has been renewed so often."""
+        ends, expiries, expiry = time.monotonic() + patience_seconds, set(), select(leases.c.expires_at)
+        while len(expiries) <= count:
+            assert time.monotonic() < ends, f"the lease was not renewed in {patience_seconds} s"
+            expiries |= set(self.database.read(lambda connection: connection.execute(expiry).scalars().all()))
+            time.sleep(0.02)
 
     def facts(self):
         self.ledger.seal()

@@ -1,6 +1,7 @@
 """What a world knows and when, kept in plain Python beside the platform: what every read is held against."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -46,8 +47,9 @@ class Knowledge:
         """Return in words where rows that were read are not what may be seen; at most a few."""
         expected, key = self.as_of(moment), self.world.key
         keys = [row[key] for row in found]
-        told = [f"key {one!r} comes {keys.count(one)} times" for one in set(keys) if keys.count(one) > 1]
-        told += [f"row {one!r} is missing" for one in expected if one not in set(keys)]
+        times = Counter(keys)
+        told = [f"key {one!r} comes {count} times" for one, count in times.items() if count > 1]
+        told += [f"row {one!r} is missing" for one in expected if one not in times]
         told += [f"row {one!r} was never acknowledged, or not known yet" for one in keys if one not in expected]
         for row in found:
             wanted = expected.get(row[key], row)

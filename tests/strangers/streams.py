@@ -62,14 +62,7 @@ class Stream:
 
     def labels(self, day: int) -> list[Label]:
         """Labels that became known on a day (until its evening), of rows that had been sent before."""
-        until = BEGIN + (day + 1) * DAY
-        found = []
-        for happened in range(day + 1):
-            for row in self.rows[happened]:
-                if self._sent_on(row, happened) > day:
-                    continue
-                found += self._known(row, happened, until)
-        return found
+        return self._labels.get(day, [])
 
     def label_of(self, row: Row) -> Any:
         """The label that a row has in truth."""
@@ -82,10 +75,18 @@ class Stream:
 
     # --- inside
 
-    def _known(self, row: Row, happened: int, until: datetime) -> list[Label]:
+    @cached_property
+    def _labels(self) -> dict[int, list[Label]]:
+        """All labels by the day on which they become known."""
+        known: dict[int, list[Label]] = {}
+        for happened, rows in enumerate(self.rows):
+            for row in rows:
+                told = self._told(row, happened)
+                known.setdefault((told[-1].known_at - BEGIN) // DAY, []).extend(told)
+        return known
+
+    def _told(self, row: Row, happened: int) -> list[Label]:
         known_at = max(row[self.world.time] + self.delay_of(row), BEGIN + self._sent_on(row, happened) * DAY)
-        if not until - DAY <= known_at < until:
-            return []
         first = Label(key=row[self.world.key], value=self.label_of(row), known_at=known_at)
         if self._roll(row, "corrected") >= self.world.corrected:
             return [first]

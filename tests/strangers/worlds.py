@@ -142,8 +142,8 @@ def of_seed(seed: int) -> World:
 def _days(chance: random.Random, rows_a_day: int) -> int:
     """Return how long a life is: slow streams live longer, quick ones are still small enough to play by the thousand."""
     if rows_a_day == 1:
-        return chance.choice((25, 40))
-    return chance.choice((10, 14, 18)) if rows_a_day <= 60 else 8
+        return chance.choice((20, 30))
+    return chance.choice((8, 10, 14)) if rows_a_day <= 60 else 6
 
 
 def _column(chance: random.Random, name: str, kind: str) -> Column:

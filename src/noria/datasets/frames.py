@@ -181,21 +181,21 @@ def _parts(frame: pl.DataFrame) -> Iterator[bytes | memoryview]:
 
 
 def _values(column: pl.Series) -> list[bytes | memoryview]:
-    missing = np.packbits(column.is_null().to_numpy()).tobytes()
-    return [missing, *_present(column)]
+    missing = column.is_null().to_numpy() if column.null_count() else np.zeros(len(column), bool)
+    return [np.packbits(missing).tobytes(), *_present(column)]
 
 
 def _present(column: pl.Series) -> list[bytes | memoryview]:
     kind = column.dtype
     if kind.is_float():
-        numbers = column.fill_null(0.0).cast(pl.Float64).to_numpy()
+        numbers = _whole(column, 0.0).cast(pl.Float64).to_numpy()
         unknown = np.isnan(numbers)
         numbers = np.where(unknown, np.nan, numbers) if unknown.any() else numbers  # one NaN for all
         return [np.ascontiguousarray(numbers).data]
     if kind == pl.UInt64:
-        return [column.fill_null(0).to_numpy().data]
+        return [_whole(column, 0).to_numpy().data]
     if (kind.is_integer() and not isinstance(kind, pl.Int128 | pl.UInt128)) or kind == pl.Boolean or kind.is_temporal():
-        return [column.to_physical().cast(pl.Int64).fill_null(0).to_numpy().data]
+        return [_whole(column.to_physical().cast(pl.Int64), 0).to_numpy().data]
     return _of_many(column)
 
 
@@ -203,15 +203,20 @@ def _of_many(column: pl.Series) -> list[bytes | memoryview]:
     """Return values that take up bytes as they need: their lengths, then all of them."""
     kind = column.dtype
     if isinstance(kind, pl.String | pl.Categorical | pl.Enum):
-        texts = column.cast(pl.String).fill_null("")
+        texts = _whole(column.cast(pl.String), "")
         return [_packed(texts.str.len_bytes()), "".join(texts.to_list()).encode()]
     if isinstance(kind, pl.Binary):
-        parts = column.fill_null(b"")
+        parts = _whole(column, b"")
         return [_packed(parts.bin.size()), b"".join(parts.to_list())]
     if isinstance(kind, pl.List | pl.Array):
         lists = column.cast(pl.List(kind.inner))
         return [_packed(lists.list.len().fill_null(0)), *_values(lists.explode())]
     return [repr(value).encode() for value in column.to_list()]
+
+
+def _whole(column: pl.Series, instead: object) -> pl.Series:
+    """Return the column with something instead of its gaps; filling what has none would be work for nothing."""
+    return column.fill_null(instead) if column.null_count() else column
 
 
 def _packed(lengths: pl.Series) -> bytes:

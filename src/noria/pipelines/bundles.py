@@ -10,6 +10,7 @@ import io
 import sys
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from importlib.machinery import ModuleSpec
 from importlib.util import find_spec, resolve_name
 from pathlib import Path
@@ -20,6 +21,7 @@ from noria.pipelines.parsing import parsing
 from noria.pipelines.references import module_name
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+_IMPORTERS = {"import_module", "__import__"}
 
 
 def bundle_of(functions: Iterable[Callable[..., Any]]) -> bytes | None:
@@ -82,28 +84,35 @@ def _parents(name: str) -> list[str]:
 def imported_by(name: str, source: bytes | str, *, is_package: bool) -> Iterator[str]:
     """Yield the modules that a source may import, wherever the import stands, `import_module("package.module")` too."""
     package = name if is_package else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            spelled = "." * node.level + (node.module or "")
-            whole = resolve_name(spelled, package) if node.level else spelled
-            yield whole
-            yield from (f"{whole}.{alias.name}" for alias in node.names if _spec_under(whole, alias.name))
-        elif isinstance(node, ast.Call):
-            yield from _imported_by_call(node, package)
+    for spelled, names in _imports_in(source):
+        try:
+            whole = resolve_name(spelled, package) if spelled.startswith(".") else spelled
+        except ImportError:  # beyond the top
+            continue
+        yield whole
+        yield from (f"{whole}.{one}" for one in names if _spec_under(whole, one))
 
 
-def _imported_by_call(node: ast.Call, package: str) -> Iterator[str]:
-    called = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
-    match node.args:
-        case [ast.Constant(value=str(text)), *_] if called in {"import_module", "__import__"} and text.strip("."):
-            try:
-                yield resolve_name(text, package)
-            except ImportError:  # beyond the top
-                return
+@lru_cache(maxsize=1024)
+def _imports_in(source: bytes | str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return each module that a source imports as it is spelled there, with the names that are taken from it."""
+    return tuple(one for node in ast.walk(ast.parse(source)) for one in _imports_of(node))
+
+
+def _imports_of(node: ast.AST) -> Iterator[tuple[str, tuple[str, ...]]]:
+    match node:
+        case ast.Import():
+            yield from ((alias.name, ()) for alias in node.names)
+        case ast.ImportFrom():
+            yield "." * node.level + (node.module or ""), tuple(alias.name for alias in node.names)
+        case ast.Call(args=[ast.Constant(value=str(text)), *_]) if _called(node) in _IMPORTERS and text.strip("."):
+            yield text, ()
         case _:
             return
+
+
+def _called(node: ast.Call) -> str | None:
+    return getattr(node.func, "attr", None) or getattr(node.func, "id", None)
 
 
 def _spec_under(package: str, name: str) -> bool:
