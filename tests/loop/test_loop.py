@@ -81,21 +81,26 @@ class World:
         self.chance = np.random.default_rng(3)
 
     def days(self, count, *, turned_by=None, per_day=60, weight=2.0):
-        for _ in range(count):
+        """Let days go by, with a turn after each if a loop is named; what comes in between is pushed together."""
+        for _ in range(1 if turned_by is None else count):
+            self._come(count if turned_by is None else 1, per_day=per_day, weight=weight)
+            if turned_by is not None:
+                self.turn(turned_by)
+
+    def _come(self, days, *, per_day, weight):
+        rows, labels = [], []
+        for _ in range(days):
             begin = self.home.clock.now()
             self.home.clock.advance_to(begin + DAY)
             x, y = self.chance.normal(size=(2, per_day))
             bought = self.chance.random(per_day) < 1 / (1 + np.exp(-weight * x - y))
             moments = [begin + DAY * place / per_day for place in range(per_day)]
             keys = [f"{moment.isoformat()}" for moment in moments]
-            rows = pl.DataFrame({"id": keys, "at": moments, "x": x, "y": y})
-            self.home.push(CLICKS, rows, source="site")
+            rows.append(pl.DataFrame({"id": keys, "at": moments, "x": x, "y": y}))
             known = [self.home.clock.now()] * per_day
-            self.home.land_labels(
-                CLICKS, pl.DataFrame({"id": keys, "bought": bought, "known_at": known}), source="shop"
-            )
-            if turned_by is not None:
-                self.turn(turned_by)
+            labels.append(pl.DataFrame({"id": keys, "bought": bought, "known_at": known}))
+        self.home.push(CLICKS, pl.concat(rows), source="site")
+        self.home.land_labels(CLICKS, pl.concat(labels), source="shop")
 
     def turn(self, *loops):
         with self.home.worker(*loops) as worker:
