@@ -363,7 +363,7 @@ events = st.lists(
 )  # row, delay in hours of its label, its value
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(landed=events, order=st.randoms(use_true_random=False), as_of=st.integers(0, 30))
 def test_nothing_that_became_known_later_is_visible(tmp_path_factory, clock, ids, ann, landed, order, as_of):
     """Reading as of T equals reading a dataset that never received anything from after T."""

@@ -70,26 +70,30 @@ class World:
     def context(self):
         return self.home.context
 
-    def day(self, *loops, per_day=200):
-        begin = self.home.clock.now()
-        self.home.clock.advance_to(begin + DAY)
-        x, y = self.chance.normal(size=(2, per_day))
-        bought = self.chance.random(per_day) < 1 / (1 + np.exp(-2 * x - y))
-        moments = [begin + DAY * place / per_day for place in range(per_day)]
+    def day(self, *loops, per_day=200, together=1):
+        """Let a day go by, or some together; each day's labels are known at its end."""
+        begin, many = self.home.clock.now(), per_day * together
+        self.home.clock.advance_to(begin + DAY * together)
+        x, y = self.chance.normal(size=(2, many))
+        bought = self.chance.random(many) < 1 / (1 + np.exp(-2 * x - y))
+        moments = [begin + DAY * place / per_day for place in range(many)]
         keys = [moment.isoformat() for moment in moments]
         rows = pl.DataFrame({"id": keys, "at": moments, "x": x, "y": y})
         self.home.push(CLICKS, rows, source="site")
         if self.champion() is not None:
             asked = rows.with_columns(y=pl.lit(None, pl.Float64)) if self.broken else rows
             self.answers += self.home.endpoints.predict(self.context, "clicks", asked, key="id")
-        known = [self.home.clock.now()] * per_day
+        known = [begin + DAY * (1 + place // per_day) for place in range(many)]
         self.home.land_labels(CLICKS, pl.DataFrame({"id": keys, "bought": bought, "known_at": known}), source="shop")
         if loops:
             self.turn(*loops)
 
     def days(self, count, *loops):
-        for _ in range(count):
-            self.day(*loops)
+        if loops or self.champion() is not None:
+            for _ in range(count):
+                self.day(*loops)
+        else:
+            self.day(together=count)
 
     def turn(self, *loops):
         with self.home.worker(*loops) as worker:

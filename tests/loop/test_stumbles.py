@@ -77,6 +77,8 @@ class World:
         self.chance = np.random.default_rng(3)
 
     def days(self, count, *, per_day=60, labels=True):
+        """Let days go by, and push what came on them together."""
+        rows, told = [], []
         for _ in range(count):
             begin = self.home.clock.now()
             self.home.clock.advance_to(begin + DAY)
@@ -84,10 +86,12 @@ class World:
             moments = [begin + DAY * place / per_day for place in range(per_day)]
             keys = [moment.isoformat() for moment in moments]
             bought = self.chance.random(per_day) < 1 / (1 + np.exp(-2 * x))
-            self.home.push(CLICKS, pl.DataFrame({"id": keys, "at": moments, "x": x}))
+            rows.append(pl.DataFrame({"id": keys, "at": moments, "x": x}))
             known = [self.home.clock.now()] * per_day
-            if labels:
-                self.home.land_labels(CLICKS, pl.DataFrame({"id": keys, "bought": bought, "known_at": known}))
+            told.append(pl.DataFrame({"id": keys, "bought": bought, "known_at": known}))
+        self.home.push(CLICKS, pl.concat(rows))
+        if labels:
+            self.home.land_labels(CLICKS, pl.concat(told))
 
     def turn(self, *loops):
         with self.home.worker(*loops, endures=True) as worker:

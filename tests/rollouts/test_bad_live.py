@@ -9,6 +9,8 @@ from noria.cli.demo import flights
 from noria.cli.demo.recipe import TICK_HOUR
 from noria.cli.demo.scenes import bad_live
 
+pytestmark = pytest.mark.soak  # forty seconds of June; the way in and out is tried on smaller data in tests/loop
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
