@@ -242,3 +242,55 @@ def test_closing_in_the_very_moment_of_a_sync_ends_the_syncer(tmp_path):
     syncer._thread.join(10)
 
     assert not syncer._thread.is_alive()
+
+
+@pytest.fixture
+def closed_in_the_middle(postgresql_address):
+    """What closes a database while another thread is in a transaction, and returns that thread's own connection."""
+    database, inside, may_end = open_database(postgresql_address), threading.Event(), threading.Event()
+    raw = []
+
+    def slow(connection):
+        raw.append(connection.connection.driver_connection)
+        inside.set()
+        assert may_end.wait(60)
+        return connection.execute(select(1)).scalar_one()
+
+    def end(meanwhile):
+        answers = []
+        thread = threading.Thread(target=lambda: answers.append(database.write(slow)))
+        thread.start()
+        assert inside.wait(60)
+        meanwhile(database)
+        may_end.set()
+        thread.join()
+        assert answers == [1]
+        return database, raw[0]
+
+    yield end
+    database.close()
+
+
+def test_a_connection_that_is_lent_while_the_database_is_closed_is_closed_when_it_comes_back(closed_in_the_middle):
+    _, raw = closed_in_the_middle(lambda database: database.close())
+
+    assert raw.closed
+
+
+def test_a_connection_that_is_lent_while_the_kept_ones_are_let_go_of_is_closed_and_the_next_one_is_kept(
+    closed_in_the_middle,
+):
+    def driver(database):
+        return database.read(lambda connection: connection.connection.driver_connection)
+
+    database, raw = closed_in_the_middle(lambda database: database.engine.dispose())
+
+    assert raw.closed
+    assert driver(database) is driver(database)
+
+
+def test_a_thread_that_comes_after_the_database_was_closed_leaves_no_connection(postgresql_address):
+    database = open_database(postgresql_address)
+    database.close()
+
+    assert database.read(lambda connection: connection.connection.driver_connection).closed

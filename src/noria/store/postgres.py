@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import Pool
 
 from noria.core.clock import Clock
 from noria.core.errors import Invalid, NotInstalled, NotStored, Unavailable
@@ -129,6 +130,7 @@ class PostgresDatabase:
     def _lent(self, connect: Callable[[], Connection]) -> Generator[Connection]:
         """Lend a connection, and translate what breaks it."""
         try:
+            pool = self._engine.pool
             connection = connect()
             try:
                 yield connection
@@ -139,11 +141,17 @@ class PostgresDatabase:
                 said(connection)  # nothing was committed that anybody could be woken for
                 raise
             finally:
-                connection.close()  # the pool rolls back what was not committed
+                self._give_back(connection, pool)
         except (OperationalError, InterfaceError) as problem:
             raise _unavailable(problem) from problem
         except DataError as problem:
             raise Invalid(f"the metadata database does not hold such a value: {_first_line(problem)}") from problem
+
+    def _give_back(self, connection: Connection, pool: Pool) -> None:
+        """Return a connection to its pool, which rolls back what was not committed; if that pool is gone, close it."""
+        if not connection.closed and (self._closing.is_set() or self._engine.pool is not pool):
+            connection.invalidate()  # a pool that was disposed of meanwhile would keep it open, and nobody would use it
+        connection.close()
 
     def _begun(self, begin: str, *, is_second_try: bool = False) -> Connection:
         """Return a connection whose transaction has begun; a kept one that the server has let go of is left aside."""
@@ -155,6 +163,9 @@ class PostgresDatabase:
             if is_second_try:
                 raise
             return self._begun(begin, is_second_try=True)
+        except BaseException:
+            connection.close()
+            raise
         cursor.nextset()
         connection.info[_TIME] = cursor.fetchone()[0].astimezone(UTC)
         return connection
