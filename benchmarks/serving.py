@@ -92,7 +92,7 @@ def cpu_of(process):
 
 
 async def load(port, path, body):
-    request = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+    request = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
     end, latencies, failed = time.perf_counter() + SECONDS, [], 0
 
     async def client():
