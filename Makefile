@@ -53,7 +53,7 @@ crash: $(SETTLED) ## kill a run, and cut its connection, at every one of its com
 strangers: $(SETTLED) ## play invented users through the whole circle, from world SEED on for MINUTES
 	$(BIN)/python tests/strangers/play.py --seed $(SEED) --minutes $(MINUTES)
 
-soak: $(SETTLED) ## the long runs: the 30-day replay killed 20 times
+soak: $(SETTLED) ## the long runs: replays killed again and again, every test of loops on PostgreSQL, a bad model on all of June
 	$(BIN)/pytest -m soak
 
 .venv/bin/pip:

@@ -81,7 +81,7 @@ class World:
         self.chance = np.random.default_rng(3)
 
     def days(self, count, *, turned_by=None, per_day=60, weight=2.0):
-        """Let days go by, with a turn after each if a loop is named; what comes in between is pushed together."""
+        """Advance by some days: one by one with a turn after each if a loop is named, else with one push for all."""
         for _ in range(1 if turned_by is None else count):
             self._come(count if turned_by is None else 1, per_day=per_day, weight=weight)
             if turned_by is not None:

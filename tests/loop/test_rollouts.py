@@ -71,7 +71,7 @@ class World:
         return self.home.context
 
     def day(self, *loops, per_day=200, together=1):
-        """Let a day go by, or some together; each day's labels are known at its end."""
+        """Advance by a day, or by several at once; each day's labels are known at its end."""
         begin, many = self.home.clock.now(), per_day * together
         self.home.clock.advance_to(begin + DAY * together)
         x, y = self.chance.normal(size=(2, many))

@@ -77,7 +77,7 @@ class World:
         self.chance = np.random.default_rng(3)
 
     def days(self, count, *, per_day=60, labels=True):
-        """Let days go by, and push what came on them together."""
+        """Advance by some days, and push their rows and labels in one commit each."""
         rows, told = [], []
         for _ in range(count):
             begin = self.home.clock.now()
@@ -167,10 +167,7 @@ def test_a_fact_is_not_tried_before_its_time_and_what_is_got_over_leaves_nothing
 
     world.turn(BAD)
     world.turn(BAD)
-    assert (world.stumble().tries, world.stumble().retry_at) == (
-        1,
-        world.home.clock.now() + timedelta(seconds=5),
-    )
+    assert (world.stumble().tries, world.stumble().retry_at) == (1, world.home.clock.now() + timedelta(seconds=5))
     world.turn_for(BAD, seconds=60)
 
     assert world.outcomes() == [Outcome.PROMOTED]

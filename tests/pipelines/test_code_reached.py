@@ -86,6 +86,21 @@ def test_a_module_that_is_imported_by_a_literal_text_is_in_the_bundle(tmp_path, 
     assert b"by_text.py" in bundle_of([module.f])
 
 
+def test_an_import_from_beyond_the_top_package_is_left_out_and_the_others_are_found(tmp_path, monkeypatch):
+    (tmp_path / "by_text.py").write_text("def f():\n    return 1\n")
+    source = """
+def f():
+    try:
+        from ...above import f
+    except ImportError:
+        from by_text import f
+    return f()
+"""
+    module = reached(tmp_path, monkeypatch, source)
+
+    assert b"by_text.py" in bundle_of([module.f])
+
+
 def test_what_an_object_of_a_library_holds_of_the_users_code_counts(tmp_path, monkeypatch):
     pytest.importorskip("sklearn")
 

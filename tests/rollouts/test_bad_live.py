@@ -9,7 +9,7 @@ from noria.cli.demo import flights
 from noria.cli.demo.recipe import TICK_HOUR
 from noria.cli.demo.scenes import bad_live
 
-pytestmark = pytest.mark.soak  # forty seconds of June; the way in and out is tried on smaller data in tests/loop
+pytestmark = pytest.mark.soak  # forty seconds; tests/loop tries the same rollback on smaller data
 
 
 @pytest.fixture(scope="module")

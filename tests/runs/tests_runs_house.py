@@ -65,7 +65,7 @@ class House:
         )
 
     def wait_for_renewals(self, count=2, patience_seconds=60):
-        """Return when the lease of the one run that is under way has been renewed so often."""
+        """Wait until the lease of the only run under way has been renewed `count` times."""
         ends, expiries, expiry = time.monotonic() + patience_seconds, set(), select(leases.c.expires_at)
         while len(expiries) <= count:
             assert time.monotonic() < ends, f"the lease was not renewed in {patience_seconds} s"

@@ -147,7 +147,7 @@ def must_be_names(names: Sequence[Any]) -> None:
 
 
 def _is_taken(name: str) -> bool:
-    """Say whether a name cannot be a column's: Polars takes `*` and `^...$` for patterns, wherever they stand."""
+    """Return whether a name cannot be used for a column: Polars reads `*` and `^...$` as patterns."""
     return name in ("", "*", ROW_SOURCE, LABEL_SOURCE) or (name.startswith("^") and name.endswith("$"))
 
 
@@ -215,7 +215,7 @@ def _of_many(column: pl.Series) -> list[bytes | memoryview]:
 
 
 def _whole(column: pl.Series, instead: object) -> pl.Series:
-    """Return the column with something instead of its gaps; filling what has none would be work for nothing."""
+    """Return the column with its nulls replaced; a column without nulls is returned as it is, which is faster."""
     return column.fill_null(instead) if column.null_count() else column
 
 

@@ -95,7 +95,7 @@ def imported_by(name: str, source: bytes | str, *, is_package: bool) -> Iterator
 
 @lru_cache(maxsize=1024)
 def _imports_in(source: bytes | str) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    """Return each module that a source imports as it is spelled there, with the names that are taken from it."""
+    """Return each module name as written in the source, with the names imported from it."""
     return tuple(one for node in ast.walk(ast.parse(source)) for one in _imports_of(node))
 
 

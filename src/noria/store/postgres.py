@@ -128,7 +128,7 @@ class PostgresDatabase:
 
     @contextmanager
     def _lent(self, connect: Callable[[], Connection]) -> Generator[Connection]:
-        """Lend a connection, and translate what breaks it."""
+        """Check out a connection, and raise database errors as errors of Noria."""
         try:
             pool = self._engine.pool
             connection = connect()
@@ -148,13 +148,13 @@ class PostgresDatabase:
             raise Invalid(f"the metadata database does not hold such a value: {_first_line(problem)}") from problem
 
     def _give_back(self, connection: Connection, pool: Pool) -> None:
-        """Return a connection to its pool, which rolls back what was not committed; if that pool is gone, close it."""
+        """Return a connection to its pool, which rolls back open transactions; close it if that pool was disposed of."""
         if not connection.closed and (self._closing.is_set() or self._engine.pool is not pool):
-            connection.invalidate()  # a pool that was disposed of meanwhile would keep it open, and nobody would use it
+            connection.invalidate()  # a disposed pool would keep it open and unused
         connection.close()
 
     def _begun(self, begin: str, *, is_second_try: bool = False) -> Connection:
-        """Return a connection whose transaction has begun; a kept one that the server has let go of is left aside."""
+        """Return a connection in a new transaction; a pooled one that the server has closed is replaced once."""
         connection = self._engine.connect()
         try:
             cursor = _say(connection, f"{begin}; SELECT clock_timestamp()")
@@ -171,13 +171,13 @@ class PostgresDatabase:
         return connection
 
     def _drop(self, connection: Connection) -> None:
-        """Let go of a broken connection, and of those that are kept: one thing broke them all."""
+        """Close a broken connection and all idle ones in the pool, which are probably broken too."""
         connection.invalidate()
         connection.close()
         self._engine.dispose()
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections; one that another thread is using is closed when it is given back."""
         self._closing.set()
         if self._thread is not None:
             while self._thread.is_alive():  # a wake is lost where a connection was kept that the server has let go of
@@ -202,7 +202,7 @@ def _first_line(problem: Exception) -> str:
 
 
 def _say(connection: Connection, words: str) -> Any:  # noqa: ANN401 - a driver's cursor
-    """Say it to the driver itself: beginning and ending a transaction is paid for by every step."""
+    """Execute a statement on the driver's connection, without SQLAlchemy's overhead, which every step would pay."""
     driver = connection.dialect.loaded_dbapi
     try:
         return cast("Any", connection.connection.driver_connection).execute(words)
