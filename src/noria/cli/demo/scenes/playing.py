@@ -51,7 +51,7 @@ def _poisoned_feed(told: Told) -> str:
 
 
 def _worse_candidate(told: Told) -> str:
-    return f"Trained on a join that had lost its order. The gate's verdict: {told['verdict']}: {'; '.join(told['reasons'])}."
+    return f"Trained on a join that finds nothing, with 0 in place of its columns. The gate's verdict: {told['verdict']}: {'; '.join(told['reasons'])}."
 
 
 def _bad_live(told: Told) -> str:
